@@ -1,0 +1,138 @@
+"""The command line: ``recbole-mgr run`` (the default) trains, tests and compares models."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from recbole_mgr.config import parse_value
+
+_DESCRIPTION = """\
+Train and test one or several models on one data set and print one table.
+
+Models are separated by blanks; a model's own settings follow a colon, separated by commas, lists joined by +:
+  --model SASRec TIGER:modalities=text TIGER:modalities=image MGRLFpp:beam_size=50,modalities=text+image
+Any property is a setting for all models that know it: --epochs=20 --learning_rate=1e-3
+Precedence (later wins): RecBole's defaults, properties/overall.yaml, properties/model/, properties/dataset/,
+--config_files, --key=value, a model's own settings.
+Run the same command again to resume an interrupted run; finished runs are read back.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: default: ``sys.argv[1:]``.
+
+    Returns:
+        Exit status: 0, 2 for wrong input (with one line that says what and the remedy), 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["run"]:
+        arguments = arguments[1:]
+    try:
+        request = _parse(arguments)
+        _run(request)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; run the same command again to resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="recbole-mgr run", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", nargs="+", required=True, metavar="NAME[:key=value,...]", help="models to compare")
+    parser.add_argument("--dataset", required=True, help="name of the folder and files under data_path")
+    parser.add_argument("--config_files", nargs="+", default=[], metavar="FILE", help="YAML files, later ones win")
+    parser.add_argument("--seeds", default=None, help="comma-separated seeds, e.g. 1,2,3 (default: the setting seed)")
+    parser.add_argument("--results", default="results", metavar="FOLDER", help="where tables go (default: results)")
+    known, rest = parser.parse_known_args(arguments)
+    known.settings = parse_settings(rest)
+    known.requests = [parse_model(text) for text in known.model]
+    try:
+        known.seeds = [int(seed) for seed in known.seeds.split(",")] if known.seeds else None
+    except ValueError:
+        raise ValueError(f"--seeds {known.seeds}: expected whole numbers separated by commas, e.g. 1,2,3") from None
+    return known
+
+
+def _run(request: argparse.Namespace) -> None:
+    from recbole_mgr.quick_start import run_comparison, slug  # imports torch, seconds: not for --help
+
+    comparison = run_comparison(
+        request.requests,
+        request.dataset,
+        config_files=request.config_files,
+        settings=request.settings,
+        seeds=request.seeds,
+    )
+    identity = json.dumps([request.model, request.settings, request.seeds, request.config_files], default=str)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    provenance = comparison.provenance
+    folder = Path(request.results) / f"{slug(provenance.label)}-{provenance.fingerprint}-{digest}"
+    comparison.save(folder)
+    print("\n" + comparison.markdown())
+    print(f"Written to {folder}/table.md, .csv and .json")
+
+
+def parse_settings(arguments: list[str]) -> dict[str, Any]:
+    """``--key=value`` or ``--key value`` pairs; values are parsed as literals and never evaluated.
+
+    Raises:
+        ValueError: For anything else.
+    """
+    settings: dict[str, Any] = {}
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        key, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or not key:
+            raise ValueError(f"{argument!r} is not understood; settings are written --key=value")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise ValueError(f"--{key} needs a value: --{key}=value")
+            value = rest.pop(0)
+        settings[key] = parse_value(value)
+    return settings
+
+
+def parse_model(text: str):
+    """``NAME`` or ``NAME:key=value,key=value``; a value may hold commas inside brackets, ``a+b`` is the list [a, b].
+
+    Raises:
+        ValueError: If a setting has no ``=``.
+    """
+    from recbole_mgr.quick_start import ModelRequest
+
+    name, _, own = text.partition(":")
+    settings = {}
+    for part in _split_outside_brackets(own):
+        key, equals, value = part.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--model {text}: {part!r} is not key=value")
+        parsed = parse_value(value)
+        if isinstance(parsed, str) and "+" in parsed:
+            parsed = [parse_value(entry) for entry in parsed.split("+")]
+        settings[key] = parsed
+    return ModelRequest(name, settings)
+
+
+def _split_outside_brackets(text: str) -> list[str]:
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "[({") - (character in "])}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part for part in parts if part]

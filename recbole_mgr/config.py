@@ -1,0 +1,267 @@
+"""Settings: property files, precedence and validation on top of RecBole's ``Config``.
+
+Precedence, stated once (later wins): RecBole's defaults < ``properties/overall.yaml`` <
+``properties/model/<Class>.yaml`` (a class adds to its parents') < ``properties/dataset/<name>.yaml`` <
+``--config_files`` < ``--key=value`` < a model's own settings (``--model Name:key=value``).
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from recbole.config import Config
+
+from recbole_mgr.registry import MODELS, model_class
+
+_PACKAGE = Path(__file__).resolve().parent
+# Installed, the files ship inside the package; in a checkout they stand beside it.
+PROPERTIES = next(p for p in (_PACKAGE / "properties", _PACKAGE.parent / "properties") if p.is_dir())
+
+# Keys that RecBole reads although none of its property files names them.
+_UNLISTED_KEYS = frozenset(
+    "model dataset config_files encoding seq_len nproc world_size ip port offset group_offset local_rank "
+    "reg_weight log_wandb wandb_project single_spec device MODEL_TYPE MODEL_INPUT_TYPE eval_type "
+    "valid_neg_sample_args test_neg_sample_args".split()
+)
+
+
+class CommandConfig(Config):
+    """RecBole's ``Config`` for our command, which owns its arguments: ``sys.argv`` is not read here."""
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return {}
+
+
+def parse_value(text: str) -> Any:
+    """Parse a command-line value as a literal; what is no literal stays a string and nothing is evaluated.
+
+    ``true``/``false``/``none``/``~`` are understood in any case, numbers may be written ``1e-3``.
+    """
+    spelled = {"true": True, "false": False, "none": None, "null": None, "~": None}
+    if text.lower() in spelled:
+        return spelled[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def make_config(model: str, dataset: str, config_files: list[str], settings: dict[str, Any]) -> Config:
+    """Build the validated settings of one model of a comparison.
+
+    Our models read their property files. RecBole's read theirs, plus ``properties/overall.yaml``, so that all
+    models of a comparison share data, split, metrics and protocol; losses over the whole catalogue
+    (``loss_type: CE``) and our models get no sampled negatives.
+
+    Args:
+        model: model name.
+        dataset: data set name; its files are ``<data_path>/<dataset>/<dataset>.*``.
+        config_files: YAML files; later ones win.
+        settings: parsed values that win over all files.
+
+    Raises:
+        ValueError: For an unknown key, a missing or malformed file, or settings that contradict each other.
+    """
+    class_ = model_class(model)
+    merged = {**_read_files(config_files), **settings}
+    _refuse_unknown_keys(merged, known_keys(model), f"model {model}")
+    if model not in MODELS:
+        merged = {**_read_yaml(PROPERTIES / "overall.yaml"), **_dataset_properties(dataset), **merged}
+        if merged.get("loss_type", _recbole_model_properties(model).get("loss_type")) == "CE":
+            merged.setdefault("train_neg_sample_args", None)
+    config = CommandConfig(model=class_, dataset=dataset, config_dict=merged)
+    return validate(config)
+
+
+def install_property_hooks() -> None:
+    """Let every RecBole ``Config`` of one of our models read our property files and refuse unknown keys."""
+    if getattr(Config, "_reads_mgr_properties", False):
+        return
+    Config._reads_mgr_properties = True
+    load, defaults = Config._load_internal_config_dict, Config._set_default_parameters
+
+    @functools.wraps(load)
+    def load_internal(self, model, model_class, dataset):
+        load(self, model, model_class, dataset)
+        if model in MODELS:
+            # not what RecBole found in sys.argv: the host program's own options stand there too
+            given = {**self.file_config_dict, **self.variable_config_dict}
+            _refuse_unknown_keys(given, known_keys(model), f"model {model}")
+            self.internal_config_dict.update(model_properties(model_class))
+            self.internal_config_dict.update(_dataset_properties(dataset))
+
+    @functools.wraps(defaults)
+    def set_defaults(self):
+        defaults(self)
+        data_path = self.external_config_dict.get("data_path")
+        if data_path is not None and self.dataset == "ml-100k":
+            # RecBole overwrites data_path with its bundled copy for this one name (configurator.py:330).
+            self.final_config_dict["data_path"] = str(Path(data_path) / self.dataset)
+        if self.model in MODELS:
+            validate(self)
+
+    Config._load_internal_config_dict, Config._set_default_parameters = load_internal, set_defaults
+
+
+def model_properties(class_: type) -> dict[str, Any]:
+    """Our default settings of a model class: ``overall.yaml`` and one file per class of its ancestry."""
+    properties = _read_yaml(PROPERTIES / "overall.yaml")
+    for ancestor in reversed(class_.__mro__):
+        file = PROPERTIES / "model" / f"{ancestor.__name__}.yaml"
+        if file.is_file():
+            properties.update(_read_yaml(file))
+    return properties
+
+
+def known_keys(model: str) -> set[str]:
+    """All keys that mean something for ``model``."""
+    from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
+
+    keys = set(_UNLISTED_KEYS)
+    keys.update(general_arguments, training_arguments, evaluation_arguments, dataset_arguments)
+    for name in ("overall", "dataset/sample"):
+        keys.update(_read_yaml(_recbole_properties() / f"{name}.yaml"))
+    keys.update(_read_yaml(PROPERTIES / "overall.yaml"))
+    keys.update(model_properties(model_class(model)) if model in MODELS else _recbole_model_properties(model))
+    return keys
+
+
+def plain_settings(config: Config) -> dict[str, Any]:
+    """The final settings as plain YAML-able data (enums and devices as strings)."""
+    return {key: _plain(value) for key, value in sorted(config.final_config_dict.items())}
+
+
+def validate(config: Config) -> Config:
+    """Refuse values out of range and settings that contradict each other; normalise ``modalities``.
+
+    Raises:
+        ValueError: Naming the key(s), the value(s) and the remedy.
+    """
+    values = config.final_config_dict
+    k_max = max(values["topk"])
+    metric, _, cut = str(values["valid_metric"]).partition("@")
+    if cut and int(cut) not in values["topk"]:
+        raise ValueError(f"valid_metric: {values['valid_metric']} needs {cut} in topk, which is {values['topk']}")
+    if metric.lower() not in [name.lower() for name in values["metrics"]]:
+        raise ValueError(
+            f"valid_metric: {values['valid_metric']} needs {metric} in metrics, which is {values['metrics']}"
+        )
+    if values["model"] not in MODELS:
+        return config
+    if isinstance(values["modalities"], str):
+        values["modalities"] = [values["modalities"]]
+    modalities = values["modalities"]
+    if not modalities or len(set(modalities)) < len(modalities):
+        raise ValueError(f"modalities: {modalities} must name at least one modality, each once")
+    if values["missing_modality"] == "drop" and not values["semantic_ids"]:
+        values["drop_items_without"] = values.get("drop_items_without") or modalities
+    for key, choices in _choices().items():
+        if values.get(key) not in choices:
+            raise ValueError(f"{key}: {values.get(key)!r} is not one of {', '.join(map(str, choices))}")
+    if values["beam_size"] < k_max:
+        raise ValueError(
+            f"beam_size: {values['beam_size']} is smaller than the largest topk ({k_max}); raise beam_size to at "
+            f"least {k_max} or shorten topk"
+        )
+    if values["hidden_size"] % values["n_heads"] and values["backbone"] == "hierarchical":
+        raise ValueError(f"hidden_size: {values['hidden_size']} must be a multiple of n_heads: {values['n_heads']}")
+    for key in ("hidden_dropout_prob", "attn_dropout_prob"):
+        if not 0 <= values[key] < 1:
+            raise ValueError(f"{key}: {values[key]} must lie in [0, 1)")
+    if values["train_neg_sample_args"] not in (None, "None") and values["train_neg_sample_args"].get(
+        "distribution"
+    ) not in (None, "none", "None"):
+        raise ValueError("train_neg_sample_args: generating models draw no negatives; set it to ~")
+    for name in values["metrics"]:
+        if name.lower() in ("gauc", "auc", "mae", "rmse", "logloss"):
+            raise ValueError(
+                f"metrics: {name} needs a score for every item, a generating model returns a ranked list; "
+                "use Recall, NDCG, MRR, Hit, Precision, MAP, ItemCoverage, AveragePopularity, "
+                "ShannonEntropy, GiniIndex or TailPercentage"
+            )
+    class_check = getattr(config.model_class, "check_settings", None)
+    if class_check is not None:
+        class_check(values)
+    return config
+
+
+def _choices() -> dict[str, tuple]:
+    from recbole_mgr.semantic_id.quantizer import QUANTIZERS
+
+    return {
+        "backbone": ("hierarchical", "t5"),
+        "code_softmax": ("legal", "full"),
+        "quantizer": tuple(QUANTIZERS),
+        "early_fusion": ("concat", "mean", "sum"),
+        "missing_modality": ("mean", "zero", "drop"),
+        "lr_scheduler": ("constant", "cosine", "linear"),
+    }
+
+
+def _refuse_unknown_keys(settings: dict[str, Any], known: set[str], where: str) -> None:
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, sorted(known), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"unknown setting {key!r} for {where}{hint}")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
+        try:
+            content = yaml.load(file, Loader=_PropertyLoader)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path}: not valid YAML: {error}") from error
+    if content is not None and not isinstance(content, dict):
+        raise ValueError(f"{path}: expected 'key: value' lines, found a {type(content).__name__}")
+    return content or {}
+
+
+def _read_files(paths: list[str]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for path in paths:
+        if not Path(path).is_file():
+            raise ValueError(f"--config_files: {path} does not exist")
+        merged.update(_read_yaml(Path(path)))
+    return merged
+
+
+def _dataset_properties(dataset: str) -> dict[str, Any]:
+    file = PROPERTIES / "dataset" / f"{dataset}.yaml"
+    return _read_yaml(file) if file.is_file() else {}
+
+
+def _recbole_properties() -> Path:
+    import recbole
+
+    return Path(recbole.__file__).parent / "properties"
+
+
+def _recbole_model_properties(model: str) -> dict[str, Any]:
+    file = _recbole_properties() / "model" / f"{model}.yaml"
+    return _read_yaml(file) if file.is_file() else {}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+class _PropertyLoader(yaml.SafeLoader):
+    """YAML without object construction, that reads ``1e-3`` as a number as RecBole's loader does."""
+
+
+_PropertyLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)

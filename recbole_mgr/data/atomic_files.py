@@ -1,0 +1,119 @@
+"""Checks of a data set's atomic files before RecBole reads them, its provenance, and its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+_TYPES = {"token", "token_seq", "float", "float_seq"}
+
+
+class Provenance(NamedTuple):
+    """Where a data set comes from.
+
+    Attributes:
+        label: the name results are printed and stored under, e.g. ``Beauty (synthetic sample)``.
+        fingerprint: first 12 hex digits of the SHA-256 of the data files' content.
+        details: content of ``<name>.provenance.yaml`` (empty where there is none).
+    """
+
+    label: str
+    fingerprint: str
+    details: dict
+
+
+def check_interactions(path: Path, *, user: str, item: str, time: str) -> None:
+    """Check a ``.inter`` file, so that a bad row is named instead of dropped, filled or crashed on.
+
+    Args:
+        path: the file.
+        user, item, time: names of the three columns every model needs.
+
+    Raises:
+        ValueError: Naming the file, the line and the remedy: file or column missing, malformed header, too many
+            values in a row, an empty user or item id, a time that is no finite number, no rows at all.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"{path} does not exist; --data_path must name the folder that holds {path.parent.name}/{path.name}"
+        )
+    header = _header(path)
+    for field, type_ in ((user, "token"), (item, "token"), (time, "float")):
+        if header.get(field) != type_:
+            found = "\t".join(f"{name}:{kind}" for name, kind in header.items())
+            raise ValueError(f"{path}, line 1: needs a column {field}:{type_}; its header is: {found}")
+    try:
+        # quoting off and no NA words: "NA", "null" and quotation marks are ordinary ids
+        rows = pd.read_csv(path, sep="\t", dtype=str, engine="c", quoting=3, keep_default_na=False, na_values=[""])
+    except pd.errors.ParserError as error:
+        raise ValueError(
+            f"{path}: {str(error).strip()}; every line needs {len(header)} values, tab-separated"
+        ) from error
+    if rows.empty:
+        raise ValueError(f"{path}: holds no interactions, only a header")
+    rows.columns = list(header)
+    for field in (user, item):
+        _name_first(path, rows[field].isna(), f"{field} is empty; give it an id or delete the line")
+    times = pd.to_numeric(rows[time], errors="coerce").to_numpy(dtype=np.float64)
+    bad = pd.Series(~np.isfinite(times))
+    _name_first(path, bad, f"{time} is not a number; give the time as a number (e.g. unix seconds)", rows[time])
+
+
+def _header(path: Path) -> dict[str, str]:
+    with open(path, encoding="utf-8") as file:
+        columns = file.readline().rstrip("\n").split("\t")
+    header = {}
+    for column in columns:
+        field, _, type_ = column.partition(":")
+        if type_ not in _TYPES:
+            raise ValueError(
+                f"{path}, line 1: column {column!r} is not written name:type with a type of {sorted(_TYPES)}; "
+                "columns are separated by tabs"
+            )
+        if field in header:
+            raise ValueError(f"{path}, line 1: column {field!r} stands there twice")
+        header[field] = type_
+    return header
+
+
+def _name_first(path: Path, bad: pd.Series, problem: str, values: pd.Series | None = None) -> None:
+    if not bad.any():
+        return
+    first = int(np.argmax(bad.to_numpy()))
+    value = "" if values is None else f" ({values.iloc[first]!r})"
+    raise ValueError(f"{path}, line {first + 2}{value}: {problem} ({int(bad.sum())} such lines)")
+
+
+def read_provenance(folder: Path, name: str) -> Provenance:
+    """Read ``<name>.provenance.yaml`` and fingerprint the data files, so that caches and results of different
+    data never meet under one name.
+
+    Raises:
+        ValueError: If the file is not a YAML mapping.
+    """
+    path = folder / f"{name}.provenance.yaml"
+    details: dict = {}
+    if path.is_file():
+        try:
+            details = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path}: not valid YAML: {error}") from error
+        if not isinstance(details, dict):
+            raise ValueError(f"{path}: expected 'key: value' lines")
+    label = f"{name} (synthetic sample)" if details.get("synthetic") else name
+    return Provenance(label, _fingerprint(folder, name), details)
+
+
+def _fingerprint(folder: Path, name: str) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob(f"{name}.*")):
+        digest.update(file.name.encode())
+        with open(file, "rb") as content:
+            while block := content.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()[:12]

@@ -1,0 +1,163 @@
+"""``GenerativeDataset``: RecBole's sequential data set that also holds the items' semantic IDs.
+
+Overrides of RecBole are the narrowest that serve: what is checked before loading, which items are dropped, and
+which of RecBole's own training rows are kept.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.data.interaction import Interaction
+
+from recbole_mgr.data.atomic_files import check_interactions
+from recbole_mgr.data.features import items_with_features, load_features
+from recbole_mgr.data.seen_items import SeenItems, mark_seen_items
+from recbole_mgr.semantic_id.build import SemanticIdSettings, build_semantic_ids
+from recbole_mgr.semantic_id.table import SemanticIdTable
+
+TARGET_COUNT = "target_count"
+
+
+def install_feature_filter() -> None:
+    """Let every RecBole data set drop the items without features, so that a table's baselines rank what our models
+    rank. The setting ``drop_items_without`` names the modalities; ``missing_modality: drop`` sets it."""
+    if hasattr(Dataset, "_drops_items_without"):
+        return
+    Dataset._drops_items_without = True
+    original = Dataset._filter_by_field_value
+
+    @functools.wraps(original)
+    def filter_by_field_value(self):
+        if self.config["drop_items_without"]:
+            _drop_items_without(self, self.config["drop_items_without"])
+        original(self)
+
+    Dataset._filter_by_field_value = filter_by_field_value
+
+
+def _drop_items_without(dataset: Dataset, modalities: list[str]) -> None:
+    keep = items_with_features(Path(dataset.config["data_path"]), dataset.dataset_name, modalities)
+    dropped = ~dataset.inter_feat[dataset.iid_field].isin(keep)
+    dataset.logger.info(f"missing_modality: drop removes {int(dropped.sum())} of {len(dropped)} interactions")
+    if dropped.all():
+        raise ValueError(
+            f"missing_modality: drop leaves no interaction of {dataset.dataset_name}: no item has a vector in every "
+            f"one of {modalities}; check the ids of the feature files"
+        )
+    dataset.inter_feat.drop(dataset.inter_feat.index[dropped], inplace=True)
+
+
+class GenerativeDataset(SequentialDataset):
+    """Sequential data set of the generating models.
+
+    Attributes (after :meth:`build`, on the data set and its three parts):
+        semantic_ids (SemanticIdTable): codes of every item, in the order of RecBole's internal item ids.
+        seen_items (SeenItems): on the validation and test parts, what each user has already.
+    """
+
+    semantic_ids: SemanticIdTable
+    seen_items: SeenItems
+    _train_item_counter: Counter | None = None
+
+    def _load_data(self, token: str, dataset_path: str) -> None:
+        if self.benchmark_filename_list:
+            raise ValueError(
+                "benchmark_filename: the generating models split by time themselves; give one .inter file and eval_args"
+            )
+        check_interactions(
+            Path(dataset_path) / f"{token}.inter", user=self.uid_field, item=self.iid_field, time=self.time_field
+        )
+        super()._load_data(token, dataset_path)
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.config["data_path"])
+
+    @property
+    def item_tokens(self) -> list[str]:
+        """Item tokens in the order of RecBole's internal ids, PAD left out (N strings)."""
+        return [str(token) for token in self.field2id_token[self.iid_field][1:]]
+
+    def build(self) -> list[GenerativeDataset]:
+        """Split as RecBole does, then build or load the semantic IDs and arrange the training rows.
+
+        Returns:
+            Training, validation and test part. The training part has one row per prefix (``backbone: t5``) or one
+            per user and window (``hierarchical``); either way every (user, target) pair counts exactly once per epoch.
+        """
+        pairs = self.inter_feat[[self.uid_field, self.iid_field]].to_numpy(dtype=np.int64)
+        train, valid, test = super().build()
+        mark_seen_items(pairs, valid, test)
+        # training only: the popularity metrics count interactions, not the rows that are left of them
+        train._train_item_counter = train.item_counter
+        table = self._semantic_id_table()
+        for part in (self, train, valid, test):
+            part.semantic_ids = table
+        if self.config["backbone"] == "hierarchical":
+            train.inter_feat = _windows(train.inter_feat, self.uid_field, self._window_stride)
+        return [train, valid, test]
+
+    @property
+    def item_counter(self) -> Counter:
+        """Training interactions per item, as RecBole counts them before rows are merged into windows."""
+        return self._train_item_counter or super().item_counter
+
+    @property
+    def _window_stride(self) -> int:
+        return min(self.config["window_stride"] or self.max_item_list_len, self.max_item_list_len)
+
+    def _semantic_id_table(self) -> SemanticIdTable:
+        layout = self.config.model_class
+        modalities = self.config["modalities"]
+        if self.config["semantic_ids"]:
+            if layout.fusion == "early":
+                modalities = ["fused"]
+            return SemanticIdTable.load(
+                Path(self.config["semantic_ids"]),
+                item_tokens=self.item_tokens,
+                modalities=modalities,
+                transitions=layout.transitions,
+            )
+        vectors = {
+            modality: load_features(
+                self._folder, self.dataset_name, modality, self.item_tokens, self.config["missing_modality"]
+            ).vectors
+            for modality in modalities
+        }
+        settings = SemanticIdSettings(
+            quantizer=self.config["quantizer"],
+            codebook_size=self.config["codebook_size"],
+            codebook_levels=self.config["codebook_levels"],
+            fusion=layout.fusion,
+            early_fusion=self.config["early_fusion"],
+            transitions=layout.transitions,
+            seed=self.config["semantic_id_seed"],
+        )
+        cache = Path(self.config["checkpoint_dir"]) / "semantic_ids"
+        return build_semantic_ids(vectors, self.item_tokens, settings, cache_dir=cache)
+
+
+def _windows(rows: Interaction, user_field: str, stride: int) -> Interaction:
+    """Keep of RecBole's training rows (one per target) the last of each user and every ``stride``-th before it.
+
+    A kept row's history and target form a window of which the last ``target_count`` items are predicted, each from
+    all before it. Counts over a user's windows add up to his number of targets.
+    """
+    users = rows[user_field].numpy()
+    order = np.argsort(users, kind="stable")
+    _, first, total = np.unique(users[order], return_index=True, return_counts=True)
+    position = np.empty(len(users), dtype=np.int64)  # 1 for a user's first target
+    position[order] = np.arange(len(users)) - np.repeat(first, total) + 1
+    remaining = np.empty_like(position)
+    remaining[order] = np.repeat(total, total)
+    remaining -= position
+    keep = np.flatnonzero(remaining % stride == 0)
+    kept = rows[keep]
+    kept.update(Interaction({TARGET_COUNT: torch.from_numpy(np.minimum(position[keep], stride))}))
+    return kept

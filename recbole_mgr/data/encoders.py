@@ -1,0 +1,219 @@
+"""Item vectors from titles and pictures without any download.
+
+Classical stand-ins for language and vision models: good enough to run, test and teach with on any
+machine, and deterministic. Bring CLIP, T5 or other vectors through the same files when you have them.
+
+Source: latent semantic analysis (Deerwester et al., 1990) for text; colour statistics on a grid and
+histograms of oriented gradients (Dalal and Triggs, 2005) for pictures. Deviation: gradient cells are
+normalised over the whole picture instead of over overlapping blocks.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy import sparse
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.utils.extmath import randomized_svd
+
+PICTURE_SIDE = 64  # pixels; every picture is scaled to a square of this side
+COLOUR_GRID = 4
+GRADIENT_GRID = 8
+ORIENTATIONS = 8
+HUE_BINS, SATURATION_BINS, VALUE_BINS = 12, 3, 3
+MAX_TERMS = 50_000
+FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+
+class EncodedImages(NamedTuple):
+    """vectors: float32 [n, dim], zero where absent; present: bool [n], False where the path was None."""
+
+    vectors: np.ndarray
+    present: np.ndarray
+
+
+def encode_text(texts: Sequence[str], *, dim: int = 64, seed: int = 0) -> np.ndarray:
+    """Encode texts as TF-IDF of words and character n-grams, reduced by a truncated SVD.
+
+    Args:
+        texts: n strings, none of them blank.
+        dim: length of a vector, at least 1. Columns beyond the rank of the data are zero.
+        seed: seed of the randomised SVD.
+
+    Returns:
+        float32 [n, dim], rows of length 1. A row is zero only if nothing of its text is shared with
+        the kept directions, which needs more than `dim` texts.
+
+    Raises:
+        ValueError: if there is no text, **or** a text is blank, **or** dim < 1.
+    """
+    _check_dim(dim)
+    if len(texts) == 0:
+        raise ValueError("texts is empty: there is nothing to encode")
+    for row, text in enumerate(texts):
+        if not text.strip():
+            raise ValueError(f"texts[{row}] is blank: leave the item out, so that it counts as missing")
+    words = TfidfVectorizer(sublinear_tf=True, max_features=MAX_TERMS, token_pattern=r"\S+")
+    # Character n-grams tie inflected and compound words together that whole words keep apart.
+    characters = TfidfVectorizer(sublinear_tf=True, max_features=MAX_TERMS, analyzer="char_wb", ngram_range=(3, 4))
+    cleaned = [" ".join(re.findall(r"\w+", text)) or text for text in texts]
+    terms = sparse.hstack([words.fit_transform(cleaned), characters.fit_transform(cleaned)]).tocsr()
+    return _reduce(terms, dim, seed)  # [n, dim]
+
+
+def encode_images(paths: Sequence[str | Path | None], *, dim: int = 64, seed: int = 0) -> EncodedImages:
+    """Encode pictures by colour and by gradient orientation, reduced by a principal component analysis.
+
+    Args:
+        paths: n picture files; None marks an item without a picture.
+        dim: length of a vector, at least 1. Columns beyond the rank of the data are zero.
+        seed: seed of the randomised SVD.
+
+    Returns:
+        EncodedImages; rows of pictures have length 1. A picture that equals the mean of all pictures
+        (a lone picture, or copies of one) has nothing to tell it apart and a zero row.
+
+    Raises:
+        ValueError: if a file cannot be read as a picture, **or** every path is None, **or** dim < 1.
+    """
+    _check_dim(dim)
+    present = np.array([path is not None for path in paths], dtype=bool)  # [n]
+    if not present.any():
+        raise ValueError("paths holds no picture: there is nothing to encode")
+    descriptions = [_describe(_read_picture(path)) for path in paths if path is not None]
+    blocks = [np.stack(block) for block in zip(*descriptions, strict=True)]
+    vectors = np.zeros((len(present), dim), dtype=np.float32)
+    vectors[present] = _reduce(np.hstack([_standardise(block) for block in blocks]), dim, seed)
+    return EncodedImages(vectors=vectors, present=present)
+
+
+def write_features(
+    folder: str | Path, name: str, modality: str, item_tokens: Sequence[str], vectors: np.ndarray
+) -> None:
+    """Write `<name>.<modality>.npy` (float16) and `<name>.<modality>.ids`, each in one rename.
+
+    Args:
+        folder: folder of the data set; it must exist.
+        name: name of the data set, such as `Beauty`.
+        modality: name of the modality, such as `text`: a letter, then letters, digits or `_`.
+        item_tokens: n distinct item tokens, one for each row.
+        vectors: float [n, dim], finite and within the range of float16.
+
+    Raises:
+        ValueError: if the modality's name, the tokens or the vectors are not as described.
+    """
+    target = Path(folder) / f"{name}.{modality}"
+    if not re.fullmatch(r"[A-Za-z]\w*", modality):
+        raise ValueError(f"modality {modality!r} is no name: use a letter, then letters, digits or '_'")
+    if vectors.ndim != 2 or len(vectors) != len(item_tokens):
+        raise ValueError(
+            f"{target}: vectors have shape {vectors.shape} for {len(item_tokens)} item tokens; give one row per token"
+        )
+    seen: set[str] = set()
+    for row, token in enumerate(item_tokens):
+        if not token or token != token.strip() or token in seen or len(token.splitlines()) != 1:
+            raise ValueError(f"{target}: item_tokens[{row}] = {token!r} is empty, repeated or not one trimmed line")
+        seen.add(token)
+    outside = ~(np.abs(vectors) <= FLOAT16_MAX).all(axis=1)  # also catches NaN; [n]
+    if outside.any():
+        token = item_tokens[int(outside.argmax())]
+        raise ValueError(
+            f"{target}: the vector of item {token!r} is not finite in float16 (|value| <= {FLOAT16_MAX:g}); "
+            "rescale it or leave the item out"
+        )
+    rows_file, ids_file = Path(f"{target}.npy"), Path(f"{target}.ids")
+    # Hidden, so that a part left by a crash does not count as one of the data set's files.
+    rows_part, ids_part = (target.parent / f".{file.name}.{os.getpid()}" for file in (rows_file, ids_file))
+    try:
+        with rows_part.open("wb") as stream:
+            np.save(stream, vectors.astype(np.float16), allow_pickle=False)
+        with ids_part.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(f"{token}\n" for token in item_tokens)
+        os.replace(rows_part, rows_file)
+        os.replace(ids_part, ids_file)
+    finally:
+        rows_part.unlink(missing_ok=True)
+        ids_part.unlink(missing_ok=True)
+
+
+def _check_dim(dim: int) -> None:
+    if dim < 1:
+        raise ValueError(f"dim is {dim}: a vector needs at least 1 component")
+
+
+def _reduce(features: np.ndarray | sparse.csr_matrix, dim: int, seed: int) -> np.ndarray:
+    """Project rows on their first `dim` singular directions and give them length 1: float32 [n, dim]."""
+    rank = min(dim, *features.shape)
+    left, singular, _ = randomized_svd(features, n_components=rank, random_state=seed)
+    scores = left * singular  # [n, rank]
+    lengths = np.linalg.norm(scores, axis=1, keepdims=True)  # [n, 1]
+    # Below this a row is rounding noise, which normalising would blow up into a direction.
+    real = lengths > 1e-6 * max(float(lengths.max()), 1e-6)
+    reduced = np.zeros((features.shape[0], dim), dtype=np.float32)
+    np.divide(scores, lengths, out=reduced[:, :rank], where=real, casting="same_kind")
+    return reduced
+
+
+def _standardise(block: np.ndarray) -> np.ndarray:
+    """Centre a block's columns and give the block, as a whole, variance 1 [n, width].
+
+    Scaling column by column would turn nearly empty histogram bins into the loudest features.
+    """
+    centred = block - block.mean(axis=0)
+    spread = np.sqrt((centred**2).sum(axis=1).mean())
+    return centred / spread if spread > 1e-9 else np.zeros_like(centred)
+
+
+def _read_picture(path: str | Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            rgba = picture.convert("RGBA")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"picture {str(path)!r} cannot be read ({error}): replace the file, or pass None for this item"
+        ) from error
+    canvas = Image.new("RGBA", rgba.size, "white")
+    canvas.alpha_composite(rgba)
+    return canvas.convert("RGB").resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BILINEAR)
+
+
+def _describe(picture: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Describe a picture by colour histogram, colour moments on a grid, and gradient orientations."""
+    pixels = np.asarray(picture, dtype=np.float64) / 255  # [side, side, 3]
+    return _colour_histogram(picture), _colour_moments(pixels), _gradient_orientations(pixels.mean(axis=2))
+
+
+def _colour_histogram(picture: Image.Image) -> np.ndarray:
+    hsv = np.asarray(picture.convert("HSV"), dtype=np.int64)  # [side, side, 3]
+    bins = np.array([HUE_BINS, SATURATION_BINS, VALUE_BINS])
+    hue, saturation, value = np.moveaxis(hsv * bins // 256, 2, 0)
+    cells = (hue * SATURATION_BINS + saturation) * VALUE_BINS + value  # [side, side]
+    counts = np.bincount(cells.ravel(), minlength=int(bins.prod()))
+    # The square root makes the distance between histograms the Hellinger distance.
+    return np.sqrt(counts / cells.size)
+
+
+def _colour_moments(pixels: np.ndarray) -> np.ndarray:
+    size = PICTURE_SIDE // COLOUR_GRID
+    cells = pixels.reshape(COLOUR_GRID, size, COLOUR_GRID, size, 3)
+    return np.concatenate([cells.mean(axis=(1, 3)), cells.std(axis=(1, 3))]).ravel()
+
+
+def _gradient_orientations(grey: np.ndarray) -> np.ndarray:
+    down, right = np.gradient(grey)  # [side, side] each
+    strength = np.hypot(down, right)
+    # Folding onto half a turn: a dark line on light and a light line on dark are the same edge.
+    position = np.arctan2(down, right) % np.pi / np.pi * ORIENTATIONS
+    lower = np.floor(position)
+    share = position - lower
+    along = np.arange(PICTURE_SIDE) * GRADIENT_GRID // PICTURE_SIDE
+    cells = along[:, None] * GRADIENT_GRID + along  # [side, side]
+    histogram = np.zeros(GRADIENT_GRID**2 * ORIENTATIONS)
+    for orientation, weight in ((lower, 1 - share), (lower + 1, share)):
+        bins = cells * ORIENTATIONS + (orientation % ORIENTATIONS).astype(np.int64)
+        histogram += np.bincount(bins.ravel(), (strength * weight).ravel(), minlength=histogram.size)
+    return np.sqrt(histogram / max(histogram.sum(), 1e-9))

@@ -1,0 +1,168 @@
+"""Item features: one vector per item and modality, read from the files of DESIGN's contract.
+
+Two forms (``dataset_atomic/README.md``): RecBole's text form ``<name>.<modality>`` and, for real catalogues, the
+binary twin ``<name>.<modality>.npy`` + ``<name>.<modality>.ids``, which wins when both exist. Features never enter
+RecBole's batches (they would be joined for the *target* item) and never a checkpoint.
+"""
+
+from __future__ import annotations
+
+from logging import getLogger
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+_CHUNK = 65_536  # rows checked at a time, so that a mapped file never stands in memory as a whole
+
+
+class ItemFeatures(NamedTuple):
+    """Vectors of one modality in the order of the data set's items.
+
+    Attributes:
+        vectors: [N, dim] float16/32; rows of items without a vector are zero.
+        present: [N] bool, which items have a vector.
+    """
+
+    vectors: np.ndarray
+    present: np.ndarray
+
+
+class FeatureFile(NamedTuple):
+    """A modality's file as it stands on disk: ``vectors`` [n, dim] belong to ``item_tokens`` (n strings)."""
+
+    path: Path
+    item_tokens: list[str]
+    vectors: np.ndarray
+
+
+def feature_path(folder: Path, name: str, modality: str) -> Path | None:
+    """The file that holds a modality (the binary twin wins), or None."""
+    for path in (folder / f"{name}.{modality}.npy", folder / f"{name}.{modality}"):
+        if path.is_file():
+            return path
+    return None
+
+
+def read_feature_file(folder: Path, name: str, modality: str) -> FeatureFile:
+    """Open and check the features of one modality.
+
+    Raises:
+        ValueError: Naming file, line or row and remedy: no file, wrong dtype or shape, ids that do not match the
+            rows, duplicate ids, ragged or non-numeric vectors, non-finite values.
+    """
+    path = feature_path(folder, name, modality)
+    if path is None:
+        raise ValueError(
+            f"modalities: {modality!r} has no features: neither {folder / f'{name}.{modality}.npy'} nor "
+            f"{folder / f'{name}.{modality}'} exists. Encode them, bring semantic IDs "
+            f"(semantic_ids: <path>), or take {modality!r} out of modalities"
+        )
+    file = _read_binary(path) if path.suffix == ".npy" else _read_text(path, modality)
+    seen: dict[str, int] = {}
+    for row, token in enumerate(file.item_tokens):
+        if token in seen:
+            raise ValueError(
+                f"{file.path}: item {token!r} stands in rows {seen[token] + 1} and {row + 1}; keep one of them"
+            )
+        seen[token] = row
+    for start in range(0, len(file.vectors), _CHUNK):
+        finite = np.isfinite(file.vectors[start : start + _CHUNK]).all(axis=1)
+        if not finite.all():
+            row = start + int(np.argmin(finite))
+            raise ValueError(
+                f"{file.path}: the vector of item {file.item_tokens[row]!r} (row {row + 1}) holds NaN or "
+                "infinity; encode it again or leave the item out (missing_modality says what happens then)"
+            )
+    return file
+
+
+def load_features(folder: Path, name: str, modality: str, item_tokens: list[str], policy: str) -> ItemFeatures:
+    """Vectors of one modality for the items of a data set, in their order.
+
+    Args:
+        folder: folder of the atomic files.
+        name: data set name.
+        modality: suffix of the feature file.
+        item_tokens: the data set's item tokens (PAD not among them).
+        policy: what an item without a vector gets: ``mean`` of the others, ``zero``, or ``drop`` (such items
+            were dropped before, see :func:`items_with_features`).
+
+    Returns:
+        ItemFeatures: aligned with ``item_tokens``.
+
+    Raises:
+        ValueError: As :func:`read_feature_file`; also if no item of the data set has a vector.
+    """
+    file = read_feature_file(folder, name, modality)
+    row_of = {token: row for row, token in enumerate(file.item_tokens)}
+    rows = np.array([row_of.get(token, -1) for token in item_tokens])  # [N]
+    present = rows >= 0
+    if not present.any():
+        raise ValueError(
+            f"{file.path}: none of its {len(row_of)} item ids (first: {file.item_tokens[0]!r}) is an item of "
+            f"{name} (first: {item_tokens[0]!r}); the ids must be written as in {name}.inter"
+        )
+    vectors = np.zeros((len(item_tokens), file.vectors.shape[1]), dtype=file.vectors.dtype)  # [N, dim]
+    vectors[present] = file.vectors[rows[present]]
+    unknown, missing = len(row_of) - int(present.sum()), int((~present).sum())
+    if policy == "mean" and missing:
+        vectors[~present] = vectors[present].astype(np.float32).mean(axis=0)
+    getLogger().info(
+        f"features {modality}: {file.path.name}, {vectors.shape[1]} values per item, {int(present.sum())} of "
+        f"{len(item_tokens)} items have a vector (missing_modality: {policy} for {missing}), "
+        f"{unknown} vectors of items outside the data set ignored"
+    )
+    return ItemFeatures(vectors, present)
+
+
+def items_with_features(folder: Path, name: str, modalities: list[str]) -> set[str]:
+    """Item tokens that have a vector in every one of ``modalities`` (for ``missing_modality: drop``)."""
+    return set.intersection(*(set(read_feature_file(folder, name, m).item_tokens) for m in modalities))
+
+
+def _read_binary(path: Path) -> FeatureFile:
+    ids_path = path.with_suffix(".ids")
+    if not ids_path.is_file():
+        raise ValueError(f"{ids_path} is missing: it must hold the item id of each row of {path.name}, one a line")
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: not a readable .npy file of numbers ({error}); write it with numpy.save") from error
+    if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32) or 0 in vectors.shape:
+        raise ValueError(
+            f"{path}: holds {vectors.dtype} of shape {vectors.shape}; expected float16 or float32 of shape [items, dim]"
+        )
+    item_tokens = ids_path.read_text(encoding="utf-8").splitlines()
+    if len(item_tokens) != len(vectors):
+        raise ValueError(
+            f"{ids_path} has {len(item_tokens)} lines, {path.name} has {len(vectors)} rows; they must be equal"
+        )
+    return FeatureFile(path, item_tokens, vectors)
+
+
+def _read_text(path: Path, modality: str) -> FeatureFile:
+    expected = [f"{modality}_item_id:token", f"{modality}_vector:float_seq"]
+    item_tokens, vectors = [], []
+    with open(path, encoding="utf-8") as lines:
+        header = next(lines, "").rstrip("\n").split("\t")
+        if header != expected:
+            raise ValueError(f"{path}, line 1: expected the header {expected}, found {header}")
+        for number, line in enumerate(lines, start=2):
+            token, _, text = line.rstrip("\n").partition("\t")
+            try:
+                vector = np.array(text.split(), dtype=np.float32)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: item {token!r}: {error}") from error
+            if not token or not len(vector):
+                raise ValueError(f"{path}, line {number}: expected an item id, a tab and numbers separated by blanks")
+            if vectors and len(vector) != len(vectors[0]):
+                raise ValueError(
+                    f"{path}, line {number}: item {token!r} has {len(vector)} values, line 2 has {len(vectors[0])}; "
+                    "all vectors of a modality have one length"
+                )
+            item_tokens.append(token)
+            vectors.append(vector)
+    if not vectors:
+        raise ValueError(f"{path}: holds no vectors, only a header")
+    return FeatureFile(path, item_tokens, np.stack(vectors))

@@ -1,0 +1,78 @@
+"""Which items a user already has: what ``mask_history`` keeps out of the ranked lists."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+class SeenItems:
+    """Items per user, as one flat array with offsets (a CSR matrix without values).
+
+    Args:
+        users: [n] user ids.
+        items: [n] item ids, the pairs to keep out.
+        num_users: number of users, PAD included.
+    """
+
+    def __init__(self, users: np.ndarray, items: np.ndarray, num_users: int) -> None:
+        order = np.argsort(users, kind="stable")
+        self._items = torch.from_numpy(items[order].astype(np.int64))
+        self._starts = torch.from_numpy(np.searchsorted(users[order], np.arange(num_users + 1)))
+
+    def rows(self, users: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        """Seen items of a batch of users.
+
+        Args:
+            users: [B] user ids.
+            keep: [B] the row's target, which is never masked (an item may be bought again).
+
+        Returns:
+            [B, X] item ids, right-padded with 0, on the device of ``users``.
+        """
+        device = users.device
+        users = users.cpu()
+        start, length = self._starts[users], self._starts[users + 1] - self._starts[users]
+        columns = torch.arange(int(length.max()) if len(length) else 0)  # [X]
+        index = (start[:, None] + columns).clamp(max=max(len(self._items) - 1, 0))
+        items = torch.where(columns < length[:, None], self._items[index], 0).to(device)  # [B, X]
+        return items.masked_fill(items == keep.to(device)[:, None], 0)
+
+    @classmethod
+    def split(
+        cls, pairs: np.ndarray, valid: np.ndarray, test: np.ndarray, num_users: int
+    ) -> tuple[SeenItems, SeenItems]:
+        """What has been seen before validation and before test.
+
+        Args:
+            pairs: [n, 2] all (user, item) interactions of the data set; repeats are legal.
+            valid, test: [m, 2] the (user, item) targets of the two phases.
+            num_users: number of users, PAD included.
+
+        Returns:
+            Items to mask on validation (training items) and on test (training and validation items).
+        """
+        return cls._without(pairs, np.concatenate([valid, test]), num_users), cls._without(pairs, test, num_users)
+
+    @classmethod
+    def _without(cls, pairs: np.ndarray, targets: np.ndarray, num_users: int) -> SeenItems:
+        keys, counts = np.unique(pairs[:, 0] << 32 | pairs[:, 1], return_counts=True)
+        target_keys, target_counts = np.unique(targets[:, 0] << 32 | targets[:, 1], return_counts=True)
+        # a pair that occurs more often than it is a target was also seen before
+        counts[np.searchsorted(keys, target_keys)] -= target_counts
+        keys = keys[counts > 0]
+        return cls(keys >> 32, keys & 0xFFFFFFFF, num_users)
+
+
+def mark_seen_items(pairs: np.ndarray, valid, test) -> None:
+    """Give the validation and test parts of a RecBole data set what their users have seen (``seen_items``).
+
+    Args:
+        pairs: [n, 2] all (user, item) interactions before the split.
+        valid, test: the two parts, built.
+    """
+
+    def targets(part) -> np.ndarray:
+        return np.stack([part.inter_feat[part.uid_field].numpy(), part.inter_feat[part.iid_field].numpy()], axis=1)
+
+    valid.seen_items, test.seen_items = SeenItems.split(pairs, targets(valid), targets(test), test.user_num)

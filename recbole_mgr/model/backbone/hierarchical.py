@@ -1,0 +1,342 @@
+"""The ``hierarchical`` backbone: one position per item, a code decoder on each position.
+
+A causal transformer reads one vector per history *item* (its codes' embeddings combined) and a small autoregressive
+decoder generates the next item's codes from every position at once: one training row per user instead of one per
+prefix, for the same objective. This is our extension; the papers' backbone is :mod:`recbole_mgr.model.backbone.t5`.
+
+The decoder has no attention: the state before digit d is the position's hidden vector plus the embeddings of the
+d codes chosen so far, so beam search carries one vector per beam and needs no cache.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_mgr.generation.trie import PrefixTrie
+from recbole_mgr.semantic_id.table import SemanticIdTable
+from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
+
+
+class ResidualMLP(nn.Module):
+    """Pre-norm feed-forward block: x + W2 gelu(W1 LN(x + mark)); the mark tells the block what it looks at."""
+
+    def __init__(self, *, hidden_size: int, inner_size: int, dropout: float) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.LayerNorm(hidden_size),
+            nn.Linear(hidden_size, inner_size),
+            nn.GELU(),
+            nn.Linear(inner_size, hidden_size),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor, mark: Tensor | float = 0.0) -> Tensor:
+        return x + self.block(x + mark)
+
+
+class ItemEncoder(nn.Module):
+    """Item vectors from codes, the modalities kept apart until each has passed a marked, shared block.
+
+    A modality's part is the sum of its code embeddings. Each part passes one shared non-linear block; LF++'s
+    transition token marks the part it leads to inside that block (in a plain sum it would be a constant that the
+    next bias absorbs). The item vector is the sum of the parts.
+    """
+
+    def __init__(self, *, table: SemanticIdTable, hidden_size: int, inner_size: int, dropout: float) -> None:
+        super().__init__()
+        sizes = [digit.size for digit in table.digits]
+        vocabulary = CodeVocabulary(sizes)
+        self.embedding = nn.Parameter(torch.randn(vocabulary.size, hidden_size) * 0.02)
+        self.mix = ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
+        self.modalities = list(table.modalities)
+        token_ids = vocabulary.token_ids(table.codes)  # [N+1, D], 0 where PAD
+        for modality in self.modalities:
+            columns = [d for d, digit in enumerate(table.digits) if _belongs(digit, modality)]
+            self.register_buffer(f"_tokens_{modality}", token_ids[:, columns].contiguous(), persistent=False)
+        self._transition = {
+            digit.modality: vocabulary.token_id_range(d).start
+            for d, digit in enumerate(table.digits)
+            if digit.kind == "transition"
+        }
+        dedup = [d for d, digit in enumerate(table.digits) if digit.kind == "dedup"]
+        self.register_buffer("_tokens_dedup", token_ids[:, dedup].contiguous(), persistent=False)
+
+    def parts(self, item_ids: Tensor) -> dict[str, Tensor]:
+        """Encodings of an item's modalities.
+
+        Args:
+            item_ids: [n] item ids; PAD gives a vector without meaning.
+
+        Returns:
+            Modality -> [n, H].
+        """
+        parts = {}
+        for modality in self.modalities:
+            tokens = getattr(self, f"_tokens_{modality}")[item_ids]  # [n, levels]
+            part = F.embedding(tokens, self.embedding).sum(dim=1)  # [n, H]
+            mark = self.embedding[self._transition[modality]] if modality in self._transition else 0.0
+            parts[modality] = self.mix(part, mark)
+        return parts
+
+    def forward(self, item_ids: Tensor) -> Tensor:
+        """Item vectors [..., H] of item ids [...]."""
+        flat = item_ids.reshape(-1)
+        vectors = torch.stack(list(self.parts(flat).values())).sum(dim=0)  # [n, H]
+        if self._tokens_dedup.shape[1]:
+            vectors = vectors + self.embedding[self._tokens_dedup[flat, 0]]
+        return vectors.view(*item_ids.shape, -1)
+
+
+class CausalTransformer(nn.Module):
+    """Pre-norm causal transformer over item vectors with learned positions.
+
+    Sequences come without padding, end to end, and are padded in groups of similar length only: most histories are
+    short, and padding them to the longest of the batch would be most of the work.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_length: int,
+        hidden_size: int,
+        num_layers: int,
+        num_heads: int,
+        inner_size: int,
+        dropout: float,
+        attention_dropout: float,
+    ) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(torch.randn(max_length, hidden_size) * 0.02)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                hidden_size, num_heads, inner_size, dropout, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(num_layers)
+        )
+        for layer in self.layers:
+            layer.self_attn.dropout = attention_dropout
+        self.norm = nn.LayerNorm(hidden_size)
+
+    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """Contextual vectors; a position sees itself and what stands before it in its sequence.
+
+        Args:
+            vectors: [T, H], the sequences one after the other.
+            lengths: [B], adding up to T, each >= 1.
+
+        Returns:
+            [T, H].
+        """
+        starts = lengths.cumsum(0) - lengths  # [B]
+        outputs, places = [], []
+        for rows in _rows_of_similar_length(lengths):
+            longest = int(lengths[rows].max())
+            position = torch.arange(longest, device=vectors.device)
+            place = starts[rows, None] + position  # [b, l]
+            # behind a sequence's end stand others' vectors: causality keeps them from being seen
+            hidden = self._causal(vectors[place.clamp(max=len(vectors) - 1)])  # [b, l, H]
+            real = position < lengths[rows, None]
+            outputs.append(hidden[real])
+            places.append(place[real])
+        return torch.cat(outputs)[torch.cat(places).argsort()]
+
+    def _causal(self, vectors: Tensor) -> Tensor:
+        """[b, l, H] -> [b, l, H]."""
+        length = vectors.shape[1]
+        mask = nn.Transformer.generate_square_subsequent_mask(length, device=vectors.device, dtype=vectors.dtype)
+        hidden = self.dropout(vectors + self.positions[:length])
+        for layer in self.layers:
+            hidden = layer(hidden, src_mask=mask, is_causal=True)
+        return self.norm(hidden)
+
+
+class CodeDecoder(nn.Module):
+    """Logits of each digit from the state of its prefix; a transition is a learned step of the state."""
+
+    def __init__(self, *, table: SemanticIdTable, hidden_size: int, inner_size: int, dropout: float) -> None:
+        super().__init__()
+        self.kinds = [digit.kind for digit in table.digits]
+        sizes = [digit.size for digit in table.digits]
+        self.sizes = sizes
+        vocabulary = CodeVocabulary(sizes)
+        self._offsets = [vocabulary.token_id_range(d).start for d in range(len(sizes))]
+        self.embedding = nn.Parameter(torch.randn(vocabulary.size, hidden_size) * 0.02)
+        self.digit_marks = nn.Parameter(torch.randn(len(sizes), hidden_size) * 0.02)
+        self.block = ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
+        self.norm = nn.LayerNorm(hidden_size)
+        self.heads = nn.ModuleDict(
+            {str(d): nn.Linear(hidden_size, size) for d, size in enumerate(sizes) if self.kinds[d] != "transition"}
+        )
+        self.steps = nn.ModuleDict(
+            {
+                str(d): ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
+                for d, kind in enumerate(self.kinds)
+                if kind == "transition"
+            }
+        )
+
+    def enter(self, depth: int, state: Tensor) -> Tensor:
+        """The state [..., H] on arriving at digit ``depth``: unchanged, or moved on by a transition."""
+        return self.steps[str(depth)](state) if str(depth) in self.steps else state
+
+    def logits(self, depth: int, state: Tensor) -> Tensor:
+        """Logits [..., K] of digit ``depth``; a transition has one choice, so its logit is a constant."""
+        if str(depth) in self.steps:
+            return state.new_zeros(*state.shape[:-1], 1)
+        hidden = self.norm(self.block(state, self.digit_marks[depth]))
+        return self.heads[str(depth)](hidden)
+
+    def choose(self, depth: int, state: Tensor, codes: Tensor) -> Tensor:
+        """The state [..., H] after digit ``depth`` was set to ``codes`` [...]."""
+        return state + self.embedding[codes + self._offsets[depth]]
+
+
+class HierarchicalBackbone(nn.Module):
+    """Item encoder, causal transformer and code decoder behind the backbone interface (loss, start, step).
+
+    Args:
+        table: semantic IDs of the catalogue.
+        trie: prefix trie of the same IDs.
+        code_softmax: ``legal`` normalises a digit over the codes the trie allows, ``full`` over all K.
+        max_length: longest history in items.
+        hidden_size, num_layers, num_heads, inner_size: H, depth, heads and feed-forward width.
+        dropout, attention_dropout: in [0, 1).
+
+    Source: DESIGN of this project; the objective is that of TIGER (Rajput et al. 2023), the granularity is ours.
+    """
+
+    def __init__(
+        self,
+        *,
+        table: SemanticIdTable,
+        trie: PrefixTrie,
+        code_softmax: str,
+        max_length: int,
+        hidden_size: int,
+        num_layers: int,
+        num_heads: int,
+        inner_size: int,
+        dropout: float,
+        attention_dropout: float,
+    ) -> None:
+        super().__init__()
+        self.digits = list(table.digits)
+        self.code_softmax = code_softmax
+        self.trie = trie
+        self.register_buffer("codes", table.codes, persistent=False)  # [N+1, D]
+        shape = {"table": table, "hidden_size": hidden_size, "inner_size": inner_size, "dropout": dropout}
+        self.items = ItemEncoder(**shape)
+        self.decoder = CodeDecoder(**shape)
+        self.sequence = CausalTransformer(
+            max_length=max_length,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            inner_size=inner_size,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+        )
+
+    def loss(self, history: Tensor, lengths: Tensor, targets: Tensor, target_counts: Tensor | None) -> Tensor:
+        """Mean negative log-likelihood of the counted targets of each row.
+
+        Args:
+            history: [B, L] item ids, right-padded with 0.
+            lengths: [B] items of history.
+            targets: [B] the item after the history.
+            target_counts: [B] how many of a row's last items count as targets; None means 1, the target alone.
+
+        Returns:
+            Scalar.
+        """
+        rows = torch.arange(len(history), device=history.device)
+        sequence = F.pad(history, (0, 1))  # [B, L+1]
+        sequence[rows, lengths] = targets
+        position = torch.arange(history.shape[1], device=history.device)  # position i predicts item i + 1
+        real = position < lengths[:, None]  # [B, L]
+        hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
+        counts = torch.ones_like(lengths) if target_counts is None else target_counts
+        counted = (position >= (lengths - counts)[:, None])[real]  # [T]
+        return self.negative_log_likelihood(hidden[counted], sequence[:, 1:][real][counted]).mean()
+
+    def negative_log_likelihood(self, hidden: Tensor, item_ids: Tensor) -> Tensor:
+        """-log p(item | position) [M] of positions ``hidden`` [M, H] and items [M]."""
+        codes, path = self.codes[item_ids], self.trie.path(item_ids)  # [M, D]
+        total = hidden.new_zeros(len(hidden), dtype=torch.float32)
+        state = hidden
+        for depth in range(len(self.digits)):
+            state = self.decoder.enter(depth, state)
+            rows = self._rows_to_learn(depth, path[:, depth])
+            if rows.numel():
+                nodes, chosen = path[rows, depth], codes[rows, depth]
+                logits = self.decoder.logits(depth, state[rows])
+                log_prob = self.trie.log_prob(depth, nodes, logits, chosen, self.code_softmax)
+                total = total.index_add(0, rows, -log_prob)
+            state = self.decoder.choose(depth, state, codes[:, depth])
+        return total
+
+    def _rows_to_learn(self, depth: int, nodes: Tensor) -> Tensor:
+        """Rows whose digit is a choice: forced digits have probability 1 and teach nothing."""
+        if self.digits[depth].kind == "transition":
+            return nodes.new_empty(0, dtype=torch.long)
+        if self.code_softmax == "full":
+            return torch.arange(len(nodes), device=nodes.device)
+        return self.trie.has_choice(depth, nodes).nonzero().squeeze(1)
+
+    def start(self, history: Tensor, lengths: Tensor) -> Tensor:
+        """State of the empty prefix, [B, 1, H], from histories [B, L] with ``lengths`` [B]."""
+        real = torch.arange(history.shape[1], device=history.device) < lengths[:, None]  # [B, L]
+        hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
+        return hidden[lengths.cumsum(0) - 1].unsqueeze(1)
+
+    def step(self, depth: int, codes: Tensor | None, parents: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of the beam search.
+
+        Args:
+            depth: digit to predict.
+            codes: [B, W] codes chosen at ``depth - 1``; None at depth 0.
+            parents: [B, W] index of the previous beam that each one extends; None at depth 0.
+            state: [B, W', H] from the last step, or from :meth:`start`.
+
+        Returns:
+            Logits [B, W, K] and the new state [B, W, H].
+        """
+        if codes is not None:
+            state = state.gather(1, parents.unsqueeze(-1).expand(-1, -1, state.shape[-1]))  # [B, W, H]
+            state = self.decoder.choose(depth - 1, state, codes)
+        state = self.decoder.enter(depth, state)
+        return self.decoder.logits(depth, state), state
+
+    def modality_encodings(self, item_ids: Tensor) -> dict[str, Tensor]:
+        """Modality -> [n, H]: what LF++'s alignment stage brings together."""
+        return self.items.parts(item_ids)
+
+    def modality_translation_loss(self, source: str, target: str, item_ids: Tensor) -> Tensor:
+        """ID-to-ID generation: mean -log p of the target modality's codes given the source modality's.
+
+        The target block is generated by the code decoder from the source's encoding, over all K codes: the trie of
+        whole IDs says nothing about a block in the middle.
+        """
+        state = self.items.parts(item_ids)[source]  # [n, H]
+        codes = self.codes[item_ids]
+        losses = []
+        for depth, digit in enumerate(self.digits):
+            if not _belongs(digit, target):
+                continue
+            logits = self.decoder.logits(depth, state)
+            losses.append(F.cross_entropy(logits.float(), codes[:, depth]))
+            state = self.decoder.choose(depth, state, codes[:, depth])
+        return torch.stack(losses).sum()
+
+
+def _belongs(digit, modality: str) -> bool:
+    return digit.kind == "code" and digit.modality == modality
+
+
+def _rows_of_similar_length(lengths: Tensor) -> list[Tensor]:
+    """Row numbers [b] of each group of sequences whose lengths share the next power of two."""
+    bucket = lengths.float().log2().ceil()  # [B]
+    return [(bucket == value).nonzero().squeeze(1) for value in bucket.unique()]

@@ -1,0 +1,157 @@
+"""``GenerativeRecommender``: what every model of this plugin is to RecBole."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import SequentialRecommender
+from torch import Tensor, nn
+
+from recbole_mgr.data.dataset import TARGET_COUNT, GenerativeDataset
+from recbole_mgr.generation.beam_search import RankedList, beam_search, exhaustive_scores
+from recbole_mgr.generation.trie import PrefixTrie
+
+
+class GenerativeRecommender(SequentialRecommender):
+    """A recommender that generates the next item's semantic ID.
+
+    Subclasses say how an item becomes a semantic ID (class attributes) and may add a training stage.
+
+    Args:
+        config: RecBole's Config with this plugin's keys (``properties/model/GenerativeRecommender.yaml``).
+        dataset: the training part, built, so that it holds ``semantic_ids``.
+
+    Attributes:
+        fusion: ``late`` (one quantiser per modality, codes concatenated) or ``early`` (one for the fused vector).
+        transitions: whether transition digits stand between modalities.
+    """
+
+    fusion: ClassVar[str] = "late"
+    transitions: ClassVar[bool] = False
+
+    @classmethod
+    def check_settings(cls, settings: dict[str, Any]) -> None:
+        """Refuse settings that contradict the model; raises ValueError naming key, value and remedy."""
+
+    def __init__(self, config, dataset: GenerativeDataset) -> None:
+        super().__init__(config, dataset)
+        self.semantic_ids = dataset.semantic_ids
+        self.code_softmax = config["code_softmax"]
+        self.beam_size = config["beam_size"]
+        sizes = [digit.size for digit in self.semantic_ids.digits]
+        self.trie = PrefixTrie(self.semantic_ids.codes[1:], sizes)
+        self.backbone = self._build_backbone(config)
+
+    def _build_backbone(self, config) -> nn.Module:
+        shared = {
+            "table": self.semantic_ids,
+            "trie": self.trie,
+            "code_softmax": self.code_softmax,
+            "hidden_size": config["hidden_size"],
+            "num_layers": config["n_layers"],
+            "num_heads": config["n_heads"],
+            "inner_size": config["inner_size"],
+            "dropout": config["hidden_dropout_prob"],
+        }
+        if config["backbone"] == "t5":
+            from recbole_mgr.model.backbone.t5 import T5Backbone  # imports transformers, seconds
+
+            return T5Backbone(**shared, head_size=config["t5_head_size"])
+        from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
+
+        return HierarchicalBackbone(
+            **shared,
+            max_length=self.max_seq_length,
+            attention_dropout=config["attn_dropout_prob"],
+        )
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """Mean negative log-likelihood of the counted targets of a batch."""
+        counts = interaction[TARGET_COUNT] if TARGET_COUNT in interaction else None
+        return self.backbone.loss(*self._history(interaction), interaction[self.POS_ITEM_ID], counts)
+
+    @torch.no_grad()
+    def generate(
+        self, interaction: Interaction, k: int, *, exclude: Tensor | None = None, narrowing=None
+    ) -> RankedList:
+        """Rank the k most likely items by trie-constrained beam search.
+
+        Args:
+            interaction: batch with histories.
+            k: items per user.
+            exclude: [B, X] item ids (0 = padding) a user must not get, e.g. his history; masked, not renormalised.
+            narrowing: from ``self.trie.narrow(item_ids)``: only these items may be returned.
+
+        Returns:
+            RankedList: item ids [B, k] and log-probabilities [B, k], descending; padded with item 0 and -inf only
+            where fewer than k items are allowed.
+        """
+        return beam_search(
+            self._step_from(interaction),
+            self.trie,
+            batch_size=len(interaction),
+            k=k,
+            beam_width=max(self.beam_size, k),
+            code_softmax=self.code_softmax,
+            narrowing=narrowing,
+            exclude=exclude,
+        )
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Log-likelihood [B] of each row's candidate item."""
+        item_ids = interaction[self.ITEM_ID]
+        codes, path = self.semantic_ids_codes(item_ids), self.trie.path(item_ids)  # [B, D]
+        step, state = self._step_from(interaction), None
+        parents = torch.zeros_like(item_ids).unsqueeze(1)  # [B, 1]
+        total = torch.zeros(len(item_ids), device=item_ids.device)
+        for depth in range(codes.shape[1]):
+            chosen = (codes[:, depth - 1 : depth], parents) if depth else (None, None)
+            logits, state = step(depth, *chosen, state)  # [B, 1, K]
+            total = total + self.trie.log_prob(
+                depth, path[:, depth], logits.squeeze(1), codes[:, depth], self.code_softmax
+            )
+        return total
+
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Exact log-likelihood of every item, [B * (N + 1)] as RecBole wants it; PAD at -inf.
+
+        Evaluation does not use it (it uses :meth:`generate`); it serves case studies and small catalogues.
+        """
+        return exhaustive_scores(
+            self._step_from(interaction), self.trie, batch_size=len(interaction), code_softmax=self.code_softmax
+        ).view(-1)
+
+    def semantic_ids_codes(self, item_ids: Tensor) -> Tensor:
+        """Codes [..., D] of item ids [...]."""
+        return self.backbone.codes[item_ids]
+
+    def other_parameter(self) -> dict[str, str]:
+        """RecBole stores this in checkpoints: the identity of the semantic IDs the weights belong to."""
+        return {"semantic_id_fingerprint": self.semantic_ids.fingerprint}
+
+    def load_other_parameter(self, para: dict[str, str] | None) -> None:
+        """Refuse weights that were trained on other semantic IDs.
+
+        Raises:
+            ValueError: If the checkpoint's fingerprint is not that of this model's table.
+        """
+        saved = (para or {}).get("semantic_id_fingerprint")
+        if saved != self.semantic_ids.fingerprint:
+            raise ValueError(
+                f"the checkpoint was trained on semantic IDs {str(saved)[:12]}, this data set has "
+                f"{self.semantic_ids.fingerprint[:12]}: features, items or settings changed. Load the run's own "
+                "table (semantic_ids: <run>/*.semantic_ids.tsv) or train again"
+            )
+
+    def _history(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
+        return interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+
+    def _step_from(self, interaction: Interaction):
+        first = self.backbone.start(*self._history(interaction))
+
+        def step(depth: int, codes: Tensor | None, parents: Tensor | None, state):
+            return self.backbone.step(depth, codes, parents, first if state is None else state)
+
+        return step

@@ -1,0 +1,225 @@
+"""The pipeline: several models on one split, trained, tested and put into one table.
+
+Atomic files -> data set and semantic IDs -> model -> RecBole's training loop -> ranked lists -> RecBole's metrics
+-> :mod:`recbole_mgr.results`. A finished run is read back, an unfinished one resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import yaml
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_trainer, init_logger, init_seed
+
+from recbole_mgr import __version__
+from recbole_mgr.config import known_keys, make_config, plain_settings
+from recbole_mgr.data.atomic_files import Provenance, check_interactions, read_provenance
+from recbole_mgr.data.seen_items import mark_seen_items
+from recbole_mgr.files import write_text
+from recbole_mgr.registry import is_generative
+from recbole_mgr.results import Comparison, RunResult, environment, id_level_metrics
+from recbole_mgr.trainer import comparable
+
+# Settings that change where, how loudly or how fast a run goes, not what it computes.
+_OPERATIONAL = frozenset(
+    "seed gpu_id use_gpu device state show_progress checkpoint_dir data_path worker local_rank single_spec "
+    "num_threads log_wandb wandb_project eval_batch_size config_files save_dataset save_dataloaders "
+    "dataset_save_path dataloaders_save_path".split()
+)
+
+
+class ModelRequest(NamedTuple):
+    """One row of a table: a model and its own settings, e.g. ``TIGER`` with ``modalities: text``."""
+
+    name: str
+    settings: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        own = ", ".join(f"{key}={_short(value)}" for key, value in self.settings.items())
+        return f"{self.name} ({own})" if own else self.name
+
+
+def run_comparison(
+    requests: list[ModelRequest],
+    dataset: str,
+    *,
+    config_files: list[str] | None = None,
+    settings: dict[str, Any] | None = None,
+    seeds: list[int] | None = None,
+) -> Comparison:
+    """Train and test each model with each seed on one data set and split.
+
+    Args:
+        requests: the rows of the table.
+        dataset: data set name.
+        config_files: YAML files for all models.
+        settings: parsed settings for all models that know the key; a model's own win.
+        seeds: random seeds; default: the setting ``seed``.
+
+    Returns:
+        The comparison; its files stand under ``results/``.
+
+    Raises:
+        ValueError: For unknown settings, bad data, or models that were tested on different targets.
+    """
+    settings = settings or {}
+    _refuse_unknown_everywhere(requests, settings)
+    configs = [_config(request, dataset, config_files or [], settings) for request in requests]
+    # one table ranks one set of items: what one row drops, all drop
+    dropped = sorted({modality for config in configs for modality in config["drop_items_without"] or []})
+    provenance = _provenance(configs[0], dataset)
+    results = []
+    for request, config in zip(requests, configs, strict=True):
+        for seed in seeds or [config["seed"]]:
+            own = {**request.settings, "seed": seed}
+            if dropped:
+                own["drop_items_without"] = dropped
+            row = _config(request._replace(settings=own), dataset, config_files or [], settings)
+            results.append(run_one(row, request.label, provenance))
+    comparison = Comparison(provenance, results)
+    comparison.check_same_targets()
+    return comparison
+
+
+def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
+    """Train and test one model with one seed, or read back what was done before.
+
+    Args:
+        config: validated settings.
+        label: the row's name in tables.
+        provenance: of the data.
+
+    Returns:
+        Metrics, ranked lists and costs of the run, as stored in its run directory.
+    """
+    run_dir = _run_dir(config, label, provenance)
+    if RunResult.exists(run_dir):
+        print(f"{label}, seed {config['seed']}: finished before, read from {run_dir}", flush=True)
+        return RunResult.load(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_text(run_dir / "settings.yaml", yaml.safe_dump(plain_settings(config), sort_keys=True))
+    _start_logging(config)
+    logging.getLogger().info(f"{label} on {provenance.label}, data {provenance.fingerprint}, run directory {run_dir}")
+    _set_threads(config["num_threads"])
+
+    init_seed(config["seed"], config["reproducibility"])
+    dataset = create_dataset(config)
+    pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]].to_numpy(dtype=np.int64)
+    train_data, valid_data, test_data = data_preparation(config, dataset)
+    mark_seen_items(pairs, valid_data._dataset, test_data._dataset)
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model = config.model_class(config, train_data._dataset).to(config["device"])
+    trainer = comparable(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model)
+    trainer.use_run_dir(run_dir)
+
+    started = time.perf_counter()
+    _, best_valid = trainer.fit(train_data, valid_data, saved=True, show_progress=config["show_progress"])
+    train_seconds = time.perf_counter() - started
+    tests = {}
+    for masked in (False, True):
+        trainer.mask_history = masked
+        started = time.perf_counter()
+        metrics = trainer.evaluate(test_data, load_best_model=True, show_progress=config["show_progress"])
+        ranking = trainer.eval_collector.ranking
+        tests[masked] = (dict(metrics), ranking, time.perf_counter() - started)
+
+    id_level = {}
+    if is_generative(config["model"]):
+        id_level = id_level_metrics(tests[False][1], model.semantic_ids, config["topk"])
+    result = RunResult(
+        label=label,
+        model=config["model"],
+        seed=config["seed"],
+        valid=dict(best_valid or {}),
+        test={key: float(value) for key, value in tests[False][0].items()},
+        test_masked={key: float(value) for key, value in tests[True][0].items()},
+        id_level=id_level,
+        ranks=tests[False][1].ranks,
+        ranks_masked=tests[True][1].ranks,
+        users=dataset.id2token(dataset.uid_field, tests[False][1].users).astype(str),
+        targets=dataset.id2token(dataset.iid_field, tests[False][1].targets).astype(str),
+        num_items=dataset.item_num - 1,
+        epochs=trainer.epochs_run,
+        train_seconds=train_seconds,
+        test_seconds=tests[False][2],
+        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        alignment=dict(trainer.alignment.accuracy) if getattr(trainer, "alignment", None) else {},
+        settings=plain_settings(config),
+        environment=environment(config["device"]),
+    )
+    result.save(run_dir)
+    return result
+
+
+def _config(request: ModelRequest, dataset: str, config_files: list[str], settings: dict[str, Any]) -> Config:
+    known = known_keys(request.name)
+    shared = {key: value for key, value in settings.items() if key in known}
+    return make_config(request.name, dataset, config_files, {**shared, **request.settings})
+
+
+def _refuse_unknown_everywhere(requests: list[ModelRequest], settings: dict[str, Any]) -> None:
+    """A setting for all models may be meaningless to some, never to every one of them."""
+    import difflib
+
+    known = set().union(*(known_keys(request.name) for request in requests))
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, sorted(known), n=1)
+            hint = f"; did you mean --{near[0]}?" if near else ""
+            raise ValueError(f"unknown setting --{key} for {', '.join(r.name for r in requests)}{hint}")
+
+
+def _provenance(config: Config, dataset: str) -> Provenance:
+    folder = Path(config["data_path"])
+    check_interactions(
+        folder / f"{dataset}.inter",
+        user=config["USER_ID_FIELD"],
+        item=config["ITEM_ID_FIELD"],
+        time=config["TIME_FIELD"],
+    )
+    return read_provenance(folder, dataset)
+
+
+def _run_dir(config: Config, label: str, provenance: Provenance) -> Path:
+    settings = {key: value for key, value in plain_settings(config).items() if key not in _OPERATIONAL}
+    identity = json.dumps([__version__, settings, provenance.fingerprint], sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    return (
+        Path(config["checkpoint_dir"])
+        / f"{slug(provenance.label)}-{provenance.fingerprint}"
+        / f"{slug(label)}-{digest}"
+        / f"seed-{config['seed']}"
+    )
+
+
+def slug(text: str) -> str:
+    """``text`` as a file name."""
+    return re.sub(r"[^A-Za-z0-9.=+]+", "-", text).strip("-")
+
+
+def _short(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _start_logging(config: Config) -> None:
+    root = logging.getLogger()
+    for handler in root.handlers[:]:  # one log file per run
+        root.removeHandler(handler)
+        handler.close()
+    init_logger(config)
+
+
+def _set_threads(count: int | None) -> None:
+    # small models lose time to more threads than this
+    torch.set_num_threads(count or min(torch.get_num_threads(), 8))

@@ -1,0 +1,329 @@
+"""Results of runs: stored per run, compared in one table over seeds, tested pairwise per user."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+from dataclasses import dataclass, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from recbole_mgr.collector import Ranking
+from recbole_mgr.data.atomic_files import Provenance
+from recbole_mgr.files import replacing, write_text
+from recbole_mgr.semantic_id.table import SemanticIdTable
+
+_RESULT_FILE, _RANKING_FILE = "result.json", "ranking.npz"
+_ARRAYS = ("ranks", "ranks_masked", "users", "targets")
+
+
+@dataclass
+class RunResult:
+    """One model, one seed.
+
+    Attributes:
+        label, model, seed: the row, the class and the random seed.
+        valid: best validation metrics, the ones the checkpoint was chosen by.
+        test, test_masked: item-level metrics over all users, seen items allowed / kept out.
+        id_level: share of users whose target's codes (whole ID before dedup, each modality) are hit at k; not masked.
+        ranks, ranks_masked: [n] rank of each user's target, 0 beyond max(topk).
+        users, targets: [n] tokens.
+        num_items: ranked candidates, the items that occur in ``.inter``.
+        epochs, train_seconds, test_seconds, parameters: costs.
+        alignment: LF++'s cross-modal retrieval accuracy before and after its stage.
+        settings, environment: everything needed to run it again.
+    """
+
+    label: str
+    model: str
+    seed: int
+    valid: dict[str, float]
+    test: dict[str, float]
+    test_masked: dict[str, float]
+    id_level: dict[str, float]
+    ranks: np.ndarray
+    ranks_masked: np.ndarray
+    users: np.ndarray
+    targets: np.ndarray
+    num_items: int
+    epochs: int
+    train_seconds: float
+    test_seconds: float
+    parameters: int
+    alignment: dict[str, float]
+    settings: dict[str, Any]
+    environment: dict[str, str]
+
+    @staticmethod
+    def exists(run_dir: Path) -> bool:
+        """Whether the run in ``run_dir`` is finished."""
+        return (run_dir / _RESULT_FILE).is_file()
+
+    def save(self, run_dir: Path) -> None:
+        """Write ``ranking.npz``, then ``result.json``, whose presence says that the run is finished."""
+        with replacing(run_dir / _RANKING_FILE) as path:
+            np.savez_compressed(path, **{name: getattr(self, name) for name in _ARRAYS})
+        write_text(run_dir / _RESULT_FILE, json.dumps(self.plain(), indent=2, default=float) + "\n")
+
+    def plain(self) -> dict[str, Any]:
+        """The result without its arrays, as plain data."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _ARRAYS}
+
+    @classmethod
+    def load(cls, run_dir: Path) -> RunResult:
+        """Read back what :meth:`save` wrote."""
+        content = json.loads((run_dir / _RESULT_FILE).read_text(encoding="utf-8"))
+        with np.load(run_dir / _RANKING_FILE, allow_pickle=False) as arrays:
+            return cls(**content, **{name: arrays[name] for name in _ARRAYS})
+
+
+class PairedTest(NamedTuple):
+    """Per-user difference in NDCG@k of one row against another, seeds averaged first.
+
+    Attributes:
+        difference: mean.
+        low, high: 95 % bootstrap interval over users.
+        p_value: of the Wilcoxon signed-rank test (two-sided); 1 where no user differs.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+class Comparison:
+    """The table of several models on one data set and split.
+
+    Args:
+        provenance: of the data.
+        results: one per row and seed, in the order of the table.
+    """
+
+    def __init__(self, provenance: Provenance, results: list[RunResult]) -> None:
+        self.provenance = provenance
+        self.results = results
+        self.rows: dict[str, list[RunResult]] = {}
+        for result in results:
+            self.rows.setdefault(result.label, []).append(result)
+
+    def check_same_targets(self) -> None:
+        """Every model of a table must have been tested on the same target per user.
+
+        Raises:
+            ValueError: Naming the two rows and the first user that differs.
+        """
+        first = self.results[0]
+        reference = dict(zip(first.users.tolist(), first.targets.tolist(), strict=True))
+        for result in self.results[1:]:
+            other = dict(zip(result.users.tolist(), result.targets.tolist(), strict=True))
+            if other != reference:
+                differing = {user for user, _ in other.items() ^ reference.items()}
+                user = min(differing)
+                raise ValueError(
+                    f"{first.label} and {result.label} were not tested on the same targets: {len(differing)} users "
+                    f"differ, e.g. user {user}: {reference.get(user)} and {other.get(user)}. Users with fewer than 4 "
+                    "interactions are split differently by RecBole's general and sequential models: set "
+                    '--user_inter_num_interval="[4,inf)"'
+                )
+
+    def paired_tests(self, k: int = 10, draws: int = 2000) -> dict[str, PairedTest]:
+        """The last row against each other one: label of the other row -> test (not masked)."""
+        from scipy.stats import wilcoxon
+
+        labels = list(self.rows)
+        last = self._ndcg_per_user(labels[-1], k)
+        tests = {}
+        for label in labels[:-1]:
+            other = self._ndcg_per_user(label, k)
+            difference = np.array([last[user] - other[user] for user in sorted(last)])
+            generator = np.random.default_rng(0)
+            # resampling users with replacement = multinomial weights; blocks bound the memory
+            n = len(difference)
+            means = np.concatenate(
+                [generator.multinomial(n, np.full(n, 1 / n), size=100) @ difference / n for _ in range(draws // 100)]
+            )
+            low, high = np.quantile(means, [0.025, 0.975])
+            p_value = float(wilcoxon(difference).pvalue) if difference.any() else 1.0
+            tests[label] = PairedTest(float(difference.mean()), float(low), float(high), p_value)
+        return tests
+
+    def _ndcg_per_user(self, label: str, k: int) -> dict[str, float]:
+        runs = self.rows[label]
+        total: dict[str, float] = dict.fromkeys(runs[0].users.tolist(), 0.0)
+        for run in runs:
+            gain = np.where((run.ranks > 0) & (run.ranks <= k), 1 / np.log2(np.maximum(run.ranks, 1) + 1), 0.0)
+            for user, value in zip(run.users.tolist(), gain.tolist(), strict=True):
+                total[user] += value / len(runs)
+        return total
+
+    def table(self, *, full: bool = False) -> list[dict[str, str]]:
+        """One dict per row: column -> text, mean ± standard deviation where there are several seeds.
+
+        Args:
+            full: every metric, not the headline ones alone.
+        """
+        rows = []
+        for label, runs in self.rows.items():
+            row = {"Model": label}
+            for name, values in self._metrics(runs).items():
+                if full or _is_headline(name):
+                    row[name] = _mean_sd(values)
+            row["Parameters"] = f"{runs[0].parameters:,}"
+            row["Epochs"] = "/".join(str(run.epochs) for run in runs)
+            row["Train s"] = "/".join(f"{run.train_seconds:.0f}" for run in runs)
+            row["Test s"] = "/".join(f"{run.test_seconds:.0f}" for run in runs)
+            rows.append(row)
+        return rows
+
+    @staticmethod
+    def _metrics(runs: list[RunResult]) -> dict[str, list[float]]:
+        """Column -> one value per seed: item-level metrics first, ID-level ones last."""
+        columns = {key: [run.test[key] for run in runs] for key in runs[0].test}
+        columns.update({f"{key} masked": [run.test_masked[key] for run in runs] for key in runs[0].test_masked})
+        columns.update({key: [run.id_level[key] for run in runs] for key in runs[0].id_level})
+        return columns
+
+    def markdown(self) -> str:
+        """The table with its protocol, tests and provenance, as Markdown."""
+        rows = self.table()
+        columns = _columns(rows)
+        lines = [
+            f"### {self.provenance.label}",
+            "",
+            "| " + " | ".join(columns) + " |",
+            "|" + "---|" * len(columns),
+            *("| " + " | ".join(row.get(column, "") for column in columns) + " |" for row in rows),
+            "",
+            *self._notes(),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _notes(self) -> list[str]:
+        first = self.results[0]
+        seeds = ", ".join(str(run.seed) for run in self.rows[first.label])
+        split = first.settings["eval_args"]["split"]
+        general = [r.label for r in self.results if r.settings["MODEL_TYPE"] != first.settings["MODEL_TYPE"]]
+        notes = [
+            f"- Item-level, {len(first.users):,} users, one target each, ranked among all {first.num_items:,} items "
+            f"(mode {first.settings['eval_args']['mode']['test']}, split {split}); seen items allowed, except in the "
+            "columns marked masked. Checkpoints chosen on validation only "
+            f"({first.settings['valid_metric']}"
+            + (f"; {', '.join(dict.fromkeys(general))}: seen items masked there, RecBole's way" if general else "")
+            + f"). Seeds: {seeds}"
+            + (" (mean ± SD)." if len(self.rows[first.label]) > 1 else ".")
+        ]
+        if any(run.id_level for run in self.results):
+            notes.append(
+                "- *id*, *<modality>*@10: the target's codes (whole semantic ID before dedup, one modality's part) "
+                "are among the list's first 10 distinct ones. Beside the item-level metrics, never instead."
+            )
+        if len(self.rows) > 1:
+            last = list(self.rows)[-1]
+            notes += [
+                f"- {last} against {label}: NDCG@10 {test.difference:+.4f} per user (95 % bootstrap interval "
+                f"{test.low:+.4f} to {test.high:+.4f}, Wilcoxon p = {test.p_value:.2g}, not masked)."
+                for label, test in self.paired_tests().items()
+            ]
+        for label, runs in self.rows.items():
+            if runs[0].alignment:
+                before = _mean_sd([run.alignment["before"] for run in runs])
+                after = _mean_sd([run.alignment["after"] for run in runs])
+                notes.append(f"- {label}: cross-modal retrieval accuracy {before} before alignment, {after} after.")
+        source = self.provenance.details.get("source", "no provenance file")
+        notes.append(f"- Data: {source} (fingerprint {self.provenance.fingerprint}).")
+        environment_text = ", ".join(f"{key} {value}" for key, value in first.environment.items())
+        notes.append(f"- {environment_text}; {datetime.now(timezone.utc):%Y-%m-%d}.")
+        return notes
+
+    def save(self, folder: Path) -> None:
+        """Write ``table.md``, ``table.csv`` and ``table.json`` into ``folder``, each atomically."""
+        rows = self.table(full=True)
+        columns = _columns(rows)
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, fieldnames=["Data", *columns], restval="")
+        writer.writeheader()
+        writer.writerows({"Data": self.provenance.label, **row} for row in rows)
+        content = {
+            "data": self.provenance._asdict(),
+            "paired_tests_of_last_row": {label: test._asdict() for label, test in self.paired_tests().items()},
+            "runs": [result.plain() for result in self.results],
+        }
+        write_text(folder / "table.md", self.markdown())
+        write_text(folder / "table.csv", buffer.getvalue())
+        write_text(folder / "table.json", json.dumps(content, indent=2, default=str) + "\n")
+
+
+def id_level_metrics(ranking: Ranking, table: SemanticIdTable, topk: list[int]) -> dict[str, float]:
+    """Hit rates on semantic IDs: the target's codes stand among the first k *distinct* codes of the ranked list.
+
+    Args:
+        ranking: ranked lists of internal item ids.
+        table: semantic IDs in the order of internal item ids.
+        topk: cut-offs.
+
+    Returns:
+        ``id@k`` (all codes before the dedup digit) and, with several modalities, ``<modality>@k``.
+    """
+    digits = list(enumerate(table.digits))
+    parts = {"id": [d for d, digit in digits if digit.kind == "code"]}
+    if len(table.modalities) > 1:
+        for modality in table.modalities:
+            parts[modality] = [d for d, digit in digits if digit.kind == "code" and digit.modality == modality]
+    metrics = {}
+    for name, columns in parts.items():
+        _, group = torch.unique(table.codes[:, columns], dim=0, return_inverse=True)  # [N + 1]
+        listed = group.numpy()[ranking.item_ids]  # [n, k]
+        first_place = _distinct_places(listed)
+        hit = (listed == group.numpy()[ranking.targets][:, None]) & (ranking.item_ids > 0)
+        place = np.where(hit.any(axis=1), first_place[np.arange(len(hit)), hit.argmax(axis=1)], np.iinfo(int).max)
+        metrics.update({f"{name}@{k}": float((place < k).mean()) for k in topk})
+    return metrics
+
+
+def _distinct_places(listed: np.ndarray) -> np.ndarray:
+    """[n, k] how many distinct values stand before each entry of a row."""
+    repeated = np.zeros(listed.shape, dtype=bool)
+    for column in range(1, listed.shape[1]):
+        repeated[:, column] = (listed[:, :column] == listed[:, column : column + 1]).any(axis=1)
+    return np.cumsum(~repeated, axis=1) - 1
+
+
+def environment(device) -> dict[str, str]:
+    """Hardware and versions a result depends on."""
+    import recbole
+
+    from recbole_mgr import __version__
+
+    on_gpu = str(device).startswith("cuda")
+    return {
+        "hardware": torch.cuda.get_device_name() if on_gpu else f"{os.cpu_count()} CPU cores ({platform.machine()})",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "recbole": recbole.__version__,
+        "recbole_mgr": __version__,
+    }
+
+
+def _columns(rows: list[dict[str, str]]) -> list[str]:
+    """All columns in the order of the row that has most of them."""
+    longest = max(rows, key=len)
+    return list(dict.fromkeys([*longest, *(column for row in rows for column in row)]))
+
+
+def _is_headline(column: str) -> bool:
+    metric, _, rest = column.partition("@")
+    cut = rest.removesuffix(" masked")
+    return metric != "mrr" and (cut == "10" or (cut == "5" and rest == cut and metric in ("recall", "ndcg")))
+
+
+def _mean_sd(values: list[float]) -> str:
+    mean = float(np.mean(values))
+    return f"{mean:.4f}" if len(values) == 1 else f"{mean:.4f} ± {np.std(values, ddof=1):.4f}"

@@ -1,0 +1,53 @@
+"""Items that share all their codes, and the digit that tells them apart.
+
+Source: TIGER (Rajput et al. 2023) appends a further code to colliding IDs. Deviations: the digit exists only
+when something collides, covers every item, and is as wide as the largest group instead of a fixed size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def token_order(item_tokens: Sequence[str]) -> np.ndarray:
+    """Places of the items in the order of their tokens, int64 [N]."""
+    return np.array(sorted(range(len(item_tokens)), key=item_tokens.__getitem__), dtype=np.int64)
+
+
+def group_ids(codes: np.ndarray) -> np.ndarray:
+    """A number int64 [N] for each row of codes [N, D], 0..G-1, equal exactly where the rows are equal."""
+    return _grouped(codes, np.arange(len(codes)))[1]
+
+
+def group_sizes(codes: np.ndarray) -> np.ndarray:
+    """How many rows of codes [N, D] are equal to each of the G distinct rows, int64 [G]."""
+    return np.bincount(group_ids(codes))
+
+
+def collision_ranks(codes: np.ndarray, item_tokens: Sequence[str]) -> np.ndarray:
+    """The place of each item among the items with the same codes, in the order of their tokens.
+
+    Args:
+        codes: int [N, D].
+        item_tokens: N tokens, all different; the order of the rows does not matter.
+
+    Returns:
+        int64 [N], 0 for an item alone with its codes; at most the size of the largest group - 1.
+    """
+    order, groups = _grouped(codes, token_order(item_tokens))
+    in_order = groups[order]  # ascending
+    starts = np.searchsorted(in_order, in_order)  # first place of each item's group
+    ranks = np.empty(len(codes), dtype=np.int64)
+    ranks[order] = np.arange(len(codes)) - starts
+    return ranks
+
+
+def _grouped(codes: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows sorted by codes (ties as in ``first``), int64 [N], and the group of each row, int64 [N]."""
+    order = first[np.lexsort(codes[first].T[::-1])]  # lexsort is stable
+    changes = (np.diff(codes[order], axis=0) != 0).any(axis=1)  # [N - 1]
+    groups = np.empty(len(codes), dtype=np.int64)
+    groups[order] = np.concatenate([np.zeros(min(1, len(codes)), dtype=np.int64), np.cumsum(changes)])
+    return order, groups

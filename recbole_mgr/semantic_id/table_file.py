@@ -1,0 +1,176 @@
+"""Semantic IDs as a readable file in the style of RecBole's atomic files, and the description beside it.
+
+    item_id:token <TAB> text_codes:token_seq <TAB> image_codes:token_seq <TAB> dedup:token
+    B002SQJL9U    <TAB> 170 224 251 151      <TAB> 154 106 221 144       <TAB> 0
+
+The dedup column and the description (``.yaml``, same name) are optional: a user's own file needs neither.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import yaml
+
+ITEM_COLUMN = "item_id:token"
+DEDUP_COLUMN = "dedup:token"
+CODES_SUFFIX = "_codes:token_seq"
+
+
+class TableFile(NamedTuple):
+    """What a file of semantic IDs says, in the file's order."""
+
+    item_tokens: list[str]
+    blocks: dict[str, np.ndarray]  # modality -> int64 [rows, levels]
+    dedup: np.ndarray | None  # int64 [rows]
+    description: dict[str, Any] | None  # the .yaml beside it
+
+
+def description_path(path: Path) -> Path:
+    return path.with_suffix(".yaml")
+
+
+def write_table_file(path: Path, table: TableFile) -> None:
+    """Write the file and its description, each under a temporary name first and then renamed.
+
+    Args:
+        path: ends in .tsv.
+        table: what to write.
+
+    Raises:
+        ValueError: If the path does not end in .tsv, or a token would break the file's form.
+    """
+    if path.suffix != ".tsv":
+        raise ValueError(f"{path}: a file of semantic IDs must end in .tsv")
+    for token in table.item_tokens:
+        if not token or any(mark in token for mark in "\t\n\r"):
+            raise ValueError(
+                f"{path}: the item token {token!r} is empty or has a tab or line break; rename it"
+            )
+    columns = [table.item_tokens, *(_joined(block) for block in table.blocks.values())]
+    header = [ITEM_COLUMN, *(modality + CODES_SUFFIX for modality in table.blocks)]
+    if table.dedup is not None:
+        header.append(DEDUP_COLUMN)
+        columns.append(map(str, table.dedup.tolist()))
+    with replacing(description_path(path)) as file:
+        yaml.safe_dump(table.description, file, sort_keys=False, allow_unicode=True)
+    with replacing(path) as file:
+        file.write("\t".join(header) + "\n")
+        file.writelines("\t".join(row) + "\n" for row in zip(*columns, strict=True))
+
+
+def read_table_file(path: Path) -> TableFile:
+    """Read a file of semantic IDs.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the header has no item column, no codes or an unknown column; or a row has another
+            number of columns or codes than the first, a code that is no integer >= 0, or an item seen before.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"semantic_ids: there is no file {path}")
+    with open(path, encoding="utf-8-sig") as file:  # -sig: a byte order mark is no part of the first column
+        header = file.readline().rstrip("\n").split("\t")
+        _check_header(path, header)
+        values = {column: array("q") for column in header if column != ITEM_COLUMN}
+        widths: dict[str, int] = {DEDUP_COLUMN: 1}
+        lines: dict[str, int] = {}  # item token -> line
+        for number, line in enumerate(file, start=2):
+            fields = line.rstrip("\n").split("\t")
+            if len(fields) != len(header):
+                raise ValueError(
+                    f"{path}, line {number}: {len(fields)} columns where the header has {len(header)}; "
+                    "complete or remove the row"
+                )
+            for column, field in zip(header, fields, strict=True):
+                if column == ITEM_COLUMN:
+                    if field in lines:
+                        raise ValueError(
+                            f"{path}, line {number}: item {field!r} already stands in line {lines[field]}; "
+                            "remove one of the two"
+                        )
+                    lines[field] = number
+                    continue
+                codes = _parsed(field, where=f"{path}, line {number}, column {column}")
+                width = widths.setdefault(column, len(codes))
+                if len(codes) != width:
+                    raise ValueError(
+                        f"{path}, line {number}, column {column}: {len(codes)} codes where {width} "
+                        "are expected; every item needs the same number"
+                    )
+                values[column].extend(codes)
+    if not lines:
+        raise ValueError(f"{path}: the file has no rows; add one row for each item")
+    matrices = {column: np.array(codes).reshape(len(lines), -1) for column, codes in values.items()}
+    dedup = matrices.pop(DEDUP_COLUMN, None)
+    return TableFile(
+        item_tokens=list(lines),
+        blocks={column.removesuffix(CODES_SUFFIX): codes for column, codes in matrices.items()},
+        dedup=None if dedup is None else dedup[:, 0],
+        description=_read_description(description_path(path)),
+    )
+
+
+@contextmanager
+def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
+    """A temporary file that takes the place of ``path`` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as file:
+            yield file
+        os.chmod(name, 0o644)  # mkstemp's files are private
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _joined(block: np.ndarray) -> Iterable[str]:
+    return (" ".join(map(str, codes)) for codes in block.tolist())
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    if ITEM_COLUMN not in header:
+        raise ValueError(
+            f"{path}, line 1: no column {ITEM_COLUMN!r} in {header}; add it (columns part at tabs)"
+        )
+    if len(set(header)) < len(header):
+        raise ValueError(f"{path}, line 1: a column stands twice in {header}; remove one")
+    codes = [column for column in header if column.endswith(CODES_SUFFIX) and column != CODES_SUFFIX]
+    unknown = set(header) - {ITEM_COLUMN, DEDUP_COLUMN, *codes}
+    if unknown or not codes:
+        problem = f"unknown column(s) {sorted(unknown)}" if unknown else "no column of codes"
+        raise ValueError(
+            f"{path}, line 1: {problem}; beside {ITEM_COLUMN!r} there may be '<modality>{CODES_SUFFIX}', "
+            f"at least one, and {DEDUP_COLUMN!r}"
+        )
+
+
+def _parsed(field: str, *, where: str) -> list[int]:
+    codes = field.split()
+    digits = "".join(codes)
+    if not (digits.isdigit() and digits.isascii()):
+        raise ValueError(
+            f"{where}: {field!r} is no list of integers >= 0 separated by blanks; correct the row"
+        )
+    return [int(code) for code in codes]
+
+
+def _read_description(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        description = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: no readable YAML ({error}); restore it or remove it") from error
+    if not isinstance(description, Mapping) or not {"fingerprint", "digits"} <= set(description):
+        raise ValueError(f"{path}: the description lacks 'fingerprint' or 'digits'; restore it or remove it")
+    return dict(description)

@@ -1,0 +1,96 @@
+"""Reading item vectors in pieces, so that a memory-mapped float16 file never becomes one float32 copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CHUNK_VALUES = 2**23  # float32 values held at once by a chunked pass: 32 MiB
+
+
+class OrderedRows:
+    """A matrix seen in another row order, without copying it.
+
+    Args:
+        vectors: [n, dim], possibly memory-mapped.
+        order: int [n], the row of ``vectors`` that comes at each place.
+    """
+
+    def __init__(self, vectors: np.ndarray, order: np.ndarray) -> None:
+        self._vectors = vectors
+        self._order = order
+        self.shape = (len(order), vectors.shape[1])
+        self.dtype = vectors.dtype
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        return self._vectors[self._order[rows]]
+
+
+Rows = np.ndarray | OrderedRows
+
+
+def chunk_slices(num_rows: int, width: int) -> Iterator[slice]:
+    """Consecutive slices over ``num_rows`` rows, each of at most CHUNK_VALUES values at ``width`` per row."""
+    step = max(1, CHUNK_VALUES // max(1, width))
+    for start in range(0, num_rows, step):
+        yield slice(start, min(start + step, num_rows))
+
+
+def to_float32(rows: np.ndarray) -> Tensor:
+    """A writable float32 copy of some rows as a tensor."""
+    return torch.from_numpy(np.array(rows, dtype=np.float32))
+
+
+def sample_rows(vectors: Rows, *, limit: int, generator: torch.Generator) -> Tensor:
+    """At most ``limit`` rows, drawn without replacement and kept in order, float32 [min(n, limit), dim]."""
+    if len(vectors) <= limit:
+        return to_float32(vectors[np.arange(len(vectors))])
+    chosen = torch.randperm(len(vectors), generator=generator)[:limit].sort().values
+    return to_float32(vectors[chosen.numpy()])
+
+
+def require_finite(vectors: np.ndarray, *, modality: str, item_tokens: Sequence[str]) -> None:
+    """Check that every value is finite.
+
+    Raises:
+        ValueError: If a value is NaN or infinite; names the modality and the first items concerned.
+    """
+    for rows in chunk_slices(*vectors.shape):
+        bad = np.flatnonzero(~np.isfinite(vectors[rows]).all(axis=1))
+        if len(bad):
+            items = ", ".join(repr(item_tokens[rows.start + row]) for row in bad[:5])
+            raise ValueError(
+                f"modality {modality!r} has NaN or infinite values, e.g. for the items {items}; "
+                "encode these items again or treat them as missing (missing_modality)"
+            )
+
+
+class Standardization(NamedTuple):
+    """Mean removed per dimension, then one scale for all: distances keep their proportions.
+
+    A scale per dimension would let a dimension of mere noise weigh as much as any other.
+    """
+
+    mean: Tensor  # [dim]
+    scale: Tensor  # []
+
+    @classmethod
+    def of(cls, sample: Tensor) -> Standardization:
+        """The one that gives ``sample`` [n, dim] zero mean and a variance of 1 averaged over dimensions."""
+        mean = sample.mean(0)  # [dim]
+        scale = sum((sample[rows] - mean).square().sum().double() for rows in chunk_slices(*sample.shape))
+        scale = (scale / sample.numel()).sqrt().float()
+        return cls(mean, torch.where(scale > 1e-6 * mean.abs().max(), scale, 1.0))
+
+    def apply(self, vectors: Tensor) -> Tensor:
+        return (vectors - self.mean) / self.scale
+
+    def invert(self, vectors: Tensor) -> Tensor:
+        return vectors * self.scale + self.mean
