@@ -15,14 +15,13 @@ VERSION = next(
 # user installs recbole with --no-deps first (README) and the rest is named here.
 RECBOLE_NEEDS = [
     "scipy",
-    "pandas",
+    "pandas<4",
     "tqdm",
     "colorlog==4.7.2",
     "colorama==0.4.4",
     "scikit-learn",
     "tensorboard",
     "thop",
-    "tabulate",
     "plotly",
     "texttable",
     "psutil",
@@ -48,6 +47,8 @@ setup(
         "pyyaml>=6",
         "numpy>=1.24",
         "pillow>=9",
+        "pandas<4",
+        "scikit-learn>=1.1",
     ],
     extras_require={
         "test": ["pytest>=7", "hyperopt>=0.2.7"],

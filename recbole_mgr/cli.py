@@ -7,14 +7,14 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from recbole_mgr.config import parse_value
 
 _DESCRIPTION = """\
 Train and test one or several models on one data set and print one table.
 
-Models are separated by blanks; a model's own settings follow a colon, separated by commas, lists joined by +:
+Models are separated by blanks; a model's own settings follow a colon, separated by commas. Lists are joined by +:
   --model SASRec TIGER:modalities=text TIGER:modalities=image MGRLFpp:beam_size=50,modalities=text+image
 Any property is a setting for all models that know it: --epochs=20 --learning_rate=1e-3
 Precedence (later wins): RecBole's defaults, properties/overall.yaml, properties/model/, properties/dataset/,
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         request = _parse(arguments)
         _run(request)
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to resume", file=sys.stderr)
@@ -47,13 +47,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (--help shows how it is written)")
+
+
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="recbole-mgr run", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        prog="recbole-mgr run",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # --seed is a setting, not short for --seeds
     )
-    parser.add_argument("--model", nargs="+", required=True, metavar="NAME[:key=value,...]", help="models to compare")
+    several = {"action": "extend", "nargs": "+", "default": []}
+    parser.add_argument("--model", required=True, metavar="NAME[:key=value,...]", help="models to compare", **several)
     parser.add_argument("--dataset", required=True, help="name of the folder and files under data_path")
-    parser.add_argument("--config_files", nargs="+", default=[], metavar="FILE", help="YAML files, later ones win")
+    parser.add_argument("--config_files", metavar="FILE", help="YAML files, later ones win", **several)
     parser.add_argument("--seeds", default=None, help="comma-separated seeds, e.g. 1,2,3 (default: the setting seed)")
     parser.add_argument("--results", default="results", metavar="FOLDER", help="where tables go (default: results)")
     known, rest = parser.parse_known_args(arguments)
@@ -63,6 +72,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         known.seeds = [int(seed) for seed in known.seeds.split(",")] if known.seeds else None
     except ValueError:
         raise ValueError(f"--seeds {known.seeds}: expected whole numbers separated by commas, e.g. 1,2,3") from None
+    if known.seeds and any("seed" in own for own in (known.settings, *(r.settings for r in known.requests))):
+        raise ValueError("--seeds and the setting seed contradict each other; leave one of them out")
     return known
 
 
@@ -107,7 +118,7 @@ def parse_settings(arguments: list[str]) -> dict[str, Any]:
 
 
 def parse_model(text: str):
-    """``NAME`` or ``NAME:key=value,key=value``; a value may hold commas inside brackets, ``a+b`` is the list [a, b].
+    """``NAME`` or ``NAME:key=value,key=value``; a value may hold commas inside brackets.
 
     Raises:
         ValueError: If a setting has no ``=``.
@@ -120,10 +131,7 @@ def parse_model(text: str):
         key, equals, value = part.partition("=")
         if not equals or not key:
             raise ValueError(f"--model {text}: {part!r} is not key=value")
-        parsed = parse_value(value)
-        if isinstance(parsed, str) and "+" in parsed:
-            parsed = [parse_value(entry) for entry in parsed.split("+")]
-        settings[key] = parsed
+        settings[key] = parse_value(value)
     return ModelRequest(name, settings)
 
 

@@ -1,4 +1,4 @@
-"""Settings: property files, precedence and validation on top of RecBole's ``Config``.
+"""Settings: property files and their precedence on top of RecBole's ``Config``.
 
 Precedence, stated once (later wins): RecBole's defaults < ``properties/overall.yaml`` <
 ``properties/model/<Class>.yaml`` (a class adds to its parents') < ``properties/dataset/<name>.yaml`` <
@@ -8,6 +8,7 @@ Precedence, stated once (later wins): RecBole's defaults < ``properties/overall.
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import functools
 import re
@@ -18,6 +19,7 @@ import yaml
 from recbole.config import Config
 
 from recbole_mgr.registry import MODELS, model_class
+from recbole_mgr.validation import require_one_target_per_user, validate
 
 _PACKAGE = Path(__file__).resolve().parent
 # Installed, the files ship inside the package; in a checkout they stand beside it.
@@ -25,9 +27,7 @@ PROPERTIES = next(p for p in (_PACKAGE / "properties", _PACKAGE.parent / "proper
 
 # Keys that RecBole reads although none of its property files names them.
 _UNLISTED_KEYS = frozenset(
-    "model dataset config_files encoding seq_len nproc world_size ip port offset group_offset local_rank "
-    "reg_weight log_wandb wandb_project single_spec device MODEL_TYPE MODEL_INPUT_TYPE eval_type "
-    "valid_neg_sample_args test_neg_sample_args".split()
+    "model dataset nproc world_size ip port offset group_offset local_rank reg_weight tail_ratio".split()
 )
 
 
@@ -41,15 +41,17 @@ class CommandConfig(Config):
 def parse_value(text: str) -> Any:
     """Parse a command-line value as a literal; what is no literal stays a string and nothing is evaluated.
 
-    ``true``/``false``/``none``/``~`` are understood in any case, numbers may be written ``1e-3``.
+    ``true``/``false``/``none``/``~`` are understood in any case, numbers may be written ``1e-3``, and ``a+b`` is the
+    list [a, b] where a and b are words or numbers.
     """
     spelled = {"true": True, "false": False, "none": None, "null": None, "~": None}
     if text.lower() in spelled:
         return spelled[text.lower()]
-    try:
+    with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    if re.fullmatch(r"\w+(\+\w+)+", text):
+        return [parse_value(entry) for entry in text.split("+")]
+    return text
 
 
 def make_config(model: str, dataset: str, config_files: list[str], settings: dict[str, Any]) -> Config:
@@ -69,14 +71,26 @@ def make_config(model: str, dataset: str, config_files: list[str], settings: dic
         ValueError: For an unknown key, a missing or malformed file, or settings that contradict each other.
     """
     class_ = model_class(model)
+    overall = _read_yaml(PROPERTIES / "overall.yaml")
     merged = {**_read_files(config_files), **settings}
     _refuse_unknown_keys(merged, known_keys(model), f"model {model}")
+    for key, value in (("model", model), ("dataset", dataset)):
+        if merged.get(key, value) != value:
+            raise ValueError(f"{key}: {merged[key]} contradicts --{key} {value}; leave it out of the settings")
+    if isinstance(merged.get("eval_args"), dict):  # RecBole would fill up what is left out with a random split
+        merged["eval_args"] = {**overall["eval_args"], **merged["eval_args"]}
     if model not in MODELS:
-        merged = {**_read_yaml(PROPERTIES / "overall.yaml"), **_dataset_properties(dataset), **merged}
+        merged = {**overall, **_dataset_properties(dataset), **merged}
         if merged.get("loss_type", _recbole_model_properties(model).get("loss_type")) == "CE":
             merged.setdefault("train_neg_sample_args", None)
-    config = CommandConfig(model=class_, dataset=dataset, config_dict=merged)
-    return validate(config)
+    try:
+        config = CommandConfig(model=class_, dataset=dataset, config_dict=merged)
+    except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError) as error:  # RecBole's own checks
+        raise ValueError(f"settings of {model}: {error}") from error
+    if model not in MODELS:
+        validate(config)
+    require_one_target_per_user(config["eval_args"])
+    return config
 
 
 def install_property_hooks() -> None:
@@ -98,9 +112,9 @@ def install_property_hooks() -> None:
 
     @functools.wraps(defaults)
     def set_defaults(self):
+        data_path = self.final_config_dict["data_path"]
         defaults(self)
-        data_path = self.external_config_dict.get("data_path")
-        if data_path is not None and self.dataset == "ml-100k":
+        if self.dataset == "ml-100k" and (self.model in MODELS or "data_path" in self.external_config_dict):
             # RecBole overwrites data_path with its bundled copy for this one name (configurator.py:330).
             self.final_config_dict["data_path"] = str(Path(data_path) / self.dataset)
         if self.model in MODELS:
@@ -120,88 +134,22 @@ def model_properties(class_: type) -> dict[str, Any]:
 
 
 def known_keys(model: str) -> set[str]:
-    """All keys that mean something for ``model``."""
+    """All keys that mean something for ``model``; raises ValueError if there is no such model."""
     from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
 
+    class_ = model_class(model)
     keys = set(_UNLISTED_KEYS)
     keys.update(general_arguments, training_arguments, evaluation_arguments, dataset_arguments)
     for name in ("overall", "dataset/sample"):
         keys.update(_read_yaml(_recbole_properties() / f"{name}.yaml"))
     keys.update(_read_yaml(PROPERTIES / "overall.yaml"))
-    keys.update(model_properties(model_class(model)) if model in MODELS else _recbole_model_properties(model))
+    keys.update(model_properties(class_) if model in MODELS else _recbole_model_properties(model))
     return keys
 
 
 def plain_settings(config: Config) -> dict[str, Any]:
     """The final settings as plain YAML-able data (enums and devices as strings)."""
     return {key: _plain(value) for key, value in sorted(config.final_config_dict.items())}
-
-
-def validate(config: Config) -> Config:
-    """Refuse values out of range and settings that contradict each other; normalise ``modalities``.
-
-    Raises:
-        ValueError: Naming the key(s), the value(s) and the remedy.
-    """
-    values = config.final_config_dict
-    k_max = max(values["topk"])
-    metric, _, cut = str(values["valid_metric"]).partition("@")
-    if cut and int(cut) not in values["topk"]:
-        raise ValueError(f"valid_metric: {values['valid_metric']} needs {cut} in topk, which is {values['topk']}")
-    if metric.lower() not in [name.lower() for name in values["metrics"]]:
-        raise ValueError(
-            f"valid_metric: {values['valid_metric']} needs {metric} in metrics, which is {values['metrics']}"
-        )
-    if values["model"] not in MODELS:
-        return config
-    if isinstance(values["modalities"], str):
-        values["modalities"] = [values["modalities"]]
-    modalities = values["modalities"]
-    if not modalities or len(set(modalities)) < len(modalities):
-        raise ValueError(f"modalities: {modalities} must name at least one modality, each once")
-    if values["missing_modality"] == "drop" and not values["semantic_ids"]:
-        values["drop_items_without"] = values.get("drop_items_without") or modalities
-    for key, choices in _choices().items():
-        if values.get(key) not in choices:
-            raise ValueError(f"{key}: {values.get(key)!r} is not one of {', '.join(map(str, choices))}")
-    if values["beam_size"] < k_max:
-        raise ValueError(
-            f"beam_size: {values['beam_size']} is smaller than the largest topk ({k_max}); raise beam_size to at "
-            f"least {k_max} or shorten topk"
-        )
-    if values["hidden_size"] % values["n_heads"] and values["backbone"] == "hierarchical":
-        raise ValueError(f"hidden_size: {values['hidden_size']} must be a multiple of n_heads: {values['n_heads']}")
-    for key in ("hidden_dropout_prob", "attn_dropout_prob"):
-        if not 0 <= values[key] < 1:
-            raise ValueError(f"{key}: {values[key]} must lie in [0, 1)")
-    if values["train_neg_sample_args"] not in (None, "None") and values["train_neg_sample_args"].get(
-        "distribution"
-    ) not in (None, "none", "None"):
-        raise ValueError("train_neg_sample_args: generating models draw no negatives; set it to ~")
-    for name in values["metrics"]:
-        if name.lower() in ("gauc", "auc", "mae", "rmse", "logloss"):
-            raise ValueError(
-                f"metrics: {name} needs a score for every item, a generating model returns a ranked list; "
-                "use Recall, NDCG, MRR, Hit, Precision, MAP, ItemCoverage, AveragePopularity, "
-                "ShannonEntropy, GiniIndex or TailPercentage"
-            )
-    class_check = getattr(config.model_class, "check_settings", None)
-    if class_check is not None:
-        class_check(values)
-    return config
-
-
-def _choices() -> dict[str, tuple]:
-    from recbole_mgr.semantic_id.quantizer import QUANTIZERS
-
-    return {
-        "backbone": ("hierarchical", "t5"),
-        "code_softmax": ("legal", "full"),
-        "quantizer": tuple(QUANTIZERS),
-        "early_fusion": ("concat", "mean", "sum"),
-        "missing_modality": ("mean", "zero", "drop"),
-        "lr_scheduler": ("constant", "cosine", "linear"),
-    }
 
 
 def _refuse_unknown_keys(settings: dict[str, Any], known: set[str], where: str) -> None:

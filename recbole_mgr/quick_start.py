@@ -71,11 +71,16 @@ def run_comparison(
         The comparison; its files stand under ``results/``.
 
     Raises:
-        ValueError: For unknown settings, bad data, or models that were tested on different targets.
+        ValueError: For unknown settings, bad data, a row or seed given twice, or models that were tested on
+            different targets.
     """
     settings = settings or {}
     _refuse_unknown_everywhere(requests, settings)
+    _refuse_repeated("--model", [request.label for request in requests])
+    _refuse_repeated("--seeds", seeds or [])
     configs = [_config(request, dataset, config_files or [], settings) for request in requests]
+    if len({config["data_path"] for config in configs}) > 1:
+        raise ValueError("data_path: all models of a table read the same files; give it as --data_path")
     # one table ranks one set of items: what one row drops, all drop
     dropped = sorted({modality for config in configs for modality in config["drop_items_without"] or []})
     provenance = _provenance(configs[0], dataset)
@@ -123,9 +128,7 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
     trainer = comparable(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model)
     trainer.use_run_dir(run_dir)
 
-    started = time.perf_counter()
     _, best_valid = trainer.fit(train_data, valid_data, saved=True, show_progress=config["show_progress"])
-    train_seconds = time.perf_counter() - started
     tests = {}
     for masked in (False, True):
         trainer.mask_history = masked
@@ -151,7 +154,7 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
         targets=dataset.id2token(dataset.iid_field, tests[False][1].targets).astype(str),
         num_items=dataset.item_num - 1,
         epochs=trainer.epochs_run,
-        train_seconds=train_seconds,
+        train_seconds=trainer.train_seconds,
         test_seconds=tests[False][2],
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         alignment=dict(trainer.alignment.accuracy) if getattr(trainer, "alignment", None) else {},
@@ -180,6 +183,12 @@ def _refuse_unknown_everywhere(requests: list[ModelRequest], settings: dict[str,
             raise ValueError(f"unknown setting --{key} for {', '.join(r.name for r in requests)}{hint}")
 
 
+def _refuse_repeated(option: str, values: list) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{option}: {value} is given twice; one table has each model and seed once")
+
+
 def _provenance(config: Config, dataset: str) -> Provenance:
     folder = Path(config["data_path"])
     check_interactions(
@@ -193,6 +202,8 @@ def _provenance(config: Config, dataset: str) -> Provenance:
 
 def _run_dir(config: Config, label: str, provenance: Provenance) -> Path:
     settings = {key: value for key, value in plain_settings(config).items() if key not in _OPERATIONAL}
+    if settings.get("semantic_ids"):  # what the file holds counts, not where it stands
+        settings["semantic_ids"] = hashlib.sha256(Path(settings["semantic_ids"]).read_bytes()).hexdigest()
     identity = json.dumps([__version__, settings, provenance.fingerprint], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     return (

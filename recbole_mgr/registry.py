@@ -40,9 +40,12 @@ def model_class(name: str) -> type:
 
     try:
         return get_model(name)
-    except (ValueError, AttributeError) as error:
-        known = [*MODELS, *_recbole_model_names()]
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or list(MODELS)
+    except (ValueError, AttributeError, ImportError) as error:
+        if isinstance(error, ImportError) and name in _recbole_model_names() and name not in MODELS:
+            raise ValueError(f"--model {name}: needs a package that is not installed: {error.name}") from error
+        known = {known.lower(): known for known in [*MODELS, *_recbole_model_names()]}
+        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+        near = [known[match] for match in near] or list(MODELS)
         raise ValueError(f"--model {name}: no such model. Did you mean {' or '.join(near)}?") from error
 
 

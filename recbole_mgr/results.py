@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from recbole.utils import ModelType
 
 from recbole_mgr.collector import Ranking
 from recbole_mgr.data.atomic_files import Provenance
@@ -134,16 +135,23 @@ class Comparison:
                     '--user_inter_num_interval="[4,inf)"'
                 )
 
-    def paired_tests(self, k: int = 10, draws: int = 2000) -> dict[str, PairedTest]:
-        """The last row against each other one: label of the other row -> test (not masked)."""
+    @property
+    def cut(self) -> int:
+        """The k of headline metrics and paired tests: 10, or the deepest that all rows have where 10 is not in topk."""
+        cuts = [result.settings["topk"] for result in self.results]
+        return 10 if all(10 in topk for topk in cuts) else min(map(max, cuts))
+
+    def paired_tests(self, draws: int = 2000) -> dict[str, PairedTest]:
+        """The last row against each other one: label of the other row -> test of NDCG at :attr:`cut`, not masked."""
         from scipy.stats import wilcoxon
 
         labels = list(self.rows)
-        last = self._ndcg_per_user(labels[-1], k)
+        last = self._ndcg_per_user(labels[-1])
         tests = {}
         for label in labels[:-1]:
-            other = self._ndcg_per_user(label, k)
+            other = self._ndcg_per_user(label)
             difference = np.array([last[user] - other[user] for user in sorted(last)])
+            difference = difference.round(12)  # what rounding leaves of equal means is no difference
             generator = np.random.default_rng(0)
             # resampling users with replacement = multinomial weights; blocks bound the memory
             n = len(difference)
@@ -155,11 +163,11 @@ class Comparison:
             tests[label] = PairedTest(float(difference.mean()), float(low), float(high), p_value)
         return tests
 
-    def _ndcg_per_user(self, label: str, k: int) -> dict[str, float]:
+    def _ndcg_per_user(self, label: str) -> dict[str, float]:
         runs = self.rows[label]
         total: dict[str, float] = dict.fromkeys(runs[0].users.tolist(), 0.0)
         for run in runs:
-            gain = np.where((run.ranks > 0) & (run.ranks <= k), 1 / np.log2(np.maximum(run.ranks, 1) + 1), 0.0)
+            gain = np.where((run.ranks > 0) & (run.ranks <= self.cut), 1 / np.log2(np.maximum(run.ranks, 1) + 1), 0.0)
             for user, value in zip(run.users.tolist(), gain.tolist(), strict=True):
                 total[user] += value / len(runs)
         return total
@@ -174,7 +182,7 @@ class Comparison:
         for label, runs in self.rows.items():
             row = {"Model": label}
             for name, values in self._metrics(runs).items():
-                if full or _is_headline(name):
+                if full or self._is_headline(name):
                     row[name] = _mean_sd(values)
             row["Parameters"] = f"{runs[0].parameters:,}"
             row["Epochs"] = "/".join(str(run.epochs) for run in runs)
@@ -182,6 +190,14 @@ class Comparison:
             row["Test s"] = "/".join(f"{run.test_seconds:.0f}" for run in runs)
             rows.append(row)
         return rows
+
+    def _is_headline(self, column: str) -> bool:
+        metric, _, rest = column.partition("@")
+        if not rest:  # has no cut-off
+            return True
+        return metric != "mrr" and (
+            rest.removesuffix(" masked") == str(self.cut) or (rest == "5" and metric in ("recall", "ndcg"))
+        )
 
     @staticmethod
     def _metrics(runs: list[RunResult]) -> dict[str, list[float]]:
@@ -209,26 +225,26 @@ class Comparison:
     def _notes(self) -> list[str]:
         first = self.results[0]
         seeds = ", ".join(str(run.seed) for run in self.rows[first.label])
-        split = first.settings["eval_args"]["split"]
-        general = [r.label for r in self.results if r.settings["MODEL_TYPE"] != first.settings["MODEL_TYPE"]]
+        protocol = first.settings["eval_args"]
+        ranked = f"all {first.num_items:,} items"
+        if protocol["mode"]["test"] != "full":
+            ranked = f"it and sampled items ({protocol['mode']['test']})"
         notes = [
-            f"- Item-level, {len(first.users):,} users, one target each, ranked among all {first.num_items:,} items "
-            f"(mode {first.settings['eval_args']['mode']['test']}, split {split}); seen items allowed, except in the "
-            "columns marked masked. Checkpoints chosen on validation only "
-            f"({first.settings['valid_metric']}"
-            + (f"; {', '.join(dict.fromkeys(general))}: seen items masked there, RecBole's way" if general else "")
-            + f"). Seeds: {seeds}"
+            f"- Item-level, {len(first.users):,} users, one target each, ranked among {ranked}, split "
+            f"{protocol['split']}; seen items allowed, except in the columns marked masked. Checkpoints chosen on "
+            f"validation only ({first.settings['valid_metric']}{self._masked_validation()}). Seeds: {seeds}"
             + (" (mean ± SD)." if len(self.rows[first.label]) > 1 else ".")
         ]
         if any(run.id_level for run in self.results):
             notes.append(
-                "- *id*, *<modality>*@10: the target's codes (whole semantic ID before dedup, one modality's part) "
-                "are among the list's first 10 distinct ones. Beside the item-level metrics, never instead."
+                f"- *id*, *<modality>*@{self.cut}: the target's codes (whole semantic ID before dedup, one modality's "
+                f"part) are among the list's first {self.cut} distinct ones. Beside the item-level metrics, never "
+                "instead."
             )
         if len(self.rows) > 1:
             last = list(self.rows)[-1]
             notes += [
-                f"- {last} against {label}: NDCG@10 {test.difference:+.4f} per user (95 % bootstrap interval "
+                f"- {last} against {label}: NDCG@{self.cut} {test.difference:+.4f} per user (95 % bootstrap interval "
                 f"{test.low:+.4f} to {test.high:+.4f}, Wilcoxon p = {test.p_value:.2g}, not masked)."
                 for label, test in self.paired_tests().items()
             ]
@@ -243,12 +259,21 @@ class Comparison:
         notes.append(f"- {environment_text}; {datetime.now(timezone.utc):%Y-%m-%d}.")
         return notes
 
+    def _masked_validation(self) -> str:
+        """Whose seen items were masked on validation: RecBole does so for all models but sequential ones."""
+        masked = {
+            result.label: None
+            for result in self.results
+            if result.settings["mask_history"] or result.settings["MODEL_TYPE"] != str(ModelType.SEQUENTIAL)
+        }
+        return f"; seen items masked there for {', '.join(masked)}" if masked else ""
+
     def save(self, folder: Path) -> None:
         """Write ``table.md``, ``table.csv`` and ``table.json`` into ``folder``, each atomically."""
         rows = self.table(full=True)
         columns = _columns(rows)
         buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, fieldnames=["Data", *columns], restval="")
+        writer = csv.DictWriter(buffer, fieldnames=["Data", *columns], restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows({"Data": self.provenance.label, **row} for row in rows)
         content = {
@@ -316,12 +341,6 @@ def _columns(rows: list[dict[str, str]]) -> list[str]:
     """All columns in the order of the row that has most of them."""
     longest = max(rows, key=len)
     return list(dict.fromkeys([*longest, *(column for row in rows for column in row)]))
-
-
-def _is_headline(column: str) -> bool:
-    metric, _, rest = column.partition("@")
-    cut = rest.removesuffix(" masked")
-    return metric != "mrr" and (cut == "10" or (cut == "5" and rest == cut and metric in ("recall", "ndcg")))
 
 
 def _mean_sd(values: list[float]) -> str:

@@ -8,6 +8,7 @@ new gradient scaler every epoch (``trainer.py:239``), so there is no scaler stat
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ class ResumableTrainer:
     Attributes:
         run_dir: folder of the run; None trains without resume, as RecBole does.
         epochs_run: epochs trained so far, over all resumes.
+        train_seconds: time of :meth:`fit`, that of interrupted runs up to the state they left included.
     """
 
     run_dir: Path | None = None
+    train_seconds: float = 0.0
 
     def use_run_dir(self, run_dir: Path) -> None:
         """Keep the best checkpoint and the progress in ``run_dir``."""
@@ -40,9 +43,12 @@ class ResumableTrainer:
         return len(self.train_loss_dict)
 
     def fit(self, train_data, *args, show_progress: bool = False, **kwargs):
+        self._started = time.perf_counter()
         self._restore_progress(train_data)
         self._before_epochs(train_data, show_progress)
-        return super().fit(train_data, *args, show_progress=show_progress, **kwargs)
+        best = super().fit(train_data, *args, show_progress=show_progress, **kwargs)
+        self.train_seconds = time.perf_counter() - self._started
+        return best
 
     def _train_epoch(self, train_data, epoch_idx, *args, **kwargs):
         self._save_progress(train_data, epoch_idx)
@@ -59,9 +65,10 @@ class ResumableTrainer:
             "train_loss": {epoch: float(loss) for epoch, loss in self.train_loss_dict.items()},
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
             "random": random_state(),
-            "loader": train_data.generator.get_state(),
+            "loaders": [generator.get_state() for generator in _generators(train_data)],
+            "train_seconds": time.perf_counter() - self._started,
             "config": self.config,
             **self._extra_progress(),
         }
@@ -76,13 +83,22 @@ class ResumableTrainer:
         self.best_valid_score = state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]
         self.train_loss_dict = dict(state["train_loss"])
+        self.model.load_other_parameter(state["other_parameter"])  # first: it tells of other semantic IDs by name
         self.model.load_state_dict(state["state_dict"])
-        self.model.load_other_parameter(state["other_parameter"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        train_data.generator.set_state(state["loader"].cpu())
+        optimizers = self._optimizers()
+        for name, optimizer_state in state["optimizers"].items():
+            optimizers[name].load_state_dict(optimizer_state)
+        for generator, generator_state in zip(_generators(train_data), state["loaders"], strict=True):
+            generator.set_state(generator_state.cpu())
+        self._started -= state["train_seconds"]
         self._load_extra_progress(state)
         set_random_state(state["random"])
         self.logger.info(f"resuming {self.run_dir} at epoch {self.start_epoch}")
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """All optimisers by attribute name; RecVAE's trainer calls two of them ``optimizer`` by turns."""
+        names = {value: name for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
+        return {name: optimizer for optimizer, name in names.items()}
 
     def _before_epochs(self, train_data, show_progress: bool) -> None:
         """A stage of a subclass between resuming and the first epoch."""
@@ -93,6 +109,13 @@ class ResumableTrainer:
 
     def _load_extra_progress(self, state: dict[str, Any]) -> None:
         """Counterpart of :meth:`_extra_progress`."""
+
+
+def _generators(train_data) -> list[torch.Generator]:
+    """What shuffles the training rows; the loader of knowledge-based models is two loaders."""
+    if hasattr(train_data, "generator"):
+        return [train_data.generator]
+    return [train_data.general_dataloader.generator, train_data.kg_dataloader.generator]
 
 
 def random_state() -> dict[str, Any]:

@@ -31,7 +31,7 @@ class ComparableTrainer(ResumableTrainer):
 
     def evaluate(self, eval_data, *args, **kwargs):
         self._seen_items = getattr(eval_data._dataset, "seen_items", None) if eval_data else None
-        if self.mask_history and self._seen_items is None and self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+        if eval_data and self._masks_itself and self._seen_items is None:
             raise ValueError("mask_history: this data set does not know what users have seen (seen_items)")
         self.eval_collector.forget_ranking()
         return super().evaluate(eval_data, *args, **kwargs)
@@ -45,8 +45,23 @@ class ComparableTrainer(ResumableTrainer):
             history_index = (seen > 0).nonzero()[:, 0], seen[seen > 0]
         return super()._full_sort_batch_eval((interaction, history_index, positive_u, positive_i))
 
+    def _neg_sample_batch_eval(self, batched_data):
+        interaction, scores, positive_u, positive_i = super()._neg_sample_batch_eval(batched_data)
+        if self._masks_itself:
+            seen = self._seen_items.rows(self._users(interaction).unique_consecutive(), positive_i)
+            scores.scatter_(1, seen.to(scores.device), -torch.inf)  # the padding, 0, is never ranked anyway
+        return interaction, scores, positive_u, positive_i
+
+    @property
+    def _masks_itself(self) -> bool:
+        """RecBole's loaders of general models know what is seen: they mask it (full) or never draw it (uniN)."""
+        return self.mask_history and self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+
+    def _users(self, interaction) -> torch.Tensor:
+        return interaction[self.config["USER_ID_FIELD"]]
+
     def _seen_in(self, interaction, positive_i: torch.Tensor) -> torch.Tensor:
-        return self._seen_items.rows(interaction[self.config["USER_ID_FIELD"]], positive_i)
+        return self._seen_items.rows(self._users(interaction), positive_i)
 
 
 def comparable(trainer_class: type[Trainer]) -> type[Trainer]:
@@ -63,7 +78,9 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
     def __init__(self, config, model) -> None:
         super().__init__(config, model)
         self.scheduler = None
+        self.optimizer.register_step_post_hook(lambda *_: self.scheduler.step())
         self.alignment = getattr(model, "alignment", None)
+        self._table_file = None
         if config["compile"]:
             model.backbone.loss = torch.compile(model.backbone.loss, dynamic=True)
 
@@ -83,11 +100,10 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
             "alignment: cross-modal retrieval accuracy "
             f"{stage.accuracy['before']:.4f} before, {stage.accuracy['after']:.4f} after {stage.epochs} epochs"
         )
-        self._save_progress(train_data, self.start_epoch)
 
     def _schedule(self, steps_per_epoch: int) -> None:
-        """Set up warm-up and decay over all optimiser steps; stepping hooks into the optimiser, so that RecBole's
-        training loop stays as it is."""
+        """Set up warm-up and decay over all optimiser steps; the optimiser itself steps it, so that RecBole's training
+        loop stays as it is."""
         total = steps_per_epoch * self.epochs
         shape, warmup = self.config["lr_scheduler"], self.config["warmup_epochs"] * steps_per_epoch
 
@@ -100,7 +116,6 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
             return max(0.0, 1 - progress) if shape == "linear" else 1.0
 
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
-        self.optimizer.register_step_post_hook(lambda *_: self.scheduler.step())
 
     def _extra_progress(self) -> dict[str, Any]:
         stage = {} if self.alignment is None else {"alignment": self.alignment.state_dict()}
@@ -111,12 +126,21 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
         if self.alignment is not None:
             self.alignment.load_state_dict(state["alignment"])
 
+    def _valid_epoch(self, *args, **kwargs):
+        """Steer early stopping with ``valid_beam_size`` beams: nearly the same ranking for a part of the time."""
+        beam_size, self.model.beam_size = self.model.beam_size, self.config["valid_beam_size"]
+        try:
+            return super()._valid_epoch(*args, **kwargs)
+        finally:
+            self.model.beam_size = beam_size
+
     def _save_checkpoint(self, epoch, verbose=True, **kwargs) -> None:
         """RecBole's checkpoint, with the semantic IDs it belongs to as a readable file beside it."""
         file = Path(kwargs.get("saved_model_file", self.saved_model_file))
         table_file = file.with_suffix(".semantic_ids.tsv")
-        if not table_file.exists():
-            self.model.semantic_ids.save(table_file)
+        if table_file != self._table_file:  # once per run; a file that stands there may be another run's or cut short
+            self.model.semantic_ids.save(table_file, report=self.model.semantic_id_report)
+            self._table_file = table_file
         super()._save_checkpoint(epoch, verbose=verbose, **kwargs)
 
     def _full_sort_batch_eval(self, batched_data):

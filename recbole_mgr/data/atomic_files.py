@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from pathlib import Path
 from typing import NamedTuple
@@ -35,33 +36,41 @@ def check_interactions(path: Path, *, user: str, item: str, time: str) -> None:
         user, item, time: names of the three columns every model needs.
 
     Raises:
-        ValueError: Naming the file, the line and the remedy: file or column missing, malformed header, too many
-            values in a row, an empty user or item id, a time that is no finite number, no rows at all.
+        ValueError: Naming the file, the line and the remedy: file or column missing, malformed header, no UTF-8, too
+            many values in a row, a user or item id that is empty, reads as missing or begins with a quotation mark, a
+            time that is no finite number, no rows at all.
     """
     if not path.is_file():
         raise ValueError(
             f"{path} does not exist; --data_path must name the folder that holds {path.parent.name}/{path.name}"
         )
-    header = _header(path)
-    for field, type_ in ((user, "token"), (item, "token"), (time, "float")):
-        if header.get(field) != type_:
-            found = "\t".join(f"{name}:{kind}" for name, kind in header.items())
-            raise ValueError(f"{path}, line 1: needs a column {field}:{type_}; its header is: {found}")
     try:
-        # quoting off and no NA words: "NA", "null" and quotation marks are ordinary ids
-        rows = pd.read_csv(path, sep="\t", dtype=str, engine="c", quoting=3, keep_default_na=False, na_values=[""])
+        header = _header(path)
+        for field, type_ in ((user, "token"), (item, "token"), (time, "float")):
+            if header.get(field) != type_:
+                raise ValueError(f"{path}, line 1: needs a column {field}:{type_}; its header is: {header}")
+        # read as RecBole does, but without quoting, with which a quotation mark would swallow tabs and lines
+        rows = pd.read_csv(path, sep="\t", dtype=str, engine="c", quoting=csv.QUOTE_NONE, skip_blank_lines=False)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 ({error}); save it with that encoding") from error
     except pd.errors.ParserError as error:
         raise ValueError(
             f"{path}: {str(error).strip()}; every line needs {len(header)} values, tab-separated"
         ) from error
+    if not isinstance(rows.index, pd.RangeIndex):  # what pandas makes of a value too many in the first rows
+        raise ValueError(f"{path}, line 2: more than {len(header)} values, which is what the header names")
+    rows.columns = list(header)
+    rows = rows.dropna(how="all")
     if rows.empty:
         raise ValueError(f"{path}: holds no interactions, only a header")
-    rows.columns = list(header)
+    for field in rows:
+        quoted = rows[field].str.startswith('"', na=False)
+        _name_first(path, quoted, f"{field} begins with a quotation mark, which RecBole would not read as it stands")
     for field in (user, item):
-        _name_first(path, rows[field].isna(), f"{field} is empty; give it an id or delete the line")
-    times = pd.to_numeric(rows[time], errors="coerce").to_numpy(dtype=np.float64)
-    bad = pd.Series(~np.isfinite(times))
-    _name_first(path, bad, f"{time} is not a number; give the time as a number (e.g. unix seconds)", rows[time])
+        problem = f"{field} is empty or a word that RecBole reads as missing (NA, null, None, nan, ...); rename it"
+        _name_first(path, rows[field].isna(), problem)
+    finite = np.isfinite(pd.to_numeric(rows[time], errors="coerce"))
+    _name_first(path, ~finite, f"{time} is not a number; give the time as a number (e.g. unix seconds)", rows[time])
 
 
 def _header(path: Path) -> dict[str, str]:
@@ -84,9 +93,9 @@ def _header(path: Path) -> dict[str, str]:
 def _name_first(path: Path, bad: pd.Series, problem: str, values: pd.Series | None = None) -> None:
     if not bad.any():
         return
-    first = int(np.argmax(bad.to_numpy()))
-    value = "" if values is None else f" ({values.iloc[first]!r})"
-    raise ValueError(f"{path}, line {first + 2}{value}: {problem} ({int(bad.sum())} such lines)")
+    first = bad.idxmax()
+    value = "" if values is None else f" ({values[first]!r})"
+    raise ValueError(f"{path}, line {first + 2}: {problem}{value} ({int(bad.sum())} such lines)")
 
 
 def read_provenance(folder: Path, name: str) -> Provenance:
@@ -111,7 +120,7 @@ def read_provenance(folder: Path, name: str) -> Provenance:
 
 def _fingerprint(folder: Path, name: str) -> str:
     digest = hashlib.sha256()
-    for file in sorted(folder.glob(f"{name}.*")):
+    for file in sorted(path for path in folder.glob(f"{name}.*") if path.is_file()):
         digest.update(file.name.encode())
         with open(file, "rb") as content:
             while block := content.read(1 << 22):

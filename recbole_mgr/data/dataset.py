@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from recbole.data.interaction import Interaction
 from recbole_mgr.data.atomic_files import check_interactions
 from recbole_mgr.data.features import items_with_features, load_features
 from recbole_mgr.data.seen_items import SeenItems, mark_seen_items
-from recbole_mgr.semantic_id.build import SemanticIdSettings, build_semantic_ids
+from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_semantic_ids, quantize_modalities
+from recbole_mgr.semantic_id.report import format_report, table_report
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
 TARGET_COUNT = "target_count"
@@ -58,10 +60,12 @@ class GenerativeDataset(SequentialDataset):
 
     Attributes (after :meth:`build`, on the data set and its three parts):
         semantic_ids (SemanticIdTable): codes of every item, in the order of RecBole's internal item ids.
+        semantic_id_report (dict): utilisation, collisions, reconstruction error, agreement of modalities.
         seen_items (SeenItems): on the validation and test parts, what each user has already.
     """
 
     semantic_ids: SemanticIdTable
+    semantic_id_report: dict[str, Any]
     seen_items: SeenItems
     _train_item_counter: Counter | None = None
 
@@ -75,9 +79,13 @@ class GenerativeDataset(SequentialDataset):
         )
         super()._load_data(token, dataset_path)
 
-    @property
-    def _folder(self) -> Path:
-        return Path(self.config["data_path"])
+    def _filter_by_inter_num(self) -> None:
+        super()._filter_by_inter_num()  # the last of RecBole's filters
+        if self.inter_feat.empty:
+            raise ValueError(
+                f"{self.dataset_name}: the filters leave no interaction; loosen user_inter_num_interval, "
+                "item_inter_num_interval or val_interval"
+            )
 
     @property
     def item_tokens(self) -> list[str]:
@@ -92,13 +100,19 @@ class GenerativeDataset(SequentialDataset):
             per user and window (``hierarchical``); either way every (user, target) pair counts exactly once per epoch.
         """
         pairs = self.inter_feat[[self.uid_field, self.iid_field]].to_numpy(dtype=np.int64)
+        if np.bincount(pairs[:, 0]).max() < 4:
+            raise ValueError(
+                f"{self.dataset_name}: no user has 4 interactions left after filtering, the fewest that give a row to "
+                "training, validation and test each; loosen the filters or bring more data"
+            )
         train, valid, test = super().build()
         mark_seen_items(pairs, valid, test)
         # training only: the popularity metrics count interactions, not the rows that are left of them
         train._train_item_counter = train.item_counter
-        table = self._semantic_id_table()
+        table, report = self._semantic_id_table()
+        self.logger.info("semantic IDs: " + format_report(report))
         for part in (self, train, valid, test):
-            part.semantic_ids = table
+            part.semantic_ids, part.semantic_id_report = table, report
         if self.config["backbone"] == "hierarchical":
             train.inter_feat = _windows(train.inter_feat, self.uid_field, self._window_stride)
         return [train, valid, test]
@@ -110,28 +124,27 @@ class GenerativeDataset(SequentialDataset):
 
     @property
     def _window_stride(self) -> int:
-        return min(self.config["window_stride"] or self.max_item_list_len, self.max_item_list_len)
+        return self.config["window_stride"] or self.max_item_list_len
 
-    def _semantic_id_table(self) -> SemanticIdTable:
+    def _semantic_id_table(self) -> tuple[SemanticIdTable, dict[str, Any]]:
+        """The table and its report: loaded where ``semantic_ids`` names a file, else built from the features."""
         layout = self.config.model_class
-        modalities = self.config["modalities"]
         if self.config["semantic_ids"]:
-            if layout.fusion == "early":
-                modalities = ["fused"]
-            return SemanticIdTable.load(
+            table = SemanticIdTable.load(
                 Path(self.config["semantic_ids"]),
                 item_tokens=self.item_tokens,
-                modalities=modalities,
+                modalities=[FUSED] if layout.fusion == "early" else self.config["modalities"],
                 transitions=layout.transitions,
             )
+            return table, table_report(table)
+        folder, policy = Path(self.config["data_path"]), self.config["missing_modality"]
         vectors = {
-            modality: load_features(
-                self._folder, self.dataset_name, modality, self.item_tokens, self.config["missing_modality"]
-            ).vectors
-            for modality in modalities
+            modality: load_features(folder, self.dataset_name, modality, self.item_tokens, policy).vectors
+            for modality in self.config["modalities"]
         }
         settings = SemanticIdSettings(
             quantizer=self.config["quantizer"],
+            quantizer_options=self.config["quantizer_options"],
             codebook_size=self.config["codebook_size"],
             codebook_levels=self.config["codebook_levels"],
             fusion=layout.fusion,
@@ -139,8 +152,15 @@ class GenerativeDataset(SequentialDataset):
             transitions=layout.transitions,
             seed=self.config["semantic_id_seed"],
         )
-        cache = Path(self.config["checkpoint_dir"]) / "semantic_ids"
-        return build_semantic_ids(vectors, self.item_tokens, settings, cache_dir=cache)
+        cache_dir = Path(self.config["checkpoint_dir"]) / "semantic_ids"
+        table = build_semantic_ids(vectors, self.item_tokens, settings, cache_dir=cache_dir)
+        quantized = quantize_modalities(vectors, self.item_tokens, settings, cache_dir=cache_dir)  # cached by now
+        report = table_report(
+            table,
+            {modality: part.vectors for modality, part in quantized.items()},
+            {modality: part.quantizer for modality, part in quantized.items()},
+        )
+        return table, report
 
 
 def _windows(rows: Interaction, user_field: str, stride: int) -> Interaction:

@@ -8,7 +8,6 @@ histograms of oriented gradients (Dalal and Triggs, 2005) for pictures. Deviatio
 normalised over the whole picture instead of over overlapping blocks.
 """
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,8 @@ from PIL import Image
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils.extmath import randomized_svd
+
+from recbole_mgr.files import replacing
 
 PICTURE_SIDE = 64  # pixels; every picture is scaled to a square of this side
 COLOUR_GRID = 4
@@ -126,18 +127,9 @@ def write_features(
             "rescale it or leave the item out"
         )
     rows_file, ids_file = Path(f"{target}.npy"), Path(f"{target}.ids")
-    # Hidden, so that a part left by a crash does not count as one of the data set's files.
-    rows_part, ids_part = (target.parent / f".{file.name}.{os.getpid()}" for file in (rows_file, ids_file))
-    try:
-        with rows_part.open("wb") as stream:
-            np.save(stream, vectors.astype(np.float16), allow_pickle=False)
-        with ids_part.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(f"{token}\n" for token in item_tokens)
-        os.replace(rows_part, rows_file)
-        os.replace(ids_part, ids_file)
-    finally:
-        rows_part.unlink(missing_ok=True)
-        ids_part.unlink(missing_ok=True)
+    with replacing(rows_file) as rows_part, replacing(ids_file) as ids_part:
+        np.save(rows_part, vectors.astype(np.float16), allow_pickle=False)
+        ids_part.write_text("".join(f"{token}\n" for token in item_tokens), encoding="utf-8", newline="\n")
 
 
 def _check_dim(dim: int) -> None:

@@ -58,9 +58,15 @@ def read_feature_file(folder: Path, name: str, modality: str) -> FeatureFile:
             f"{folder / f'{name}.{modality}'} exists. Encode them, bring semantic IDs "
             f"(semantic_ids: <path>), or take {modality!r} out of modalities"
         )
-    file = _read_binary(path) if path.suffix == ".npy" else _read_text(path, modality)
+    try:
+        file = _read_binary(path) if path.suffix == ".npy" else _read_text(path, modality)
+    except UnicodeDecodeError as error:
+        text = path.with_suffix(".ids") if path.suffix == ".npy" else path
+        raise ValueError(f"{text}: not UTF-8 ({error}); save it with that encoding") from error
     seen: dict[str, int] = {}
     for row, token in enumerate(file.item_tokens):
+        if not token:
+            raise ValueError(f"{file.path}: row {row + 1} belongs to no item; give its id or leave the row out")
         if token in seen:
             raise ValueError(
                 f"{file.path}: item {token!r} stands in rows {seen[token] + 1} and {row + 1}; keep one of them"
@@ -126,14 +132,15 @@ def _read_binary(path: Path) -> FeatureFile:
     if not ids_path.is_file():
         raise ValueError(f"{ids_path} is missing: it must hold the item id of each row of {path.name}, one a line")
     try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        vectors = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path}: not a readable .npy file of numbers ({error}); write it with numpy.save") from error
     if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32) or 0 in vectors.shape:
         raise ValueError(
             f"{path}: holds {vectors.dtype} of shape {vectors.shape}; expected float16 or float32 of shape [items, dim]"
         )
-    item_tokens = ids_path.read_text(encoding="utf-8").splitlines()
+    with open(ids_path, encoding="utf-8") as lines:
+        item_tokens = [line.rstrip("\n") for line in lines]
     if len(item_tokens) != len(vectors):
         raise ValueError(
             f"{ids_path} has {len(item_tokens)} lines, {path.name} has {len(vectors)} rows; they must be equal"

@@ -38,6 +38,7 @@ class GenerativeRecommender(SequentialRecommender):
     def __init__(self, config, dataset: GenerativeDataset) -> None:
         super().__init__(config, dataset)
         self.semantic_ids = dataset.semantic_ids
+        self.semantic_id_report = dataset.semantic_id_report
         self.code_softmax = config["code_softmax"]
         self.beam_size = config["beam_size"]
         sizes = [digit.size for digit in self.semantic_ids.digits]
@@ -102,7 +103,7 @@ class GenerativeRecommender(SequentialRecommender):
     def predict(self, interaction: Interaction) -> Tensor:
         """Log-likelihood [B] of each row's candidate item."""
         item_ids = interaction[self.ITEM_ID]
-        codes, path = self.semantic_ids_codes(item_ids), self.trie.path(item_ids)  # [B, D]
+        codes, path = self.backbone.codes[item_ids], self.trie.path(item_ids)  # [B, D]
         step, state = self._step_from(interaction), None
         parents = torch.zeros_like(item_ids).unsqueeze(1)  # [B, 1]
         total = torch.zeros(len(item_ids), device=item_ids.device)
@@ -122,10 +123,6 @@ class GenerativeRecommender(SequentialRecommender):
         return exhaustive_scores(
             self._step_from(interaction), self.trie, batch_size=len(interaction), code_softmax=self.code_softmax
         ).view(-1)
-
-    def semantic_ids_codes(self, item_ids: Tensor) -> Tensor:
-        """Codes [..., D] of item ids [...]."""
-        return self.backbone.codes[item_ids]
 
     def other_parameter(self) -> dict[str, str]:
         """RecBole stores this in checkpoints: the identity of the semantic IDs the weights belong to."""

@@ -34,13 +34,16 @@ class MGRLFpp(GenerativeRecommender):
 
     @classmethod
     def check_settings(cls, settings: dict[str, Any]) -> None:
-        losses = settings["alignment_losses"]
+        losses = settings["alignment_losses"] or []
         if isinstance(losses, str):
-            losses = settings["alignment_losses"] = [losses]
+            losses = [losses]
+        settings["alignment_losses"] = losses
         unknown = set(losses) - {"infonce", "id_to_id"}
         if unknown:
             raise ValueError(f"alignment_losses: {sorted(unknown)} is not among infonce, id_to_id")
         if settings["alignment_epochs"] > 0 and not losses:
             raise ValueError("alignment_epochs > 0 needs a loss in alignment_losses: infonce, id_to_id or both")
-        if settings["alignment_epochs"] < 0 or settings["alignment_temperature"] <= 0:
-            raise ValueError("alignment_epochs must be >= 0 and alignment_temperature > 0")
+        if settings["alignment_epochs"] < 0 or settings["alignment_batch_size"] < 2:
+            raise ValueError("alignment_epochs must be >= 0 and alignment_batch_size >= 2 (items are contrasted)")
+        if settings["alignment_temperature"] <= 0 or settings["alignment_learning_rate"] <= 0:
+            raise ValueError("alignment_temperature and alignment_learning_rate must be > 0")

@@ -17,11 +17,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from recbole_mgr.files import replacing
 from recbole_mgr.semantic_id.collisions import token_order
 from recbole_mgr.semantic_id.fusion import FUSION_METHODS, early_fusion
 from recbole_mgr.semantic_id.quantizer import Quantizer, make_quantizer
 from recbole_mgr.semantic_id.table import SemanticIdTable
-from recbole_mgr.semantic_id.table_file import description_path, replacing
+from recbole_mgr.semantic_id.table_file import description_path
 from recbole_mgr.semantic_id.vectors import OrderedRows, Rows, chunk_slices, require_finite
 
 FUSED = "fused"  # the modality of early fusion
@@ -218,8 +219,8 @@ def _write_cache(
     settings: SemanticIdSettings,
 ) -> None:
     # the .tsv comes last: where it stands, the others are complete
-    with replacing(path.with_suffix(".npz"), "wb") as file:
-        np.savez(file, **quantizer.state())
+    with replacing(path.with_suffix(".npz")) as unfinished:
+        np.savez(unfinished, **quantizer.state())
     sizes = {modality: [quantizer.codebook_size] * quantizer.levels}
     table = SemanticIdTable.from_blocks({modality: codes}, item_tokens, sizes=sizes)
     table.save(path, settings=asdict(settings))

@@ -8,16 +8,15 @@ The dedup column and the description (``.yaml``, same name) are optional: a user
 
 from __future__ import annotations
 
-import os
-import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
+
+from recbole_mgr.files import replacing, write_text
 
 ITEM_COLUMN = "item_id:token"
 DEDUP_COLUMN = "dedup:token"
@@ -59,9 +58,8 @@ def write_table_file(path: Path, table: TableFile) -> None:
     if table.dedup is not None:
         header.append(DEDUP_COLUMN)
         columns.append(map(str, table.dedup.tolist()))
-    with replacing(description_path(path)) as file:
-        yaml.safe_dump(table.description, file, sort_keys=False, allow_unicode=True)
-    with replacing(path) as file:
+    write_text(description_path(path), yaml.safe_dump(table.description, sort_keys=False, allow_unicode=True))
+    with replacing(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(header) + "\n")
         file.writelines("\t".join(row) + "\n" for row in zip(*columns, strict=True))
 
@@ -116,21 +114,6 @@ def read_table_file(path: Path) -> TableFile:
         dedup=None if dedup is None else dedup[:, 0],
         description=_read_description(description_path(path)),
     )
-
-
-@contextmanager
-def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
-    """A temporary file that takes the place of ``path`` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"})) as file:
-            yield file
-        os.chmod(name, 0o644)  # mkstemp's files are private
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def _joined(block: np.ndarray) -> Iterable[str]:

@@ -75,9 +75,7 @@ def brute_force_log_probs(backbone: T5Backbone, history, lengths, item_ids) -> t
 
 def step_of(backbone: T5Backbone, history, lengths):
     first = backbone.start(history, lengths)
-    return lambda depth, codes, parents, state: backbone.step(
-        depth, codes, parents, first if state is None else state
-    )
+    return lambda depth, codes, parents, state: backbone.step(depth, codes, parents, first if state is None else state)
 
 
 @pytest.mark.parametrize("code_softmax", ["legal", "full"])
@@ -122,10 +120,7 @@ def test_a_beam_as_wide_as_the_catalogue_is_brute_force(world, code_softmax):
     backbone = build(world, code_softmax)
     users = len(HISTORY)
     expected = torch.stack(
-        [
-            brute_force_log_probs(backbone, HISTORY, LENGTHS, torch.full((users,), item))
-            for item in range(1, 7)
-        ],
+        [brute_force_log_probs(backbone, HISTORY, LENGTHS, torch.full((users,), item)) for item in range(1, 7)],
         dim=1,
     )  # [B, N]
     scores, order = expected.sort(dim=1, descending=True)
@@ -156,10 +151,7 @@ def test_the_items_probabilities_sum_to_one(world):
 @torch.no_grad()
 def test_loss_does_not_depend_on_padding_nor_on_the_other_rows():
     backbone = build("two with transition and dedup")
-    alone = [
-        backbone.loss(HISTORY[row : row + 1], LENGTHS[row : row + 1], TARGETS[row : row + 1])
-        for row in range(5)
-    ]
+    alone = [backbone.loss(HISTORY[row : row + 1], LENGTHS[row : row + 1], TARGETS[row : row + 1]) for row in range(5)]
     expected = torch.stack(alone).mean()
     longer = torch.cat([HISTORY, torch.zeros(5, 7, dtype=torch.long)], dim=1)
     beyond = torch.arange(longer.shape[1]) >= LENGTHS[:, None]
@@ -306,8 +298,9 @@ def test_bfloat16_autocast_stays_close(training):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = backbone.loss(HISTORY, LENGTHS, TARGETS)
         scores = exhaustive_scores(step_of(backbone, HISTORY, LENGTHS), backbone.trie, batch_size=5)
+        logits, _ = backbone.step(0, None, None, backbone.start(HISTORY, LENGTHS))
     loss.backward()
-    assert loss.dtype == scores.dtype == torch.float32
+    assert loss.dtype == scores.dtype == logits.dtype == torch.float32
     torch.testing.assert_close(loss, expected, atol=0.05, rtol=0.05)
     torch.testing.assert_close(scores.exp().sum(dim=1), torch.ones(5))
 
@@ -315,12 +308,18 @@ def test_bfloat16_autocast_stays_close(training):
 def test_every_tensor_is_made_on_the_inputs_device():
     backbone = build("two with transition and dedup")
     item_ids = torch.arange(1, 7)
+
+    def check(embedding, inputs):  # an embedding takes indices of any device without complaint
+        assert inputs[0].device.type == "cpu"
+
+    for stack in (backbone.t5.encoder, backbone.t5.decoder):
+        stack.embed_tokens.register_forward_pre_hook(check)
     with torch.device("meta"):  # a tensor made on the default device cannot meet those of the model
         loss = backbone.loss(HISTORY, LENGTHS, TARGETS)
         losses = loss + backbone.modality_translation_loss("image", "text", item_ids)
         assert all(encoding.device.type == "cpu" for encoding in backbone.modality_encodings(item_ids).values())
-        exhaustive_scores(step_of(backbone, HISTORY, LENGTHS), backbone.trie, batch_size=5)
-    assert losses.isfinite()
+        scores = exhaustive_scores(step_of(backbone, HISTORY, LENGTHS), backbone.trie, batch_size=5)
+    assert losses.device.type == scores.device.type == "cpu"
 
 
 def test_semantic_ids_stay_out_of_checkpoints():

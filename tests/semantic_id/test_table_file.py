@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recbole_mgr.semantic_id.table_file import TableFile, read_table_file, replacing, write_table_file
+from recbole_mgr.semantic_id.table_file import TableFile, read_table_file, write_table_file
 
 HEADER = "item_id:token\ttext_codes:token_seq\timage_codes:token_seq"
 
@@ -80,13 +80,3 @@ def test_names_that_would_break_the_file(tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.tsv"):
         write_table_file(tmp_path / "x.yaml", content)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "x.tsv"
-    path.write_text("old")
-    with pytest.raises(KeyError), replacing(path) as file:
-        file.write("half")
-        raise KeyError
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -10,6 +10,8 @@ d codes chosen so far, so beam search carries one vector per beam and needs no c
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,18 +52,14 @@ class ItemEncoder(nn.Module):
         vocabulary = CodeVocabulary(sizes)
         self.embedding = nn.Parameter(torch.randn(vocabulary.size, hidden_size) * 0.02)
         self.mix = ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
-        self.modalities = list(table.modalities)
-        token_ids = vocabulary.token_ids(table.codes)  # [N+1, D], 0 where PAD
-        for modality in self.modalities:
-            columns = [d for d, digit in enumerate(table.digits) if _belongs(digit, modality)]
-            self.register_buffer(f"_tokens_{modality}", token_ids[:, columns].contiguous(), persistent=False)
+        self.register_buffer("token_ids", vocabulary.token_ids(table.codes), persistent=False)  # [N+1, D]
+        self._blocks = {modality: table.block(modality) for modality in table.modalities}
         self._transition = {
             digit.modality: vocabulary.token_id_range(d).start
             for d, digit in enumerate(table.digits)
             if digit.kind == "transition"
         }
-        dedup = [d for d, digit in enumerate(table.digits) if digit.kind == "dedup"]
-        self.register_buffer("_tokens_dedup", token_ids[:, dedup].contiguous(), persistent=False)
+        self._has_dedup = table.digits[-1].kind == "dedup"
 
     def parts(self, item_ids: Tensor) -> dict[str, Tensor]:
         """Encodings of an item's modalities.
@@ -73,9 +71,8 @@ class ItemEncoder(nn.Module):
             Modality -> [n, H].
         """
         parts = {}
-        for modality in self.modalities:
-            tokens = getattr(self, f"_tokens_{modality}")[item_ids]  # [n, levels]
-            part = F.embedding(tokens, self.embedding).sum(dim=1)  # [n, H]
+        for modality, block in self._blocks.items():
+            part = F.embedding(self.token_ids[item_ids, block], self.embedding).sum(dim=1)  # [n, levels, H] -> [n, H]
             mark = self.embedding[self._transition[modality]] if modality in self._transition else 0.0
             parts[modality] = self.mix(part, mark)
         return parts
@@ -84,8 +81,8 @@ class ItemEncoder(nn.Module):
         """Item vectors [..., H] of item ids [...]."""
         flat = item_ids.reshape(-1)
         vectors = torch.stack(list(self.parts(flat).values())).sum(dim=0)  # [n, H]
-        if self._tokens_dedup.shape[1]:
-            vectors = vectors + self.embedding[self._tokens_dedup[flat, 0]]
+        if self._has_dedup:
+            vectors = vectors + F.embedding(self.token_ids[flat, -1], self.embedding)
         return vectors.view(*item_ids.shape, -1)
 
 
@@ -194,6 +191,13 @@ class CodeDecoder(nn.Module):
         return state + self.embedding[codes + self._offsets[depth]]
 
 
+class BeamState(NamedTuple):
+    """What a beam carries: ``hidden`` [B, W, H], the state before the next digit, and its trie ``nodes`` [B, W]."""
+
+    hidden: Tensor
+    nodes: Tensor
+
+
 class HierarchicalBackbone(nn.Module):
     """Item encoder, causal transformer and code decoder behind the backbone interface (loss, start, step).
 
@@ -223,7 +227,7 @@ class HierarchicalBackbone(nn.Module):
         attention_dropout: float,
     ) -> None:
         super().__init__()
-        self.digits = list(table.digits)
+        self.table = table
         self.code_softmax = code_softmax
         self.trie = trie
         self.register_buffer("codes", table.codes, persistent=False)  # [N+1, D]
@@ -267,9 +271,9 @@ class HierarchicalBackbone(nn.Module):
         codes, path = self.codes[item_ids], self.trie.path(item_ids)  # [M, D]
         total = hidden.new_zeros(len(hidden), dtype=torch.float32)
         state = hidden
-        for depth in range(len(self.digits)):
+        for depth in range(codes.shape[1]):
             state = self.decoder.enter(depth, state)
-            rows = self._rows_to_learn(depth, path[:, depth])
+            rows = self._rows_with_choice(depth, path[:, depth])
             if rows.numel():
                 nodes, chosen = path[rows, depth], codes[rows, depth]
                 logits = self.decoder.logits(depth, state[rows])
@@ -278,37 +282,54 @@ class HierarchicalBackbone(nn.Module):
             state = self.decoder.choose(depth, state, codes[:, depth])
         return total
 
-    def _rows_to_learn(self, depth: int, nodes: Tensor) -> Tensor:
-        """Rows whose digit is a choice: forced digits have probability 1 and teach nothing."""
-        if self.digits[depth].kind == "transition":
+    def _rows_with_choice(self, depth: int, nodes: Tensor) -> Tensor:
+        """Rows whose digit is a choice: a forced digit has probability 1, so it needs no logits and teaches nothing."""
+        if self.table.digits[depth].kind == "transition":
             return nodes.new_empty(0, dtype=torch.long)
         if self.code_softmax == "full":
             return torch.arange(len(nodes), device=nodes.device)
         return self.trie.has_choice(depth, nodes).nonzero().squeeze(1)
 
-    def start(self, history: Tensor, lengths: Tensor) -> Tensor:
-        """State of the empty prefix, [B, 1, H], from histories [B, L] with ``lengths`` [B]."""
+    def start(self, history: Tensor, lengths: Tensor) -> BeamState:
+        """State of the empty prefix from histories [B, L] with ``lengths`` [B]: one beam per user.
+
+        Raises:
+            ValueError: If a history is empty; no position speaks for it.
+        """
+        if bool((lengths < 1).any()):
+            raise ValueError("item_length: a user without history cannot be served; use backbone: t5 or leave him out")
         real = torch.arange(history.shape[1], device=history.device) < lengths[:, None]  # [B, L]
         hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
-        return hidden[lengths.cumsum(0) - 1].unsqueeze(1)
+        return BeamState(hidden[lengths.cumsum(0) - 1].unsqueeze(1), torch.zeros_like(lengths).unsqueeze(1))
 
-    def step(self, depth: int, codes: Tensor | None, parents: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+    def step(
+        self, depth: int, codes: Tensor | None, parents: Tensor | None, state: BeamState
+    ) -> tuple[Tensor, BeamState]:
         """One step of the beam search.
 
         Args:
             depth: digit to predict.
             codes: [B, W] codes chosen at ``depth - 1``; None at depth 0.
             parents: [B, W] index of the previous beam that each one extends; None at depth 0.
-            state: [B, W', H] from the last step, or from :meth:`start`.
+            state: from the last step, or from :meth:`start`.
 
         Returns:
-            Logits [B, W, K] and the new state [B, W, H].
+            Logits [B, W, K] (0 where ``code_softmax: legal`` leaves no choice) and the new state.
         """
+        hidden, nodes = state
         if codes is not None:
-            state = state.gather(1, parents.unsqueeze(-1).expand(-1, -1, state.shape[-1]))  # [B, W, H]
-            state = self.decoder.choose(depth - 1, state, codes)
-        state = self.decoder.enter(depth, state)
-        return self.decoder.logits(depth, state), state
+            hidden = hidden.gather(1, parents.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))  # [B, W, H]
+            hidden = self.decoder.choose(depth - 1, hidden, codes)
+            nodes = self.trie.advance(depth - 1, nodes.gather(1, parents), codes)  # [B, W]
+        hidden = self.decoder.enter(depth, hidden)
+        flat = hidden.flatten(0, 1)  # [B * W, H]
+        rows = self._rows_with_choice(depth, nodes.flatten())
+        if len(rows) == len(flat):
+            logits = self.decoder.logits(depth, flat)
+        else:
+            logits = hidden.new_zeros(len(flat), self.table.digits[depth].size)
+            logits[rows] = self.decoder.logits(depth, flat[rows]).to(logits.dtype)
+        return logits.view(*nodes.shape, -1), BeamState(hidden, nodes)
 
     def modality_encodings(self, item_ids: Tensor) -> dict[str, Tensor]:
         """Modality -> [n, H]: what LF++'s alignment stage brings together."""
@@ -321,19 +342,14 @@ class HierarchicalBackbone(nn.Module):
         whole IDs says nothing about a block in the middle.
         """
         state = self.items.parts(item_ids)[source]  # [n, H]
-        codes = self.codes[item_ids]
+        codes = self.codes[item_ids]  # [n, D]
+        block = self.table.block(target)
         losses = []
-        for depth, digit in enumerate(self.digits):
-            if not _belongs(digit, target):
-                continue
+        for depth in range(block.start, block.stop):
             logits = self.decoder.logits(depth, state)
             losses.append(F.cross_entropy(logits.float(), codes[:, depth]))
             state = self.decoder.choose(depth, state, codes[:, depth])
         return torch.stack(losses).sum()
-
-
-def _belongs(digit, modality: str) -> bool:
-    return digit.kind == "code" and digit.modality == modality
 
 
 def _rows_of_similar_length(lengths: Tensor) -> list[Tensor]:

@@ -1,15 +1,15 @@
 """TIGER's backbone: an encoder-decoder over flattened codes, one training row per prefix.
 
-The encoder reads a user's history as one token sequence, D tokens per item; the decoder writes the D codes of the
-next item. LF and LF++ use it unchanged: their items have more digits.
+The encoder reads a history as one token sequence, D tokens per item; the decoder writes the D codes of the next
+item. LF and LF++ use it unchanged: their items have more digits.
 
-Papers: Raffel et al., T5 (arXiv 1910.10683); Rajput et al., TIGER (arXiv 2305.05065), for the sizes; Zhu et al.,
-MGR-LF++ (arXiv 2503.23333), for the transition tokens and the alignment stage.
-Reference code: ``T5ForConditionalGeneration`` of transformers. It supplies the parameters, their names and their
-initialisation. The passes over them are written out here, because its own also compute the padding, the logits of
-the whole vocabulary, and the encoder's keys and values once per beam; the tests hold them against its own.
-Deviations from TIGER: no user token, and a softmax runs over the codes of one digit (``full``) or the legal ones
-among them (``legal``), not over the vocabulary.
+Papers: Raffel et al., T5 (arXiv 1910.10683); Rajput et al., TIGER (arXiv 2305.05065), for the sizes; Zhu et
+al., MGR-LF++ (arXiv 2503.23333), for the transition tokens and the alignment stage.
+Reference code: ``T5ForConditionalGeneration`` of transformers. It supplies the parameters, their names and
+their initialisation. The passes over them are written out here, because its own also compute the padding, the
+logits of the whole vocabulary, and the encoder's keys and values once per beam; the tests compare the two.
+Deviations from TIGER: no user token, and a softmax runs over the codes of one digit (``full``) or the legal
+ones among them (``legal``), not over the vocabulary.
 """
 
 from collections.abc import Callable
@@ -21,50 +21,15 @@ from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
 from recbole_mgr.generation.trie import CodeSoftmax, PrefixTrie, check_code_softmax
+from recbole_mgr.model.backbone.packing import HIDDEN, Packing
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
 
 START = CodeVocabulary.PAD  # T5's convention: the decoder starts with the padding token
 
-# Histories of similar length attend together, each group padded to its own longest. Most are far shorter than the
-# longest of the batch, and attention's cost grows with the square; more groups than this cost more than they save.
+# Histories of similar length attend together, each group padded to its own longest: most are far shorter than
+# the longest of the batch, and attention grows with the square. More groups cost more than they save.
 ATTENTION_GROUPS = 4
-
-# Added to the scores of hidden keys. exp(-1e4) is 0, yet float16 can hold it, and a row that has only hidden keys (a
-# user without history) attends to zeros instead of becoming NaN.
-HIDDEN = -1e4
-
-
-class Packing(NamedTuple):
-    """Where the real tokens of B right-padded rows stand, so that only attention has to see the padding.
-
-    Attributes:
-        rows: B.
-        length: S, the padded length in tokens.
-        positions: int64 [M], the place of each real token in the flattened [B * S].
-    """
-
-    rows: int
-    length: int
-    positions: Tensor
-
-    @property
-    def is_dense(self) -> bool:
-        return len(self.positions) == self.rows * self.length
-
-    def pad(self, packed: Tensor) -> Tensor:
-        """[M, C] -> [B, S, C], zeros in the padding."""
-        padded = packed.new_zeros(self.rows * self.length, packed.shape[-1])
-        return padded.index_copy(0, self.positions, packed).view(self.rows, self.length, -1)
-
-    def pack(self, padded: Tensor) -> Tensor:
-        """[B, S, C] -> [M, C]."""
-        return padded.flatten(0, 1).index_select(0, self.positions)
-
-    def key_bias(self) -> Tensor:
-        """What hides the padding from attention, float32 [B, 1, 1, S]."""
-        bias = torch.full((self.rows * self.length,), HIDDEN, device=self.positions.device)
-        return bias.index_fill(0, self.positions, 0.0).view(self.rows, 1, 1, self.length)
 
 
 class EncoderInput(NamedTuple):
@@ -121,7 +86,7 @@ class T5Backbone(nn.Module):
     """Next-item codes by transformers' T5, built from a configuration: nothing is downloaded.
 
     Input and output embeddings are tied, as in the original T5; so the decoder's output is scaled by
-    ``hidden_size ** -0.5`` before it meets them. Attention scores are not scaled, T5's initialisation allows for it.
+    ``hidden_size ** -0.5`` before it meets them. Attention scores are not scaled: the initialisation does it.
 
     Args:
         table: the semantic IDs; every digit is one token per item, transition and dedup digits too.
@@ -133,7 +98,7 @@ class T5Backbone(nn.Module):
         num_heads: >= 1.
         head_size: >= 1; num_heads * head_size need not be H.
         inner_size: width inside the feed-forward layers, >= 1.
-        dropout: in [0, 1), at T5's places: embeddings, attention weights, in feed-forward layers, layer outputs.
+        dropout: in [0, 1), where T5 has it: embeddings, attention weights, inside feed-forward layers, outputs.
 
     Raises:
         ValueError: If ``code_softmax`` is not known.
@@ -178,7 +143,8 @@ class T5Backbone(nn.Module):
             )
         )
         self.register_buffer("codes", table.codes, persistent=False)  # [N + 1, D]
-        self.register_buffer("token_ids", self.vocabulary.token_ids(table.codes), persistent=False)  # [N + 1, D]
+        token_ids = self.vocabulary.token_ids(table.codes)
+        self.register_buffer("token_ids", token_ids, persistent=False)  # [N + 1, D]
 
     # --- the interface of backbones
 
@@ -279,7 +245,7 @@ class T5Backbone(nn.Module):
     def modality_translation_loss(self, source: str, target: str, item_ids: Tensor) -> Tensor:
         """Mean over items of the negative log-probability of one modality's codes, given another's.
 
-        Normalised over all K codes whatever ``code_softmax`` is: the trie knows no prefix that begins at the target.
+        Always normalised over all K codes: the trie knows no prefix that begins at a later modality.
 
         Args:
             source: the modality whose codes the encoder reads.
@@ -324,7 +290,7 @@ class T5Backbone(nn.Module):
         return EncoderInput(self.token_ids[history[users, columns]].flatten(), whole, groups)
 
     def _packing(self, rows: Tensor, columns: Tensor, lengths: list[int]) -> Packing:
-        """Where the D tokens of the items at (rows, columns) stand, in rows padded to the longest of ``lengths``."""
+        """The places of the D tokens of each item (row, column), rows padded to the longest of ``lengths``."""
         longest = max(1, max(lengths))
         first_tokens = (rows * longest + columns) * self.num_digits  # [items]
         positions = first_tokens.unsqueeze(1) + torch.arange(self.num_digits, device=rows.device)  # [items, D]
@@ -386,8 +352,8 @@ class T5Backbone(nn.Module):
         Args:
             token_ids: int64 [B, Q].
             memory: of the B rows.
-            attend_to_self: (layer, projected queries, keys and values [B, Q, 3 * heads * head_size]) -> what each
-                place sees of its own sequence [B, Q, heads * head_size].
+            attend_to_self: (layer, queries, keys and values [B, Q, 3 * heads * head_size]) -> what each place
+                sees of its own sequence [B, Q, heads * head_size].
 
         Returns:
             float [B, Q, H].

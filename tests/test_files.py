@@ -1,0 +1,42 @@
+"""Files are written whole or not at all."""
+
+import os
+
+import pytest
+
+from recbole_mgr.files import replacing, write_text
+
+
+def test_the_file_appears_only_when_the_block_has_ended(tmp_path):
+    target = tmp_path / "new" / "vectors.npy"
+    with replacing(target) as unfinished:
+        unfinished.write_bytes(b"first half")
+        assert not target.exists()
+        assert unfinished.parent == target.parent  # a rename must not cross file systems
+        assert unfinished.suffix == ".npy"
+    assert target.read_bytes() == b"first half"
+    assert os.listdir(target.parent) == ["vectors.npy"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "table.md"
+    write_text(target, "old")
+    with pytest.raises(RuntimeError, match="half way"), replacing(target) as unfinished:
+        unfinished.write_text("new")
+        raise RuntimeError("half way")
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["table.md"]
+
+
+def test_files_have_the_permissions_of_any_new_file(tmp_path):
+    write_text(tmp_path / "ours", "é")
+    (tmp_path / "usual").write_text("é", encoding="utf-8")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "usual").read_bytes()
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    with replacing(tmp_path / "x") as one, replacing(tmp_path / "x") as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert (tmp_path / "x").read_text() == "one"  # the outer block ends last
