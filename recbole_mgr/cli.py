@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from recbole_mgr.config import parse_value
+from recbole_mgr.quick_start import ModelRequest, run_comparison, slug
 
+_OPTIONS = ("--model", "--dataset", "--config_files", "--seeds", "--results", "--help")
 _DESCRIPTION = """\
 Train and test one or several models on one data set and print one table.
 
@@ -57,7 +59,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         prog="recbole-mgr run",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # --seed is a setting, not short for --seeds
     )
     several = {"action": "extend", "nargs": "+", "default": []}
     parser.add_argument("--model", required=True, metavar="NAME[:key=value,...]", help="models to compare", **several)
@@ -65,8 +66,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--config_files", metavar="FILE", help="YAML files, later ones win", **several)
     parser.add_argument("--seeds", default=None, help="comma-separated seeds, e.g. 1,2,3 (default: the setting seed)")
     parser.add_argument("--results", default="results", metavar="FOLDER", help="where tables go (default: results)")
-    known, rest = parser.parse_known_args(arguments)
-    known.settings = parse_settings(rest)
+    ours, settings = _split_off_settings(arguments)
+    known = parser.parse_args(ours)
+    known.settings = parse_settings(settings)
     known.requests = [parse_model(text) for text in known.model]
     try:
         known.seeds = [int(seed) for seed in known.seeds.split(",")] if known.seeds else None
@@ -78,8 +80,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _run(request: argparse.Namespace) -> None:
-    from recbole_mgr.quick_start import run_comparison, slug  # imports torch, seconds: not for --help
-
     comparison = run_comparison(
         request.requests,
         request.dataset,
@@ -94,6 +94,18 @@ def _run(request: argparse.Namespace) -> None:
     comparison.save(folder)
     print("\n" + comparison.markdown())
     print(f"Written to {folder}/table.md, .csv and .json")
+
+
+def _split_off_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Our options with their values, and the settings; argparse would take a setting with a blank for a model."""
+    ours: list[str] = []
+    settings: list[str] = []
+    part = ours
+    for argument in arguments:
+        if argument.startswith("--"):
+            part = ours if argument.partition("=")[0] in _OPTIONS else settings
+        part.append(argument)
+    return ours, settings
 
 
 def parse_settings(arguments: list[str]) -> dict[str, Any]:
@@ -117,14 +129,12 @@ def parse_settings(arguments: list[str]) -> dict[str, Any]:
     return settings
 
 
-def parse_model(text: str):
+def parse_model(text: str) -> ModelRequest:
     """``NAME`` or ``NAME:key=value,key=value``; a value may hold commas inside brackets.
 
     Raises:
         ValueError: If a setting has no ``=``.
     """
-    from recbole_mgr.quick_start import ModelRequest
-
     name, _, own = text.partition(":")
     settings = {}
     for part in _split_outside_brackets(own):

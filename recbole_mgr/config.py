@@ -204,7 +204,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-class _PropertyLoader(yaml.SafeLoader):
+class _PropertyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # the C one where PyYAML was built with it
     """YAML without object construction, that reads ``1e-3`` as a number as RecBole's loader does."""
 
 

@@ -202,9 +202,9 @@ def _provenance(config: Config, dataset: str) -> Provenance:
 
 def _run_dir(config: Config, label: str, provenance: Provenance) -> Path:
     settings = {key: value for key, value in plain_settings(config).items() if key not in _OPERATIONAL}
-    if settings.get("semantic_ids"):  # what the file holds counts, not where it stands
+    if settings.get("semantic_ids"):  # other content under the same name is another run
         settings["semantic_ids"] = hashlib.sha256(Path(settings["semantic_ids"]).read_bytes()).hexdigest()
-    identity = json.dumps([__version__, settings, provenance.fingerprint], sort_keys=True)
+    identity = json.dumps([__version__, settings], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     return (
         Path(config["checkpoint_dir"])

@@ -307,7 +307,7 @@ def id_level_metrics(ranking: Ranking, table: SemanticIdTable, topk: list[int]) 
         _, group = torch.unique(table.codes[:, columns], dim=0, return_inverse=True)  # [N + 1]
         listed = group.numpy()[ranking.item_ids]  # [n, k]
         first_place = _distinct_places(listed)
-        hit = (listed == group.numpy()[ranking.targets][:, None]) & (ranking.item_ids > 0)
+        hit = listed == group.numpy()[ranking.targets][:, None]  # padding has codes of its own
         place = np.where(hit.any(axis=1), first_place[np.arange(len(hit)), hit.argmax(axis=1)], np.iinfo(int).max)
         metrics.update({f"{name}@{k}": float((place < k).mean()) for k in topk})
     return metrics

@@ -1,5 +1,6 @@
 """A tiny data set in the file contract of ``dataset_atomic/README.md``, and settings that train on it in a second."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -99,4 +100,9 @@ def tiny_settings():
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # networks this small lose time to more
+
+
+@pytest.fixture(autouse=True)
+def _log_level_of_a_new_process():
+    logging.getLogger().setLevel(logging.WARNING)  # a run before left its own

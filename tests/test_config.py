@@ -315,14 +315,16 @@ def test_every_key_is_documented():
             assert len(line) <= 140, f"{file.name}: {line}"
 
 
+def keys_read_by(files) -> set[str]:
+    return set(READ.findall("".join(file.read_text(encoding="utf-8") for file in files)))
+
+
 def test_every_documented_key_is_read_and_every_key_read_is_documented():
-    text = "".join(file.read_text(encoding="utf-8") for file in SOURCES)
-    recbole_text = "".join(file.read_text(encoding="utf-8") for file in Path(recbole.__file__).parent.rglob("*.py"))
     documented = set().union(*(model_properties(model_class(name)) for name in MODELS))
-    unread = {key for key in documented if f'"{key}"' not in text and f'config["{key}"]' not in recbole_text}
-    assert not unread
+    recboles = keys_read_by(Path(recbole.__file__).parent.rglob("*.py"))
+    assert documented <= recboles | keys_read_by(file for file in SOURCES if file.name != "validation.py")
     known = set().union(*(known_keys(name) for name in MODELS))
-    assert set(READ.findall(text)) - known <= DERIVED
+    assert keys_read_by(SOURCES) - known <= DERIVED
 
 
 def test_the_defaults_of_every_model_are_valid():

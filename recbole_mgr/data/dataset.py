@@ -52,7 +52,7 @@ def _drop_items_without(dataset: Dataset, modalities: list[str]) -> None:
             f"missing_modality: drop leaves no interaction of {dataset.dataset_name}: no item has a vector in every "
             f"one of {modalities}; check the ids of the feature files"
         )
-    dataset.inter_feat.drop(dataset.inter_feat.index[dropped], inplace=True)
+    dataset.inter_feat = dataset.inter_feat.drop(index=dataset.inter_feat.index[dropped])
 
 
 class GenerativeDataset(SequentialDataset):

@@ -65,7 +65,7 @@ def targets_of(train) -> Counter:
     return pairs
 
 
-@pytest.mark.parametrize("longest_list", [1, 2, 3, 5, 50])
+@pytest.mark.parametrize("longest_list", [1, 3, 5, 50])
 @pytest.mark.parametrize("repeats", [True, False], ids=["items repeat", "items differ"])
 def test_windows_count_each_of_recboles_targets_once(tmp_path, write_dataset, make_dataset, longest_list, repeats):
     write_dataset(tmp_path, interactions=walks(repeats=repeats))

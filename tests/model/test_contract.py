@@ -38,6 +38,11 @@ class World:
         return self.model.full_sort_predict(self.batch if batch is None else batch).view(-1, NUM_ITEMS + 1)
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # RecBole's trainers leave log files where they run
+
+
 @pytest.fixture(scope="module")
 def make_world(tmp_path_factory, write_dataset, tiny_settings):
     folder = tmp_path_factory.mktemp("contract")
