@@ -10,7 +10,8 @@ from recbole_mgr import compat
 
 compat.apply()
 
-from recbole_mgr import registry, repairs  # noqa: E402  (RecBole can be imported only now)
+from recbole_mgr import config, registry, repairs  # noqa: E402  (RecBole can be imported only now)
 
 repairs.apply()
 registry.install()
+config.install_property_hooks()

@@ -9,6 +9,7 @@ in ``repairs.py``.
 import functools
 import sys
 import warnings
+from importlib import metadata
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from types import ModuleType
@@ -134,6 +135,16 @@ def distutils_for_thop() -> None:
         import thop  # noqa: F401
 
 
+def exhaustive_search_generator() -> None:
+    """HyperTuning's exhaustive search draws with a RandomState; hyperopt >= 0.2.7 draws with a Generator."""
+    if find_spec("hyperopt") is None or tuple(map(int, metadata.version("hyperopt").split(".")[:3])) < (0, 2, 7):
+        return
+    from recbole.trainer import hyper_tuning
+
+    random = ModuleView(np.random, RandomState=np.random.default_rng)
+    hyper_tuning.np = ModuleView(np, random=random)
+
+
 def mended_breaks_unreported() -> None:
     """Warnings from RecBole's own lines, of what is mended here or harmless, would appear in every run."""
     ours = [
@@ -186,6 +197,7 @@ _patches = PatchSet(
     missing_values_filled,
     missing_sequences_filled,
     sequence_lengths,
+    exhaustive_search_generator,
     mended_breaks_unreported,
 )
 apply = _patches.apply

@@ -72,7 +72,7 @@ def make_config(model: str, dataset: str, config_files: list[str], settings: dic
     """
     class_ = model_class(model)
     overall = _read_yaml(PROPERTIES / "overall.yaml")
-    merged = {**_read_files(config_files), **settings}
+    merged = {**read_config_files(config_files), **settings}
     _refuse_unknown_keys(merged, known_keys(model), f"model {model}")
     for key, value in (("model", model), ("dataset", dataset)):
         if merged.get(key, value) != value:
@@ -91,6 +91,16 @@ def make_config(model: str, dataset: str, config_files: list[str], settings: dic
         validate(config)
     require_one_target_per_user(config["eval_args"])
     return config
+
+
+def read_config_files(paths: list[str]) -> dict[str, Any]:
+    """Settings of YAML files, later ones winning; raises ValueError naming a file that is missing or malformed."""
+    merged: dict[str, Any] = {}
+    for path in paths:
+        if not Path(path).is_file():
+            raise ValueError(f"--config_files: {path} does not exist")
+        merged.update(_read_yaml(Path(path)))
+    return merged
 
 
 def install_property_hooks() -> None:
@@ -169,15 +179,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if content is not None and not isinstance(content, dict):
         raise ValueError(f"{path}: expected 'key: value' lines, found a {type(content).__name__}")
     return content or {}
-
-
-def _read_files(paths: list[str]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for path in paths:
-        if not Path(path).is_file():
-            raise ValueError(f"--config_files: {path} does not exist")
-        merged.update(_read_yaml(Path(path)))
-    return merged
 
 
 def _dataset_properties(dataset: str) -> dict[str, Any]:

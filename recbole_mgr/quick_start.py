@@ -22,7 +22,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_trainer, init_logger, init_seed
 
 from recbole_mgr import __version__
-from recbole_mgr.config import known_keys, make_config, plain_settings
+from recbole_mgr.config import known_keys, make_config, plain_settings, read_config_files
 from recbole_mgr.data.atomic_files import Provenance, check_interactions, read_provenance
 from recbole_mgr.data.seen_items import mark_seen_items
 from recbole_mgr.files import write_text
@@ -74,11 +74,11 @@ def run_comparison(
         ValueError: For unknown settings, bad data, a row or seed given twice, or models that were tested on
             different targets.
     """
-    settings = settings or {}
+    settings = {**read_config_files(config_files or []), **(settings or {})}
     _refuse_unknown_everywhere(requests, settings)
     _refuse_repeated("--model", [request.label for request in requests])
     _refuse_repeated("--seeds", seeds or [])
-    configs = [_config(request, dataset, config_files or [], settings) for request in requests]
+    configs = [_config(request, dataset, settings) for request in requests]
     if len({config["data_path"] for config in configs}) > 1:
         raise ValueError("data_path: all models of a table read the same files; give it as --data_path")
     # one table ranks one set of items: what one row drops, all drop
@@ -90,7 +90,7 @@ def run_comparison(
             own = {**request.settings, "seed": seed}
             if dropped:
                 own["drop_items_without"] = dropped
-            row = _config(request._replace(settings=own), dataset, config_files or [], settings)
+            row = _config(request._replace(settings=own), dataset, settings)
             results.append(run_one(row, request.label, provenance))
     comparison = Comparison(provenance, results)
     comparison.check_same_targets()
@@ -113,7 +113,8 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
         print(f"{label}, seed {config['seed']}: finished before, read from {run_dir}", flush=True)
         return RunResult.load(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_text(run_dir / "settings.yaml", yaml.safe_dump(plain_settings(config), sort_keys=True))
+    about = {"data": provenance.label, "data_fingerprint": provenance.fingerprint, "recbole_mgr": __version__}
+    write_text(run_dir / "settings.yaml", yaml.safe_dump({**about, **plain_settings(config)}, sort_keys=False))
     _start_logging(config)
     logging.getLogger().info(f"{label} on {provenance.label}, data {provenance.fingerprint}, run directory {run_dir}")
     _set_threads(config["num_threads"])
@@ -141,6 +142,7 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
     if is_generative(config["model"]):
         id_level = id_level_metrics(tests[False][1], model.semantic_ids, config["topk"])
     result = RunResult(
+        data=provenance.label,
         label=label,
         model=config["model"],
         seed=config["seed"],
@@ -165,10 +167,10 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
     return result
 
 
-def _config(request: ModelRequest, dataset: str, config_files: list[str], settings: dict[str, Any]) -> Config:
+def _config(request: ModelRequest, dataset: str, settings: dict[str, Any]) -> Config:
     known = known_keys(request.name)
     shared = {key: value for key, value in settings.items() if key in known}
-    return make_config(request.name, dataset, config_files, {**shared, **request.settings})
+    return make_config(request.name, dataset, [], {**shared, **request.settings})
 
 
 def _refuse_unknown_everywhere(requests: list[ModelRequest], settings: dict[str, Any]) -> None:

@@ -87,7 +87,6 @@ def install() -> None:
     import recbole.data.dataset as recbole_datasets
     import recbole.trainer as recbole_trainers
 
-    from recbole_mgr.config import install_property_hooks
     from recbole_mgr.data.dataset import GenerativeDataset, install_feature_filter
     from recbole_mgr.trainer import GenerativeTrainer
 
@@ -96,5 +95,4 @@ def install() -> None:
     for name in MODELS:
         setattr(recbole_datasets, f"{name}Dataset", GenerativeDataset)
         setattr(recbole_trainers, f"{name}Trainer", GenerativeTrainer)
-    install_property_hooks()
     install_feature_filter()

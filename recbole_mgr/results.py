@@ -30,6 +30,7 @@ class RunResult:
     """One model, one seed.
 
     Attributes:
+        data: label of the data set, e.g. ``Beauty (synthetic sample)``.
         label, model, seed: the row, the class and the random seed.
         valid: best validation metrics, the ones the checkpoint was chosen by.
         test, test_masked: item-level metrics over all users, seen items allowed / kept out.
@@ -42,6 +43,7 @@ class RunResult:
         settings, environment: everything needed to run it again.
     """
 
+    data: str
     label: str
     model: str
     seed: int
@@ -116,12 +118,24 @@ class Comparison:
             self.rows.setdefault(result.label, []).append(result)
 
     def check_same_targets(self) -> None:
-        """Every model of a table must have been tested on the same target per user.
+        """Every model of a table must have been tested on the same target per user, by the same protocol.
 
         Raises:
-            ValueError: Naming the two rows and the first user that differs.
+            ValueError: Naming the two rows and what differs: the number of candidates, the protocol, or a user.
         """
         first = self.results[0]
+        for result in self.results[1:]:
+            for key in ("eval_args", "topk"):
+                if result.settings[key] != first.settings[key]:
+                    raise ValueError(
+                        f"{first.label} and {result.label} differ in {key}: {first.settings[key]} and "
+                        f"{result.settings[key]}; give it once, as --{key}"
+                    )
+            if result.num_items != first.num_items:
+                raise ValueError(
+                    f"{first.label} ranked {first.num_items} items, {result.label} {result.num_items}; filters must be "
+                    "the same for all models of a table"
+                )
         reference = dict(zip(first.users.tolist(), first.targets.tolist(), strict=True))
         for result in self.results[1:]:
             other = dict(zip(result.users.tolist(), result.targets.tolist(), strict=True))
@@ -130,8 +144,8 @@ class Comparison:
                 user = min(differing)
                 raise ValueError(
                     f"{first.label} and {result.label} were not tested on the same targets: {len(differing)} users "
-                    f"differ, e.g. user {user}: {reference.get(user)} and {other.get(user)}. Users with fewer than 4 "
-                    "interactions are split differently by RecBole's general and sequential models: set "
+                    f"differ, e.g. user {user}: {reference.get(user)} and {other.get(user)}. RecBole's general and "
+                    "sequential models split users with few interactions differently: set "
                     '--user_inter_num_interval="[4,inf)"'
                 )
 

@@ -128,7 +128,8 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
 
     def _valid_epoch(self, *args, **kwargs):
         """Steer early stopping with ``valid_beam_size`` beams: nearly the same ranking for a part of the time."""
-        beam_size, self.model.beam_size = self.model.beam_size, self.config["valid_beam_size"]
+        beam_size = self.model.beam_size
+        self.model.beam_size = min(beam_size, self.config["valid_beam_size"])
         try:
             return super()._valid_epoch(*args, **kwargs)
         finally:

@@ -119,7 +119,7 @@ def test_hyper_tuning_tries_our_settings(settings, tmp_path):
         objective_function,
         params_dict={"choice": {"codebook_levels": [1, 2]}},
         fixed_config_file_list=[str(fixed)],
-        algo="random",
+        algo="exhaustive",
         max_evals=2,
     )
     tuning.run()

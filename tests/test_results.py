@@ -23,6 +23,7 @@ def make_result(label="TIGER", seed=1, *, ranks=None, mode="full", topk=(5, 10),
     ranks = rng.integers(0, 11, size=USERS) if ranks is None else np.array(ranks)
     names = [f"{metric}@{k}" for metric in ("recall", "ndcg", "mrr") for k in topk]
     values = {
+        "data": "tiny",
         "label": label,
         "model": label.split()[0],
         "seed": seed,
