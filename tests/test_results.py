@@ -233,3 +233,13 @@ def test_one_modality_needs_no_parts():
     table = SemanticIdTable.from_blocks({"text": np.array([[0], [1]])}, ["a", "b"])
     ranking = Ranking(users=np.arange(1), targets=np.array([2]), item_ids=np.array([[1, 2]]))
     assert id_level_metrics(ranking, table, topk=[1, 2]) == {"id@1": 0.0, "id@2": 1.0}
+
+
+def test_a_table_has_one_protocol():
+    one = make_result("A", ranks=[1] * USERS)
+    with pytest.raises(ValueError, match="A ranked 1234 items, B 999"):
+        Comparison(PROVENANCE, [one, make_result("B", ranks=[1] * USERS, num_items=999)]).check_same_targets()
+    with pytest.raises(ValueError, match="A and B differ in eval_args"):
+        Comparison(PROVENANCE, [one, make_result("B", ranks=[1] * USERS, mode="uni100")]).check_same_targets()
+    with pytest.raises(ValueError, match="A and B differ in topk"):
+        Comparison(PROVENANCE, [one, make_result("B", ranks=[1] * USERS, topk=(10,))]).check_same_targets()
