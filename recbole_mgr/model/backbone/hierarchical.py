@@ -322,13 +322,13 @@ class HierarchicalBackbone(nn.Module):
             hidden = self.decoder.choose(depth - 1, hidden, codes)
             nodes = self.trie.advance(depth - 1, nodes.gather(1, parents), codes)  # [B, W]
         hidden = self.decoder.enter(depth, hidden)
+        if self.code_softmax == "full" or hidden.is_cuda:
+            return self.decoder.logits(depth, hidden), BeamState(hidden, nodes)
+        # on a CPU, leaving out the forced digits saves most of the work; a GPU would wait for their number
         flat = hidden.flatten(0, 1)  # [B * W, H]
         rows = self._rows_with_choice(depth, nodes.flatten())
-        if len(rows) == len(flat):
-            logits = self.decoder.logits(depth, flat)
-        else:
-            logits = hidden.new_zeros(len(flat), self.table.digits[depth].size)
-            logits[rows] = self.decoder.logits(depth, flat[rows]).to(logits.dtype)
+        logits = hidden.new_zeros(len(flat), self.table.digits[depth].size)
+        logits[rows] = self.decoder.logits(depth, flat[rows]).to(logits.dtype)
         return logits.view(*nodes.shape, -1), BeamState(hidden, nodes)
 
     def modality_encodings(self, item_ids: Tensor) -> dict[str, Tensor]:
