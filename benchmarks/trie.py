@@ -31,9 +31,7 @@ def measure(num_items: int, args: argparse.Namespace) -> tuple[float, float, flo
 
     def milliseconds_per_step(exclude):
         def search():
-            found = beam_search(
-                step, trie, batch_size=args.batch, k=args.beam, beam_width=args.beam, exclude=exclude
-            )
+            found = beam_search(step, trie, batch_size=args.batch, k=args.beam, beam_width=args.beam, exclude=exclude)
             return found.scores.sum().item()  # waits for the device
 
         search()
@@ -46,9 +44,7 @@ def measure(num_items: int, args: argparse.Namespace) -> tuple[float, float, flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--items", type=int, nargs="+", default=[1_000_000], help="sizes of the catalogue")
     parser.add_argument("--digits", type=int, default=8, help="D")
     parser.add_argument("--codes", type=int, default=256, help="K of every digit")
@@ -70,9 +66,7 @@ def main() -> None:
     print("|---:|---:|---:|---:|---:|")
     for num_items in args.items:
         build_seconds, bytes_per_item, plain, excluding = measure(num_items, args)
-        print(
-            f"| {num_items:,} | {build_seconds:.1f} | {bytes_per_item:.1f} | {plain:.1f} | {excluding:.1f} |"
-        )
+        print(f"| {num_items:,} | {build_seconds:.1f} | {bytes_per_item:.1f} | {plain:.1f} | {excluding:.1f} |")
 
 
 if __name__ == "__main__":

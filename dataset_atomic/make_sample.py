@@ -333,9 +333,7 @@ def _write_feature_files(folder: Path, items: list[dict[str, str]]) -> None:
     tokens = [row["item_id:token"] for row in items]
     texts = [f"{row['title:token_seq']} {row['categories:token_seq']}" for row in items]
     write_features(folder, NAME, "text", tokens, encode_text(texts))
-    images = encode_images(
-        [folder / "images" / row["image:token"] if row["image:token"] else None for row in items]
-    )
+    images = encode_images([folder / "images" / row["image:token"] if row["image:token"] else None for row in items])
     with_picture = [token for token, present in zip(tokens, images.present, strict=True) if present]
     write_features(folder, NAME, "image", with_picture, images.vectors[images.present])
 

@@ -210,6 +210,25 @@ def rows_without_ids() -> None:
     Dataset._filter_nan_user_or_item = drop_rows_first
 
 
+def popularity_of_interactions() -> None:
+    """RecBole's Pop counts an item once per batch, however often it stands there, and counts sampled negatives too
+    (``pop.py:42``)."""
+    from recbole.model.general_recommender.pop import Pop
+
+    original = Pop.calculate_loss
+
+    @functools.wraps(original)
+    def count_interactions(self, interaction):
+        counts, item_ids = self.item_cnt.clone(), interaction[self.ITEM_ID]
+        is_real = interaction["label"].long() if "label" in interaction else torch.ones_like(item_ids)
+        loss = original(self, interaction)
+        self.item_cnt = counts.index_add_(0, item_ids, is_real.unsqueeze(1))
+        self.max_cnt = self.item_cnt.max(dim=0)[0]
+        return loss
+
+    Pop.calculate_loss = count_interactions
+
+
 def anomaly_detection_off() -> None:
     """Importing SINE switches autograd's anomaly detection on for the whole process (``sine.py:25``).
 
@@ -247,6 +266,7 @@ _patches = PatchSet(
     clipping_after_unscaling,
     rows_without_ids,
     exact_time_order,
+    popularity_of_interactions,
     anomaly_detection_off,
 )
 

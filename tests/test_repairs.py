@@ -270,3 +270,17 @@ def test_no_model_switches_anomaly_detection_on(monkeypatch):
         assert torch.is_anomaly_enabled()  # which it would have done in the middle of a run
     finally:
         torch.autograd.set_detect_anomaly(False)
+
+
+def test_pop_counts_interactions(tmp_path):
+    from recbole.utils import get_model, get_trainer
+
+    write_interactions(tmp_path / "tiny")
+    config = Config(model="Pop", dataset="tiny", config_dict=settings(tmp_path))
+    train, _, _ = data_preparation(config, create_dataset(config))
+    model = get_model("Pop")(config, train._dataset)
+    get_trainer(config["MODEL_TYPE"], "Pop")(config, model).fit(train, saved=False)
+    counts = Counter(train._dataset.inter_feat["item_id"].tolist())
+    assert max(counts.values()) > 1
+    assert model.item_cnt.squeeze(1).tolist() == [counts[item] for item in range(model.n_items)]
+    assert model.max_cnt.item() == max(counts.values())

@@ -42,9 +42,7 @@ class Step(Protocol):
         Beams that ran out of items come with arbitrary codes in range; their logits are ignored.
     """
 
-    def __call__(
-        self, depth: int, codes: Tensor | None, parents: Tensor | None, state: Any
-    ) -> tuple[Tensor, Any]: ...
+    def __call__(self, depth: int, codes: Tensor | None, parents: Tensor | None, state: Any) -> tuple[Tensor, Any]: ...
 
 
 @torch.no_grad()
@@ -113,9 +111,7 @@ def beam_search(
 
 
 @torch.no_grad()
-def exhaustive_scores(
-    step: Step, trie: PrefixTrie, *, batch_size: int, code_softmax: CodeSoftmax = "legal"
-) -> Tensor:
+def exhaustive_scores(step: Step, trie: PrefixTrie, *, batch_size: int, code_softmax: CodeSoftmax = "legal") -> Tensor:
     """Log-probability of every item, by following every prefix; for small catalogues.
 
     Args:

@@ -202,9 +202,7 @@ class PrefixTrie(nn.Module):
 
     # --- probabilities
 
-    def log_prob(
-        self, depth: int, nodes: Tensor, logits: Tensor, codes: Tensor, code_softmax: CodeSoftmax
-    ) -> Tensor:
+    def log_prob(self, depth: int, nodes: Tensor, logits: Tensor, codes: Tensor, code_softmax: CodeSoftmax) -> Tensor:
         """Log-probability of one digit's code, differentiable.
 
         Args:
@@ -300,9 +298,7 @@ def _check_rows(codes: Tensor, sizes: Sequence[int], item_ids: Tensor) -> None:
         bad_rows = ((column < 0) | (column >= size)).nonzero()
         if len(bad_rows):
             row = int(bad_rows[0])
-            raise ValueError(
-                f"codes: row {row} has code {int(column[row])} at digit {digit}, outside 0..{size - 1}"
-            )
+            raise ValueError(f"codes: row {row} has code {int(column[row])} at digit {digit}, outside 0..{size - 1}")
     if bool((item_ids <= 0).any()):
         row = int((item_ids <= 0).nonzero()[0])
         raise ValueError(f"item_ids: row {row} has {int(item_ids[row])}; ids begin at 1, 0 is padding")
@@ -325,9 +321,7 @@ def _lexicographic_order(codes: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def _build_levels(codes: Tensor, sizes: Sequence[int], order: Tensor) -> list[_Level]:
-    smallest_dtype = next(
-        d for d in (torch.uint8, torch.int16, torch.int32) if max(sizes) - 1 <= torch.iinfo(d).max
-    )
+    smallest_dtype = next(d for d in (torch.uint8, torch.int16, torch.int32) if max(sizes) - 1 <= torch.iinfo(d).max)
     digits = codes.to(smallest_dtype)[order].T.contiguous()  # [D, N]
     is_first = torch.zeros(len(order), dtype=torch.bool, device=codes.device)  # first item below a node
     is_first[0] = True
@@ -342,7 +336,5 @@ def _build_levels(codes: Tensor, sizes: Sequence[int], order: Tensor) -> list[_L
     if len(firsts) < len(order):
         repeated = (~is_first).nonzero()[0]
         rows = sorted([int(order[repeated - 1]), int(order[repeated])])
-        raise ValueError(
-            f"codes: row {rows[1]} repeats row {rows[0]}, {codes[rows[0]].tolist()}; add a dedup digit"
-        )
+        raise ValueError(f"codes: row {rows[1]} repeats row {rows[0]}, {codes[rows[0]].tolist()}; add a dedup digit")
     return levels

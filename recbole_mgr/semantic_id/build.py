@@ -57,9 +57,7 @@ class SemanticIdSettings:
     quantizer_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if self.codebook_size != "auto" and not (
-            isinstance(self.codebook_size, int) and self.codebook_size > 0
-        ):
+        if self.codebook_size != "auto" and not (isinstance(self.codebook_size, int) and self.codebook_size > 0):
             raise ValueError(f"codebook_size must be an integer >= 1 or 'auto', not {self.codebook_size!r}")
         if self.fusion not in ("early", "late"):
             raise ValueError(f"fusion must be 'early' or 'late', not {self.fusion!r}")
@@ -172,9 +170,7 @@ def _quantize(
     return QuantizedModality(vectors, codes, quantizer)
 
 
-def _cache_key(
-    modality: str, vectors: Rows, sorted_tokens: Sequence[str], settings: SemanticIdSettings
-) -> str:
+def _cache_key(modality: str, vectors: Rows, sorted_tokens: Sequence[str], settings: SemanticIdSettings) -> str:
     """sha256 over all that decides about one modality's codes; other modalities and transitions do not."""
     how = {
         "format": CACHE_FORMAT,
@@ -234,7 +230,6 @@ def _require_vectors(vectors: Mapping[str, np.ndarray], item_tokens: Sequence[st
     for modality, matrix in vectors.items():
         if matrix.ndim != 2 or len(matrix) != len(item_tokens) or matrix.shape[1] == 0:
             raise ValueError(
-                f"modality {modality!r}: vectors have shape {matrix.shape}, "
-                f"expected [{len(item_tokens)}, dim >= 1]"
+                f"modality {modality!r}: vectors have shape {matrix.shape}, expected [{len(item_tokens)}, dim >= 1]"
             )
         require_finite(matrix, modality=modality, item_tokens=item_tokens)

@@ -15,9 +15,7 @@ from recbole_mgr.semantic_id.vectors import chunk_slices
 TOLERANCE = 1e-4  # stop once a round lowers the error by less than this share
 
 
-def kmeans(
-    points: Tensor, num_clusters: int, *, generator: torch.Generator, iterations: int, floor: float
-) -> Tensor:
+def kmeans(points: Tensor, num_clusters: int, *, generator: torch.Generator, iterations: int, floor: float) -> Tensor:
     """Cluster centres; fewer than asked for where the points do not have that many distinct places.
 
     Args:
@@ -74,9 +72,7 @@ def spread_seeds(points: Tensor, num_clusters: int, *, generator: torch.Generato
     return points[seeds]
 
 
-def move_centers(
-    points: Tensor, centers: Tensor, codes: Tensor, distances: Tensor, *, floor: float
-) -> Tensor:
+def move_centers(points: Tensor, centers: Tensor, codes: Tensor, distances: Tensor, *, floor: float) -> Tensor:
     """Each centre at the mean of its points; a centre without points at one of the worst served points."""
     counts = torch.bincount(codes, minlength=len(centers))  # [k]
     moved = torch.zeros_like(centers).index_add_(0, codes, points) / counts.clamp_min(1)[:, None]

@@ -54,16 +54,12 @@ def quantizer_class(name: str) -> type[Quantizer]:
         ValueError: If the name is unknown; suggests the nearest.
     """
     if name not in QUANTIZERS:
-        raise ValueError(
-            f"quantizer: {name!r} is unknown{_nearest(name, QUANTIZERS)}; known: {sorted(QUANTIZERS)}"
-        )
+        raise ValueError(f"quantizer: {name!r} is unknown{_nearest(name, QUANTIZERS)}; known: {sorted(QUANTIZERS)}")
     module, _, attribute = QUANTIZERS[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
-def make_quantizer(
-    name: str, *, levels: int, codebook_size: int, seed: int, options: Mapping[str, Any]
-) -> Quantizer:
+def make_quantizer(name: str, *, levels: int, codebook_size: int, seed: int, options: Mapping[str, Any]) -> Quantizer:
     """An unfitted quantiser.
 
     Args:
@@ -79,9 +75,7 @@ def make_quantizer(
     for option in options:
         if option not in known:
             hint = _nearest(option, known)
-            raise ValueError(
-                f"quantizer_options: {name} has no option {option!r}{hint}; known: {sorted(known)}"
-            )
+            raise ValueError(f"quantizer_options: {name} has no option {option!r}{hint}; known: {sorted(known)}")
     return quantizer(levels=levels, codebook_size=codebook_size, seed=seed, **options)
 
 

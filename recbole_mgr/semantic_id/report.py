@@ -46,11 +46,7 @@ def table_report(
     """
     codes = table.codes[1:].numpy()  # [N, D]
     blocks = {modality: codes[:, table.block(modality)] for modality in table.modalities}
-    both = [
-        modality
-        for modality in table.modalities
-        if modality in (vectors or {}) and modality in (quantizers or {})
-    ]
+    both = [modality for modality in table.modalities if modality in (vectors or {}) and modality in (quantizers or {})]
     return {
         "num_items": table.num_items,
         "digits": [
@@ -63,8 +59,7 @@ def table_report(
             **{modality: _collisions(block) for modality, block in blocks.items()},
         },
         "reconstruction": {
-            modality: _lost_variance(vectors[modality], blocks[modality], quantizers[modality])
-            for modality in both
+            modality: _lost_variance(vectors[modality], blocks[modality], quantizers[modality]) for modality in both
         },
         "agreement": _agreement(blocks, token_order(table.item_tokens)),
     }
@@ -89,8 +84,7 @@ def format_report(report: Mapping[str, Any]) -> str:
         for name, found in report["collisions"].items()
     ]
     lines += [
-        f"{modality:<{width}}  {lost:.1%} of the variance lost"
-        for modality, lost in report["reconstruction"].items()
+        f"{modality:<{width}}  {lost:.1%} of the variance lost" for modality, lost in report["reconstruction"].items()
     ]
     lines += [
         f"{pair:<{width}}  adjusted mutual information: {found['first_level']:.3f} first level, "
@@ -132,17 +126,11 @@ def _lost_variance(vectors: Rows, codes: np.ndarray, quantizer: Quantizer) -> fl
 
 def _agreement(blocks: Mapping[str, np.ndarray], order: np.ndarray) -> dict[str, dict[str, float]]:
     # drawn along the tokens, so that the items' order in the table does not change the sample
-    sample = (
-        order if len(order) <= AMI_ITEMS else np.random.default_rng(AMI_SEED).choice(order, AMI_ITEMS, False)
-    )
+    sample = order if len(order) <= AMI_ITEMS else np.random.default_rng(AMI_SEED).choice(order, AMI_ITEMS, False)
     return {
         f"{one}|{other}": {
-            "first_level": float(
-                adjusted_mutual_info_score(blocks[one][sample, 0], blocks[other][sample, 0])
-            ),
-            "full": float(
-                adjusted_mutual_info_score(group_ids(blocks[one][sample]), group_ids(blocks[other][sample]))
-            ),
+            "first_level": float(adjusted_mutual_info_score(blocks[one][sample, 0], blocks[other][sample, 0])),
+            "full": float(adjusted_mutual_info_score(group_ids(blocks[one][sample]), group_ids(blocks[other][sample]))),
         }
         for one, other in combinations(blocks, 2)
     }

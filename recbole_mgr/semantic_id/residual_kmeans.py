@@ -36,9 +36,7 @@ class ResidualKMeans:
     def __init__(
         self, *, levels: int, codebook_size: int, seed: int, iterations: int = 50, sample_size: int = 200_000
     ) -> None:
-        require_positive(
-            levels=levels, codebook_size=codebook_size, iterations=iterations, sample_size=sample_size
-        )
+        require_positive(levels=levels, codebook_size=codebook_size, iterations=iterations, sample_size=sample_size)
         self.levels = levels
         self.codebook_size = codebook_size
         self._seed = seed
@@ -100,9 +98,7 @@ class ResidualKMeans:
     def load(self, state: Mapping[str, np.ndarray]) -> ResidualKMeans:
         expected = {"mean", "scale", *(f"codebook.{level}" for level in range(self.levels))}
         if set(state) != expected:
-            raise ValueError(
-                f"state has the arrays {sorted(state)}, but levels={self.levels} needs {sorted(expected)}"
-            )
+            raise ValueError(f"state has the arrays {sorted(state)}, but levels={self.levels} needs {sorted(expected)}")
         self._standardization = Standardization(to_float32(state["mean"]), to_float32(state["scale"]))
         self._codebooks = [to_float32(state[f"codebook.{level}"]) for level in range(self.levels)]
         if any(len(codebook) > self.codebook_size for codebook in self._codebooks):

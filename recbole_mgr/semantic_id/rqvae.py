@@ -56,9 +56,7 @@ class ResidualCodebooks:
         floor = 1e-6 * residuals.var(0, correction=0).sum().item()
         centers = []
         for _ in range(levels):
-            found = kmeans(
-                residuals, codebook_size, generator=generator, iterations=INIT_ITERATIONS, floor=floor
-            )
+            found = kmeans(residuals, codebook_size, generator=generator, iterations=INIT_ITERATIONS, floor=floor)
             residuals -= found[nearest(residuals, found)[0]]
             centers.append(found[torch.arange(codebook_size) % len(found)])  # [K, latent]
         return cls(torch.stack(centers), decay=decay)
@@ -187,9 +185,7 @@ class RQVAE:
         vectors = np.empty((len(codes), dim), dtype=np.float32)
         levels = torch.arange(self.levels)
         for rows in self._chunks(len(codes), dim):
-            picked = self._codebooks.centers[
-                levels, torch.from_numpy(np.array(codes[rows]))
-            ]  # [n, levels, latent]
+            picked = self._codebooks.centers[levels, torch.from_numpy(np.array(codes[rows]))]  # [n, levels, latent]
             vectors[rows] = standardization.invert(self._decoder(picked.sum(1))).numpy()
         return vectors
 
@@ -219,9 +215,7 @@ class RQVAE:
         optimizer = torch.optim.AdamW(parameters, lr=self._learning_rate)
         batches = math.ceil(len(sample) / self._batch_size)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self._epochs * batches)
-        for _ in (
-            progress := tqdm(range(self._epochs), desc="RQ-VAE", unit="epoch", leave=False, disable=None)
-        ):
+        for _ in (progress := tqdm(range(self._epochs), desc="RQ-VAE", unit="epoch", leave=False, disable=None)):
             used = torch.zeros(self.levels, self.codebook_size, dtype=torch.bool)
             total = 0.0
             # even batches: a last one of few vectors would give restarts too few places

@@ -52,9 +52,7 @@ class SemanticIdTable:
     def __post_init__(self) -> None:
         expected = (len(self.item_tokens) + 1, len(self.digits))
         if not self.item_tokens or tuple(self.codes.shape) != expected:
-            raise ValueError(
-                f"codes have shape {tuple(self.codes.shape)}; items and digits ask for {expected}"
-            )
+            raise ValueError(f"codes have shape {tuple(self.codes.shape)}; items and digits ask for {expected}")
         _require_distinct(self.item_tokens)
         if (self.codes[0] != -1).any():
             raise ValueError("codes: row 0 belongs to PAD and must hold -1")
@@ -210,9 +208,7 @@ class SemanticIdTable:
     def block(self, modality: str) -> slice:
         """The columns of one modality's code digits."""
         columns = [
-            column
-            for column, digit in enumerate(self.digits)
-            if (digit.kind, digit.modality) == ("code", modality)
+            column for column, digit in enumerate(self.digits) if (digit.kind, digit.modality) == ("code", modality)
         ]
         if not columns:
             raise ValueError(f"modality {modality!r} has no digits; there are {self.modalities}")
@@ -253,9 +249,7 @@ def _described_sizes(path: Path, content: TableFile) -> dict[str, list[int]]:
     try:
         digits = [Digit(**digit) for digit in content.description["digits"]]
     except TypeError as error:
-        raise ValueError(
-            f"{description_path(path)}: malformed digits ({error}); restore or remove it"
-        ) from error
+        raise ValueError(f"{description_path(path)}: malformed digits ({error}); restore or remove it") from error
     described = {
         modality: [digit for digit in digits if (digit.kind, digit.modality) == ("code", modality)]
         for modality in dict.fromkeys(digit.modality for digit in digits if digit.kind != "dedup")
@@ -284,13 +278,10 @@ def _require_blocks(
             raise ValueError(f"modality {modality!r}: use letters, digits, '_', '-' and '.' only")
         if block.ndim != 2 or len(block) != len(item_tokens) or block.size == 0:
             raise ValueError(
-                f"modality {modality!r}: codes have shape {block.shape}, "
-                f"expected [{len(item_tokens)}, levels >= 1]"
+                f"modality {modality!r}: codes have shape {block.shape}, expected [{len(item_tokens)}, levels >= 1]"
             )
         if sizes is not None and len(sizes.get(modality, ())) != block.shape[1]:
-            raise ValueError(
-                f"sizes: modality {modality!r} needs {block.shape[1]} sizes, got {sizes.get(modality)}"
-            )
+            raise ValueError(f"sizes: modality {modality!r} needs {block.shape[1]} sizes, got {sizes.get(modality)}")
 
 
 def _require_distinct(item_tokens: Sequence[str]) -> None:

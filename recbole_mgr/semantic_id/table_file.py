@@ -50,9 +50,7 @@ def write_table_file(path: Path, table: TableFile) -> None:
         raise ValueError(f"{path}: a file of semantic IDs must end in .tsv")
     for token in table.item_tokens:
         if not token or any(mark in token for mark in "\t\n\r"):
-            raise ValueError(
-                f"{path}: the item token {token!r} is empty or has a tab or line break; rename it"
-            )
+            raise ValueError(f"{path}: the item token {token!r} is empty or has a tab or line break; rename it")
     columns = [table.item_tokens, *(_joined(block) for block in table.blocks.values())]
     header = [ITEM_COLUMN, *(modality + CODES_SUFFIX for modality in table.blocks)]
     if table.dedup is not None:
@@ -122,9 +120,7 @@ def _joined(block: np.ndarray) -> Iterable[str]:
 
 def _check_header(path: Path, header: Sequence[str]) -> None:
     if ITEM_COLUMN not in header:
-        raise ValueError(
-            f"{path}, line 1: no column {ITEM_COLUMN!r} in {header}; add it (columns part at tabs)"
-        )
+        raise ValueError(f"{path}, line 1: no column {ITEM_COLUMN!r} in {header}; add it (columns part at tabs)")
     if len(set(header)) < len(header):
         raise ValueError(f"{path}, line 1: a column stands twice in {header}; remove one")
     codes = [column for column in header if column.endswith(CODES_SUFFIX) and column != CODES_SUFFIX]
@@ -141,9 +137,7 @@ def _parsed(field: str, *, where: str) -> list[int]:
     codes = field.split()
     digits = "".join(codes)
     if not (digits.isdigit() and digits.isascii()):
-        raise ValueError(
-            f"{where}: {field!r} is no list of integers >= 0 separated by blanks; correct the row"
-        )
+        raise ValueError(f"{where}: {field!r} is no list of integers >= 0 separated by blanks; correct the row")
     return [int(code) for code in codes]
 
 

@@ -76,18 +76,11 @@ class World:
     def ranked(self, user, code_softmax, allowed=None):
         """(item, score) by descending score, of the ``allowed`` items only."""
         scores = self.item_scores(user, code_softmax).items()
-        return sorted(
-            ((i, s) for i, s in scores if allowed is None or i in allowed), key=lambda pair: -pair[1]
-        )
+        return sorted(((i, s) for i, s in scores if allowed is None or i in allowed), key=lambda pair: -pair[1])
 
     def plain_beam(self, user, code_softmax, beam_width, allowed):
         """Beam search with lists: extend every beam, drop prefixes without an allowed item, keep the best."""
-        alive = {
-            row[:d]
-            for row, item in self.item_of_codes.items()
-            if item in allowed
-            for d in range(len(row) + 1)
-        }
+        alive = {row[:d] for row, item in self.item_of_codes.items() if item in allowed for d in range(len(row) + 1)}
         beams = [((), 0.0)]
         for _ in self.sizes:
             extended = [

@@ -130,9 +130,7 @@ def test_k_distinct_allowed_items_come_back_whatever_the_model_thinks(make_world
     trie, k = world.trie(), 7
     by_branch = [[item for row, item in world.item_of_codes.items() if row[0] == code] for code in range(3)]
     exclude = torch.tensor([by_branch[0][:-1] + by_branch[1][: 1 + seed % 5]])
-    step = constant_step(
-        [[200.0, 0.0, -50.0], [40.0, 20.0, 0.0, -20.0, -40.0, -60.0], [0.0] * 6], batch_size=1
-    )
+    step = constant_step([[200.0, 0.0, -50.0], [40.0, 20.0, 0.0, -20.0, -40.0, -60.0], [0.0] * 6], batch_size=1)
     item_ids, scores = beam_search(step, trie, batch_size=1, k=k, beam_width=k, exclude=exclude)
     found = set(item_ids[0].tolist())
     assert len(found) == k and found <= set(world.item_ids) - set(exclude[0].tolist())
@@ -171,9 +169,7 @@ def test_forced_digits_cost_no_beam(world):
 def test_an_empty_exclusion_is_no_exclusion(world):
     arguments = {"batch_size": USERS, "k": 6, "beam_width": 6}
     without = beam_search(world.step(USERS), world.trie(), **arguments)
-    empty = beam_search(
-        world.step(USERS), world.trie(), **arguments, exclude=torch.zeros((USERS, 0), dtype=torch.long)
-    )
+    empty = beam_search(world.step(USERS), world.trie(), **arguments, exclude=torch.zeros((USERS, 0), dtype=torch.long))
     assert torch.equal(without.item_ids, empty.item_ids) and torch.equal(without.scores, empty.scores)
 
 

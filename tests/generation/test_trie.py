@@ -63,9 +63,7 @@ def test_narrowing_counts_the_leaves_that_remain(hand_trie):
         [2, 0, 0, 1],
         [1, 1, 0, 0, 0, 1],
     ]
-    assert [counts.sum() for counts in hand_trie.narrow(torch.tensor([], dtype=torch.long)).remaining] == [
-        0
-    ] * 4
+    assert [counts.sum() for counts in hand_trie.narrow(torch.tensor([], dtype=torch.long)).remaining] == [0] * 4
     with pytest.raises(ValueError, match="item_ids: 31 is not"):
         hand_trie.narrow(torch.tensor([30, 31]))
 
@@ -88,15 +86,12 @@ def test_walks_agree_with_the_dict(world):
         expected_legal = [[code in world.legal_codes(p) for code in range(size)] for p in prefixes]
         assert trie.legal(depth, nodes).tolist() == expected_legal
         expected_next = [
-            [longer.index((*p, code)) if (*p, code) in longer else -1 for code in range(size)]
-            for p in prefixes
+            [longer.index((*p, code)) if (*p, code) in longer else -1 for code in range(size)] for p in prefixes
         ]
         every_code = torch.arange(size).expand(len(prefixes), size)
         reached = trie.advance(depth, nodes.unsqueeze(-1).expand_as(every_code), every_code)
         assert reached.tolist() == expected_next
-        assert trie.parent(depth + 1, torch.arange(len(longer))).tolist() == [
-            prefixes.index(p[:-1]) for p in longer
-        ]
+        assert trie.parent(depth + 1, torch.arange(len(longer))).tolist() == [prefixes.index(p[:-1]) for p in longer]
         below = [sum(row[:depth] == p for row in world.item_of_codes) for p in prefixes]
         assert trie.num_leaves(depth, nodes).tolist() == below
 
@@ -216,8 +211,7 @@ def test_log_prob_of_a_row_does_not_depend_on_its_company(world, depth):
     logits = torch.randn(len(nodes), size)
     together = trie.log_prob(depth, nodes, logits, codes, "legal")
     alone = [
-        trie.log_prob(depth, *row, "legal")
-        for row in zip(nodes.split(1), logits.split(1), codes.split(1), strict=True)
+        trie.log_prob(depth, *row, "legal") for row in zip(nodes.split(1), logits.split(1), codes.split(1), strict=True)
     ]
     torch.testing.assert_close(together, torch.cat(alone))
     assert together[:size].isneginf().all()  # no node

@@ -61,9 +61,7 @@ def test_early_fusion_has_one_block():
 def test_the_order_of_the_items_does_not_matter(changes):
     order = np.random.default_rng(1).permutation(N)
     table = build(**changes)
-    other = build(
-        {name: rows[order] for name, rows in VECTORS.items()}, [TOKENS[row] for row in order], **changes
-    )
+    other = build({name: rows[order] for name, rows in VECTORS.items()}, [TOKENS[row] for row in order], **changes)
     assert (other.codes[1:] == table.codes[1:][order]).all()
     assert other.fingerprint == table.fingerprint
 
@@ -71,9 +69,7 @@ def test_the_order_of_the_items_does_not_matter(changes):
 def test_a_modality_has_the_same_codes_alone_and_in_company():
     both, alone = build(), build({"text": VECTORS["text"]})
     assert (both.codes[:, both.block("text")] == alone.codes[:, alone.block("text")]).all()
-    same = build(
-        {"text": VECTORS["text"], "copy": VECTORS["text"]}
-    )  # seeded by name: not the same codes twice
+    same = build({"text": VECTORS["text"], "copy": VECTORS["text"]})  # seeded by name: not the same codes twice
     assert (same.codes[:, same.block("text")] != same.codes[:, same.block("copy")]).any()
 
 
@@ -85,9 +81,7 @@ def test_the_seed_decides():
 @pytest.mark.parametrize("quantizer", ["rkmeans", "rqvae"])
 def test_the_second_call_reads_the_cache(tmp_path, quantizer):
     options = TINY_RQVAE if quantizer == "rqvae" else {}
-    settings = SemanticIdSettings(
-        codebook_size=8, codebook_levels=2, quantizer=quantizer, quantizer_options=options
-    )
+    settings = SemanticIdSettings(codebook_size=8, codebook_levels=2, quantizer=quantizer, quantizer_options=options)
     first = quantize_modalities(VECTORS, TOKENS, settings, cache_dir=tmp_path)
     stamps = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
     assert sorted(file.suffix for file in stamps) == [".npz", ".npz", ".tsv", ".tsv", ".yaml", ".yaml"]
@@ -176,9 +170,7 @@ def test_one_item_and_equal_items():
     assert table.sizes[-1] == 300
 
 
-@pytest.mark.parametrize(
-    ("num_items", "size"), [(1, 8), (16, 8), (256, 32), (1000, 64), (12101, 256), (10**7, 256)]
-)
+@pytest.mark.parametrize(("num_items", "size"), [(1, 8), (16, 8), (256, 32), (1000, 64), (12101, 256), (10**7, 256)])
 def test_automatic_codebook_size(num_items, size):
     assert SemanticIdSettings().codes_per_level(num_items) == size
     assert SemanticIdSettings(codebook_size=100).codes_per_level(num_items) == 100

@@ -4,9 +4,9 @@ from sklearn.cluster import KMeans
 
 from recbole_mgr.semantic_id.residual_kmeans import ResidualKMeans
 
-VECTORS = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32) @ np.diag(
-    np.linspace(3, 0.2, 16)
-).astype(np.float32)
+VECTORS = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32) @ np.diag(np.linspace(3, 0.2, 16)).astype(
+    np.float32
+)
 
 
 def error(vectors, quantizer):

@@ -22,11 +22,7 @@ def test_codes_undo_token_ids_in_any_shape():
 
 def test_ranges_partition_the_vocabulary():
     vocabulary = CodeVocabulary(SIZES)
-    ids = [
-        token_id
-        for digit in range(3)
-        for token_id in range(vocabulary.size)[vocabulary.token_id_range(digit)]
-    ]
+    ids = [token_id for digit in range(3) for token_id in range(vocabulary.size)[vocabulary.token_id_range(digit)]]
     assert ids == list(range(1, 9))
     codes = torch.stack([torch.arange(4) % size for size in SIZES], dim=1)
     for digit in range(3):
