@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from recbole_mgr import quick_start
-from recbole_mgr.cli import main, parse_model, parse_settings
+from recbole_mgr.cli import main
+from recbole_mgr.commands.run import parse_model, parse_settings
 from recbole_mgr.results import RunResult
 
 

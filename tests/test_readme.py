@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_mgr.cli import parse_model, parse_settings
+from recbole_mgr.commands.run import parse_model, parse_settings
 from recbole_mgr.config import known_keys, make_config
 
 ROOT = Path(__file__).parent.parent
