@@ -73,7 +73,7 @@ def make_config(model: str, dataset: str, config_files: list[str], settings: dic
     class_ = model_class(model)
     overall = _read_yaml(PROPERTIES / "overall.yaml")
     merged = {**read_config_files(config_files), **settings}
-    _refuse_unknown_keys(merged, known_keys(model), f"model {model}")
+    refuse_unknown_keys(merged, known_keys(model), f"model {model}")
     for key, value in (("model", model), ("dataset", dataset)):
         if merged.get(key, value) != value:
             raise ValueError(f"{key}: {merged[key]} contradicts --{key} {value}; leave it out of the settings")
@@ -116,7 +116,7 @@ def install_property_hooks() -> None:
         if model in MODELS:
             # not what RecBole found in sys.argv: the host program's own options stand there too
             given = {**self.file_config_dict, **self.variable_config_dict}
-            _refuse_unknown_keys(given, known_keys(model), f"model {model}")
+            refuse_unknown_keys(given, known_keys(model), f"model {model}")
             self.internal_config_dict.update(model_properties(model_class))
             self.internal_config_dict.update(_dataset_properties(dataset))
 
@@ -162,7 +162,8 @@ def plain_settings(config: Config) -> dict[str, Any]:
     return {key: _plain(value) for key, value in sorted(config.final_config_dict.items())}
 
 
-def _refuse_unknown_keys(settings: dict[str, Any], known: set[str], where: str) -> None:
+def refuse_unknown_keys(settings: dict[str, Any], known: set[str], where: str) -> None:
+    """Raise ValueError for the first setting that ``where`` does not know, with the nearest one it knows."""
     for key in settings:
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1)

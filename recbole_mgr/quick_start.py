@@ -22,7 +22,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_trainer, init_logger, init_seed
 
 from recbole_mgr import __version__
-from recbole_mgr.config import known_keys, make_config, plain_settings, read_config_files
+from recbole_mgr.config import known_keys, make_config, plain_settings, read_config_files, refuse_unknown_keys
 from recbole_mgr.data.atomic_files import Provenance, check_interactions, read_provenance
 from recbole_mgr.data.seen_items import mark_seen_items
 from recbole_mgr.files import write_text
@@ -75,7 +75,9 @@ def run_comparison(
             different targets.
     """
     settings = {**read_config_files(config_files or []), **(settings or {})}
-    _refuse_unknown_everywhere(requests, settings)
+    # a setting for all models may be meaningless to some, never to every one of them
+    known = set().union(*(known_keys(request.name) for request in requests))
+    refuse_unknown_keys(settings, known, "any of " + ", ".join(request.name for request in requests))
     _refuse_repeated("--model", [request.label for request in requests])
     _refuse_repeated("--seeds", seeds or [])
     configs = [_config(request, dataset, settings) for request in requests]
@@ -171,18 +173,6 @@ def _config(request: ModelRequest, dataset: str, settings: dict[str, Any]) -> Co
     known = known_keys(request.name)
     shared = {key: value for key, value in settings.items() if key in known}
     return make_config(request.name, dataset, [], {**shared, **request.settings})
-
-
-def _refuse_unknown_everywhere(requests: list[ModelRequest], settings: dict[str, Any]) -> None:
-    """A setting for all models may be meaningless to some, never to every one of them."""
-    import difflib
-
-    known = set().union(*(known_keys(request.name) for request in requests))
-    for key in settings:
-        if key not in known:
-            near = difflib.get_close_matches(key, sorted(known), n=1)
-            hint = f"; did you mean --{near[0]}?" if near else ""
-            raise ValueError(f"unknown setting --{key} for {', '.join(r.name for r in requests)}{hint}")
 
 
 def _refuse_repeated(option: str, values: list) -> None:
