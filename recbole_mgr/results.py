@@ -246,7 +246,7 @@ class Comparison:
         notes = [
             f"- Item-level, {len(first.users):,} users, one target each, ranked among {ranked}, split "
             f"{protocol['split']}; seen items allowed, except in the columns marked masked. Checkpoints chosen on "
-            f"validation only ({first.settings['valid_metric']}{self._masked_validation()}). Seeds: {seeds}"
+            f"validation only ({first.settings['valid_metric']}{self._validation_protocol()}). Seeds: {seeds}"
             + (" (mean ± SD)." if len(self.rows[first.label]) > 1 else ".")
         ]
         if any(run.id_level for run in self.results):
@@ -273,14 +273,16 @@ class Comparison:
         notes.append(f"- {environment_text}; {datetime.now(timezone.utc):%Y-%m-%d}.")
         return notes
 
-    def _masked_validation(self) -> str:
-        """Whose seen items were masked on validation: RecBole does so for all models but sequential ones."""
+    def _validation_protocol(self) -> str:
+        """Who validated, and whose seen items were masked: RecBole masks for all models but sequential ones."""
+        samples = {str(result.settings.get("valid_users") or "all") for result in self.results}
+        sampled = f"; on a fixed sample of {' or '.join(sorted(samples))} users" if samples != {"all"} else ""
         masked = {
             result.label: None
             for result in self.results
             if result.settings["mask_history"] or result.settings["MODEL_TYPE"] != str(ModelType.SEQUENTIAL)
         }
-        return f"; seen items masked there for {', '.join(masked)}" if masked else ""
+        return sampled + (f"; seen items masked there for {', '.join(masked)}" if masked else "")
 
     def save(self, folder: Path) -> None:
         """Write ``table.md``, ``table.csv`` and ``table.json`` into ``folder``, each atomically."""

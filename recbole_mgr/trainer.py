@@ -11,6 +11,7 @@ from recbole.trainer import Trainer
 from recbole.utils import ModelType
 
 from recbole_mgr.collector import RankedListCollector
+from recbole_mgr.data.user_sample import sample_of_users
 from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.resume import ResumableTrainer
 
@@ -20,7 +21,7 @@ class ComparableTrainer(ResumableTrainer):
 
     RecBole keeps seen items out of the ranking for general models and not for sequential ones. Here both ways can be
     had for every model: :attr:`mask_history` says which, and starts as RecBole's own way (or masked, by the setting
-    of that name).
+    of that name). ``valid_users`` of the users steer early stopping, tests use all.
     """
 
     def __init__(self, config, model) -> None:
@@ -28,6 +29,13 @@ class ComparableTrainer(ResumableTrainer):
         self.eval_collector = RankedListCollector(config)
         self.mask_history = bool(config["mask_history"]) or config["MODEL_TYPE"] != ModelType.SEQUENTIAL
         self._seen_items = None
+        self._steering_data = None
+
+    def _valid_epoch(self, valid_data, *args, **kwargs):
+        if self.config["valid_users"]:
+            self._steering_data = self._steering_data or sample_of_users(valid_data, self.config["valid_users"])
+            valid_data = self._steering_data
+        return super()._valid_epoch(valid_data, *args, **kwargs)
 
     def evaluate(self, eval_data, *args, **kwargs):
         self._seen_items = getattr(eval_data._dataset, "seen_items", None) if eval_data else None

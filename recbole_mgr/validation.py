@@ -46,8 +46,9 @@ def validate(config: Config) -> Config:
         if isinstance(values.get(key), str):
             values[key] = [values[key]]
     _check_whole_numbers(values, _LOWEST)
-    if values.get("num_threads") is not None:
-        _check_whole_numbers(values, {"num_threads": 1})
+    for key in ("num_threads", "valid_users"):
+        if values.get(key) is not None:
+            _check_whole_numbers(values, {key: 1})
     _check_metrics(values)
     if values["model"] in MODELS:
         _check_semantic_ids(values)

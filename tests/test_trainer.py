@@ -13,6 +13,7 @@ from recbole.utils import get_trainer, init_seed
 
 from recbole_mgr.config import make_config
 from recbole_mgr.data.seen_items import mark_seen_items
+from recbole_mgr.data.user_sample import sample_of_users
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.trainer import ComparableTrainer, GenerativeTrainer, comparable
 
@@ -209,3 +210,50 @@ def test_any_trainer_of_recbole_becomes_comparable():
     assert comparable(GenerativeTrainer) is GenerativeTrainer
     mixed = comparable(get_trainer(None, "RecVAE"))
     assert mixed.__name__ == "RecVAETrainer" and issubclass(mixed, ComparableTrainer) and issubclass(mixed, Trainer)
+
+
+# -- a sample of users to validate on
+
+
+def targets(trainer, loader):
+    """User -> target of an evaluation over the loader, from the lists that were ranked."""
+    trainer.evaluate(loader, load_best_model=False)
+    ranking = trainer.eval_collector.ranking
+    return dict(zip(ranking.users.tolist(), ranking.targets.tolist(), strict=True)), ranking
+
+
+@pytest.mark.parametrize("mode", ["full", "uni20"])
+def test_every_model_validates_on_the_same_users_and_ranks_them_as_ever(prepare, mode):
+    samples = []
+    for name in ("MGRLF", "SASRec", "BPR"):
+        trainer, train, valid, _ = prepare(name, eval_args={"mode": mode})
+        trainer.eval_collector.data_collect(train)
+        everyone, all_lists = targets(trainer, valid)
+        sample, lists = targets(trainer, sample_of_users(valid, 7))
+        assert len(sample) == 7 and sample.items() <= everyone.items()
+        if mode == "full":  # sampled negatives are drawn anew
+            rows = [all_lists.users.tolist().index(user) for user in lists.users]
+            assert np.array_equal(lists.item_ids, all_lists.item_ids[rows])
+        samples.append(sample)
+    assert samples[0] == samples[1] == samples[2]
+
+
+def test_as_many_users_as_there_are_need_no_sample(prepare):
+    _, _, valid, _ = prepare("SASRec")
+    assert sample_of_users(valid, 10**6) is valid
+
+
+def test_the_setting_steers_training_and_leaves_the_test_alone(prepare):
+    trainer, train, valid, _ = prepare("TIGER", modalities=["text"], valid_users=5)
+    seen = []
+    evaluate = trainer.evaluate
+
+    def counting(loader, *args, **kwargs):
+        result = evaluate(loader, *args, **kwargs)
+        seen.append(len(trainer.eval_collector.ranking.users))
+        return result
+
+    trainer.evaluate = counting
+    trainer.fit(train, valid, verbose=False)
+    counting(valid, load_best_model=False)
+    assert set(seen[:-1]) == {5} and seen[-1] > 5

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from recbole_mgr.generation.trie import Children, CodeSoftmax, Narrowing, PrefixTrie, child_log_probs
+from recbole_mgr.generation.trie import CodeSoftmax, Narrowing, PrefixTrie
 
 
 class RankedList(NamedTuple):
@@ -84,28 +84,30 @@ def beam_search(
         raise ValueError(f"beam_width: {beam_width} beams cannot give k = {k} items; set beam_width >= k")
     if exclude is not None and (exclude.dim() != 2 or len(exclude) != batch_size):
         raise ValueError(f"exclude: expected [{batch_size}, X], got {tuple(exclude.shape)}")
-    dead_nodes = None if exclude is None else _dead_nodes(trie, exclude, narrowing)
+    dead_nodes = [None] * trie.num_digits if exclude is None else _dead_nodes(trie, exclude, narrowing)
 
     codes = parents = state = None
     nodes = torch.zeros((batch_size, 1), dtype=torch.long, device=trie.device)
     scores = torch.zeros((batch_size, 1), device=trie.device)
     for depth in range(trie.num_digits):
         logits, state = step(depth, codes, parents, state)  # [B, W, K]
-        children, candidates = _expand(trie, depth, nodes, scores, logits, code_softmax)  # [B, W, C]
-        if narrowing is not None:
-            remaining = narrowing.remaining[depth + 1][children.nodes.clamp(min=0)]
-            candidates = candidates.masked_fill(remaining == 0, -torch.inf)
-        if dead_nodes is not None:
-            candidates = candidates.masked_fill(_is_among(children, dead_nodes[depth]), -torch.inf)
+        log_probs = _slot_log_probs(trie, depth, nodes, scores.shape, logits, code_softmax, narrowing)
+        candidates = (log_probs + scores.unsqueeze(-1)).flatten(1)  # [B, W * S]
 
-        width = min(beam_width, trie.num_nodes(depth + 1), candidates[0].numel())
-        scores, chosen = candidates.flatten(1).topk(width)  # [B, W']
-        parents = chosen // children.nodes.shape[-1]
-        codes = children.codes.flatten(1).gather(1, chosen)
-        nodes = children.nodes.flatten(1).gather(1, chosen).masked_fill(scores == -torch.inf, -1)
+        dead = dead_nodes[depth]
+        # at most X candidates are dead nodes, so so many more than asked for are enough
+        spare = 0 if dead is None else dead.shape[1]
+        width = min(beam_width, trie.num_nodes(depth + 1), candidates.shape[1])
+        scores, chosen = candidates.topk(min(width + spare, candidates.shape[1]))  # [B, W' + X]
+        parents, slots = chosen // trie.num_slots(depth), chosen % trie.num_slots(depth)
+        codes, nodes = trie.follow(depth, nodes.gather(1, parents), slots)
+        if dead is not None:
+            scores, best = scores.masked_fill(_is_among(nodes, dead), -torch.inf).topk(width)  # [B, W']
+            parents, codes, nodes = (column.gather(1, best) for column in (parents, codes, nodes))
 
     missing = (0, max(0, k - scores.shape[1]))
-    item_ids = torch.nn.functional.pad(trie.item_ids(nodes), missing, value=0)
+    item_ids = trie.item_ids(nodes.masked_fill(scores == -torch.inf, -1))
+    item_ids = torch.nn.functional.pad(item_ids, missing, value=0)
     scores = torch.nn.functional.pad(scores, missing, value=-torch.inf)
     return RankedList(item_ids[:, :k], scores[:, :k])
 
@@ -131,33 +133,39 @@ def exhaustive_scores(step: Step, trie: PrefixTrie, *, batch_size: int, code_sof
     scores = torch.zeros((batch_size, 1), device=trie.device)
     for depth in range(trie.num_digits):
         logits, state = step(depth, codes, parents, state)  # [B, nodes, K]
-        children, candidates = _expand(trie, depth, nodes, scores, logits, code_softmax)  # [B, nodes, C]
+        log_probs = _slot_log_probs(trie, depth, nodes, scores.shape, logits, code_softmax, None)  # [B, nodes, S]
 
         nodes = torch.arange(trie.num_nodes(depth + 1), device=trie.device)
         parents = trie.parent(depth + 1, nodes)
-        slots = nodes - children.nodes[parents, 0]
-        scores = candidates[:, parents, slots]  # [B, nodes of the next depth]
-        codes = children.codes[parents, slots].expand(batch_size, -1)
-        parents = parents.expand(batch_size, -1)
+        slots = trie.slots_of(depth, parents, nodes)
+        scores = scores[:, parents] + log_probs[:, parents, slots]  # [B, nodes of the next depth]
+        codes, _ = trie.follow(depth, parents, slots)
+        codes, parents = codes.expand(batch_size, -1), parents.expand(batch_size, -1)
 
     item_scores = scores.new_full((batch_size, trie.max_item_id + 1), -torch.inf)
     item_scores[:, trie.item_ids(nodes)] = scores
     return item_scores
 
 
-def _expand(
-    trie: PrefixTrie, depth: int, nodes: Tensor, scores: Tensor, logits: Tensor, code_softmax: CodeSoftmax
-) -> tuple[Children, Tensor]:
-    """The children of all beams and the log-probability of the prefix that ends in each, [B, W, C]."""
-    expected = (*scores.shape, trie.sizes[depth])
+def _slot_log_probs(
+    trie: PrefixTrie,
+    depth: int,
+    nodes: Tensor,
+    shape: torch.Size,
+    logits: Tensor,
+    code_softmax: CodeSoftmax,
+    narrowing: Narrowing | None,
+) -> Tensor:
+    """:meth:`PrefixTrie.slot_log_probs` of beams of ``shape`` [B, W], after a look at the shape of the logits."""
+    expected = (*shape, trie.sizes[depth])
     if logits.shape != expected:
         raise ValueError(f"step: logits of digit {depth} should be {expected}, got {tuple(logits.shape)}")
-    children = trie.children_of(depth, nodes)
-    return children, scores.unsqueeze(-1) + child_log_probs(children, logits, code_softmax)
+    return trie.slot_log_probs(depth, nodes, logits, code_softmax, narrowing)
 
 
-def _dead_nodes(trie: PrefixTrie, exclude: Tensor, narrowing: Narrowing | None) -> list[Tensor]:
-    """Per depth 1..D, the nodes all of whose remaining leaves are excluded: int64 [B, X], -1 = nothing."""
+def _dead_nodes(trie: PrefixTrie, exclude: Tensor, narrowing: Narrowing | None) -> list[Tensor | None]:
+    """Per depth 1..D, the nodes all of whose remaining leaves are excluded: int64 [B, X], ascending, -1 = nothing;
+    None where there cannot be any."""
     leaves = trie.leaf(exclude)
     if narrowing is not None:
         is_kept = narrowing.remaining[-1][leaves.clamp(min=0)] > 0
@@ -166,8 +174,10 @@ def _dead_nodes(trie: PrefixTrie, exclude: Tensor, narrowing: Narrowing | None) 
     leaves[:, 1:] = leaves[:, 1:].masked_fill(leaves[:, 1:] == leaves[:, :-1], -1)  # count each once
     nodes = leaves.sort(dim=1).values
 
-    dead_nodes = []
+    dead_nodes: list[Tensor | None] = [None] * trie.num_digits
     for depth in range(trie.num_digits, 0, -1):
+        if narrowing is None and trie.fewest_leaves[depth] > exclude.shape[1]:
+            break
         # Sorted leaves have sorted ancestors, so the excluded leaves below a node are a run of that node.
         excluded = torch.searchsorted(nodes, nodes, right=True) - torch.searchsorted(nodes, nodes)
         safe_nodes = nodes.clamp(min=0)
@@ -175,15 +185,12 @@ def _dead_nodes(trie: PrefixTrie, exclude: Tensor, narrowing: Narrowing | None) 
             remaining = trie.num_leaves(depth, safe_nodes)
         else:
             remaining = narrowing.remaining[depth][safe_nodes]
-        dead_nodes.append(nodes.masked_fill(excluded < remaining, -1))
+        dead_nodes[depth - 1] = nodes.masked_fill(excluded < remaining, -1).cummax(dim=1).values
         nodes = trie.parent(depth, nodes)
-    return dead_nodes[::-1]
+    return dead_nodes
 
 
-def _is_among(children: Children, nodes: Tensor) -> Tensor:
-    """Which children [B, W, C] are among their user's ``nodes`` [B, X]; padding is anything."""
-    num_slots = children.nodes.shape[-1]
-    slots = nodes.unsqueeze(1) - children.nodes[..., :1]  # [B, W, X]: siblings are consecutive
-    slots = slots.masked_fill((slots < 0) | (slots >= num_slots), num_slots)  # a spare slot for the others
-    found = torch.zeros((*children.nodes.shape[:2], num_slots + 1), dtype=torch.bool, device=nodes.device)
-    return found.scatter_(2, slots, True)[..., :num_slots]
+def _is_among(nodes: Tensor, dead: Tensor) -> Tensor:
+    """Which ``nodes`` [B, W] are among their user's ``dead`` [B, X], ascending."""
+    places = torch.searchsorted(dead, nodes).clamp(max=dead.shape[1] - 1)
+    return dead.gather(1, places) == nodes

@@ -1,11 +1,12 @@
 """The prefix trie of a catalogue's semantic IDs, held as tensors.
 
 Items are sorted by their codes. The nodes of one depth are numbered in that order, so the children of a
-node are neighbours at the next depth and the trie is one CSR matrix per digit: where each node's children
-begin, and the code on the edge into each child. A node is thus a number within its depth; the root is
-node 0 of depth 0, and the nodes of depth D are the leaves, one per item.
+node are neighbours at the next depth. A node is thus a number within its depth; the root is node 0 of depth 0,
+and the nodes of depth D are the leaves, one per item. :mod:`recbole_mgr.generation.trie_levels` says how a level
+is held.
 
-Shapes: N items, D digits, K codes of a digit, C = ``max_children(depth)``, M rows of any kind.
+Shapes: N items, D digits, K codes of a digit, C = ``max_children(depth)``, S = ``num_slots(depth)``, M rows of any
+kind.
 """
 
 from collections.abc import Sequence
@@ -14,9 +15,9 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-CodeSoftmax = Literal["legal", "full"]
+from recbole_mgr.generation.trie_levels import build_levels, check_rows, lexicographic_order
 
-LARGEST_KEY = 2**63  # packed digits are compared as int64
+CodeSoftmax = Literal["legal", "full"]
 
 
 class Children(NamedTuple):
@@ -38,9 +39,17 @@ class Narrowing(NamedTuple):
 
     Attributes:
         remaining: D + 1 int32 tensors [num_nodes(depth)], the number of remaining leaves below each node.
+        penalties: D float32 tensors [num_nodes(depth), K], 0 where a remaining child is and -inf elsewhere, for the
+            levels that are held as tables, None for the others.
     """
 
     remaining: tuple[Tensor, ...]
+    penalties: tuple[Tensor | None, ...]
+
+    def to(self, device: torch.device | str) -> "Narrowing":
+        """The same on another device."""
+        penalties = (None if penalty is None else penalty.to(device) for penalty in self.penalties)
+        return Narrowing(tuple(counts.to(device) for counts in self.remaining), tuple(penalties))
 
 
 class PrefixTrie(nn.Module):
@@ -63,14 +72,14 @@ class PrefixTrie(nn.Module):
         super().__init__()
         if item_ids is None:
             item_ids = torch.arange(1, len(codes) + 1, device=codes.device)
-        _check_rows(codes, sizes, item_ids)
-        order = _lexicographic_order(codes, sizes)  # [N]
+        check_rows(codes, sizes, item_ids)
+        order = lexicographic_order(codes, sizes)  # [N]
 
         self.sizes = tuple(int(size) for size in sizes)
         self.num_digits = len(self.sizes)
         self.num_items = len(codes)
         self.max_item_id = int(item_ids.max())
-        self.levels = nn.ModuleList(_build_levels(codes, self.sizes, order))
+        self.levels = nn.ModuleList(build_levels(codes, self.sizes, order))
 
         leaf_items = item_ids[order].int()  # [N]
         item_leaves = leaf_items.new_full((self.max_item_id + 1,), -1)
@@ -83,6 +92,7 @@ class PrefixTrie(nn.Module):
             raise ValueError(f"item_ids: rows {rows[0]} and {rows[1]} share item {shared}; give each its own")
         self.register_buffer("leaf_items", leaf_items, persistent=False)
         self.register_buffer("item_leaves", item_leaves, persistent=False)
+        self.fewest_leaves = self._fewest_leaves()
 
     @property
     def device(self) -> torch.device:
@@ -126,7 +136,9 @@ class PrefixTrie(nn.Module):
 
     def legal(self, depth: int, nodes: Tensor) -> Tensor:
         """The legal next codes of ``nodes`` as a mask, bool [..., K]."""
-        num_codes = self.sizes[depth]
+        num_codes, level = self.sizes[depth], self.levels[depth]
+        if level.is_dense:
+            return (level.child_table[nodes.clamp(min=0)] >= 0) & (nodes >= 0).unsqueeze(-1)
         children = self.children_of(depth, nodes)
         columns = torch.where(children.valid, children.codes, num_codes)  # a spare column takes the padding
         mask = torch.zeros((*nodes.shape, num_codes + 1), dtype=torch.bool, device=nodes.device)
@@ -134,6 +146,9 @@ class PrefixTrie(nn.Module):
 
     def advance(self, depth: int, nodes: Tensor, codes: Tensor) -> Tensor:
         """The nodes at ``depth + 1`` after ``codes`` (both int64 [...]); -1 where a code is illegal."""
+        level = self.levels[depth]
+        if level.is_dense:
+            return torch.where(nodes >= 0, level.child_table[nodes.clamp(min=0), codes].long(), -1)
         children = self.children_of(depth, nodes)
         chosen = children.valid & (children.codes == codes.unsqueeze(-1))  # [..., C], at most one each
         return torch.where(chosen, children.nodes, -1).amax(dim=-1)
@@ -198,7 +213,23 @@ class PrefixTrie(nn.Module):
         for level in reversed(self.levels):
             up_to = nn.functional.pad(remaining[-1].cumsum(0, dtype=torch.int32), (1, 0))  # [children + 1]
             remaining.append(up_to[level.first_child].diff())
-        return Narrowing(tuple(remaining[::-1]))
+        remaining = remaining[::-1]
+        penalties = [
+            level.penalty.masked_fill(counts[level.child_table.clamp(min=0)] == 0, -torch.inf)
+            if level.is_dense
+            else None
+            for level, counts in zip(self.levels, remaining[1:], strict=True)
+        ]
+        return Narrowing(tuple(remaining), tuple(penalties))
+
+    def _fewest_leaves(self) -> tuple[int, ...]:
+        """Per depth 0..D, the number of items below the node that has fewest."""
+        first_leaves = torch.arange(self.num_items + 1, device=self.device)  # [nodes + 1] of the depth
+        fewest = [1]
+        for level in reversed(self.levels):
+            first_leaves = first_leaves[level.first_child]
+            fewest.append(int(first_leaves.diff().min()))
+        return tuple(fewest[::-1])
 
     # --- probabilities
 
@@ -222,40 +253,91 @@ class PrefixTrie(nn.Module):
         """
         check_code_softmax(code_softmax)
         logits = logits.float()
-        chosen = logits.gather(-1, codes.unsqueeze(-1)).squeeze(-1)  # [M]
         if code_softmax == "full":
-            return chosen - logits.logsumexp(dim=-1)
-        if self.num_nodes(depth) <= len(nodes) and 2 * self.max_children(depth) >= self.sizes[depth]:
-            # Few and wide nodes, as at the root: a mask per node, looked up by the rows, takes a quarter of
-            # the time of listing every row's children.
-            masks = self.legal(depth, torch.arange(self.num_nodes(depth), device=nodes.device))  # [nodes, K]
-            mask = masks[nodes.clamp(min=0)]  # [M, K]
-            allowed = (nodes >= 0) & mask.gather(-1, codes.unsqueeze(-1)).squeeze(-1)  # [M]
-            legal_logits = logits.masked_fill(~mask, -torch.inf)  # [M, K]
+            return _pick(logits.log_softmax(dim=-1), codes)
+        level = self.levels[depth]
+        if level.is_dense:
+            penalty = level.penalty[nodes.clamp(min=0)]  # [M, K]
+            allowed = (nodes >= 0) & (_pick(penalty, codes) == 0)
+            log_probs = _pick((logits + penalty).log_softmax(dim=-1), codes)
         else:
             children = self.children_of(depth, nodes)  # [M, C]
-            allowed = (children.valid & (children.codes == codes.unsqueeze(-1))).any(dim=-1)  # [M]
-            legal_logits = _logits_of(children, logits)  # [M, C]
-        return torch.where(allowed, chosen - legal_logits.logsumexp(dim=-1), -torch.inf)
+            is_chosen = children.valid & (children.codes == codes.unsqueeze(-1))
+            allowed = is_chosen.any(dim=-1)
+            legal_logits = _logits_of(children.codes, children.valid, logits)
+            log_probs = _pick(legal_logits.log_softmax(dim=-1), is_chosen.int().argmax(dim=-1))
+        return torch.where(allowed, log_probs, -torch.inf)
 
+    # --- slots: where the children of a node stand in a row of fixed length, for beam search
 
-def child_log_probs(children: Children, logits: Tensor, code_softmax: CodeSoftmax) -> Tensor:
-    """Log-probability of every child of every node.
+    def num_slots(self, depth: int) -> int:
+        """Length of the rows of :meth:`slot_log_probs`: K where the level is a table, C elsewhere."""
+        level = self.levels[depth]
+        return self.sizes[depth] if level.is_dense else level.max_children
 
-    Args:
-        children: of nodes [..., W], as from :meth:`PrefixTrie.children_of`.
-        logits: float [..., W, K] at these nodes; may have more leading dimensions than ``children``.
-        code_softmax: as in :meth:`PrefixTrie.log_prob`.
+    def slot_log_probs(
+        self,
+        depth: int,
+        nodes: Tensor,
+        logits: Tensor,
+        code_softmax: CodeSoftmax,
+        narrowing: Narrowing | None = None,
+    ) -> Tensor:
+        """Log-probability of every child of every node.
 
-    Returns:
-        float32 [..., W, C], -inf where there is no child.
-    """
-    check_code_softmax(code_softmax)
-    if code_softmax == "full":
-        return _logits_of(children, logits.float().log_softmax(dim=-1))
-    child_logits = _logits_of(children, logits.float())  # [..., W, C]
-    no_child = ~children.valid  # a node without children would become nan
-    return child_logits.log_softmax(dim=-1).masked_fill(no_child, -torch.inf)
+        Args:
+            depth: The digit, 0..D-1.
+            nodes: int64 [..., W], no -1.
+            logits: float [..., W, K] at these nodes; may have more leading dimensions than ``nodes``.
+            code_softmax: as in :meth:`log_prob`.
+            narrowing: masks children; what is left keeps its probability.
+
+        Returns:
+            float32 [..., W, S], -inf where a slot has no child; see :meth:`follow`.
+        """
+        check_code_softmax(code_softmax)
+        level, logits = self.levels[depth], logits.float()
+        if level.is_dense:
+            penalty = level.penalty[nodes]  # [..., W, K]
+            if code_softmax == "legal":
+                log_probs = (logits + penalty).log_softmax(dim=-1)
+            else:
+                log_probs = logits.log_softmax(dim=-1) + penalty
+            return log_probs if narrowing is None else log_probs + narrowing.penalties[depth][nodes]
+        first = level.first_child[nodes].unsqueeze(-1)  # [..., W, 1]
+        slots = torch.arange(level.max_children, device=nodes.device)  # [C]
+        valid = slots < level.first_child[nodes + 1].unsqueeze(-1) - first  # [..., W, C]
+        children = (first + slots).clamp(max=len(level.child_codes) - 1)
+        codes = level.child_codes[children].long()
+        if code_softmax == "legal":
+            log_probs = _logits_of(codes, valid, logits).log_softmax(dim=-1)
+        else:
+            log_probs = _logits_of(codes, valid, logits.log_softmax(dim=-1))
+        if narrowing is None:
+            return log_probs
+        return log_probs.masked_fill(narrowing.remaining[depth + 1][children] == 0, -torch.inf)
+
+    def follow(self, depth: int, nodes: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes and the nodes at ``depth + 1`` that slots stand for.
+
+        Args:
+            depth: 0..D-1.
+            nodes: int64 [...], no -1.
+            slots: int64 [...], 0..S-1. A slot without a child gives any code and any node.
+
+        Returns:
+            Codes and nodes, int64 [...] each.
+        """
+        level = self.levels[depth]
+        if level.is_dense:
+            return slots, level.child_table[nodes, slots].long().clamp(min=0)
+        children = (level.first_child[nodes] + slots).clamp(max=len(level.child_codes) - 1)
+        return level.child_codes[children].long(), children
+
+    def slots_of(self, depth: int, parents: Tensor, children: Tensor) -> Tensor:
+        """The slots in which ``children`` (at ``depth + 1``) of ``parents`` stand, int64 [...]."""
+        level = self.levels[depth]
+        return level.child_codes[children].long() if level.is_dense else children - level.first_child[parents]
 
 
 def check_code_softmax(code_softmax: str) -> None:
@@ -264,77 +346,12 @@ def check_code_softmax(code_softmax: str) -> None:
         raise ValueError(f"code_softmax: {code_softmax!r} is not one of {get_args(CodeSoftmax)}")
 
 
-def _logits_of(children: Children, logits: Tensor) -> Tensor:
-    """Each child's own entry of ``logits`` [..., K], -inf where there is no child: [..., C]."""
-    codes = children.codes.expand(*logits.shape[:-1], -1)
-    return logits.gather(-1, codes).masked_fill(~children.valid, -torch.inf)
+def _logits_of(codes: Tensor, valid: Tensor, logits: Tensor) -> Tensor:
+    """The entries of ``logits`` [..., K] at ``codes`` [..., C], -inf where not ``valid``: [..., C]."""
+    codes = codes.expand(*logits.shape[:-1], -1)
+    return logits.gather(-1, codes).masked_fill(~valid, -torch.inf)
 
 
-class _Level(nn.Module):
-    """The edges from one depth to the next.
-
-    Args:
-        first_child: int32 [nodes + 1], where each node's children begin; the last entry is their number.
-        child_codes: integer [children], the code on the edge into each child.
-    """
-
-    def __init__(self, first_child: Tensor, child_codes: Tensor):
-        super().__init__()
-        self.register_buffer("first_child", first_child, persistent=False)
-        self.register_buffer("child_codes", child_codes, persistent=False)
-        self.num_nodes = len(first_child) - 1
-        self.max_children = int(first_child.diff().max())
-
-
-def _check_rows(codes: Tensor, sizes: Sequence[int], item_ids: Tensor) -> None:
-    if codes.dim() != 2 or not len(codes) or codes.shape[1] != len(sizes) or not len(sizes):
-        raise ValueError(
-            f"codes: expected [items, {len(sizes)}], one column per entry of sizes, got {tuple(codes.shape)}"
-        )
-    if item_ids.shape != codes.shape[:1]:
-        raise ValueError(f"item_ids: expected one per row, [{len(codes)}], got {tuple(item_ids.shape)}")
-    for digit, size in enumerate(sizes):
-        column = codes[:, digit].long()
-        bad_rows = ((column < 0) | (column >= size)).nonzero()
-        if len(bad_rows):
-            row = int(bad_rows[0])
-            raise ValueError(f"codes: row {row} has code {int(column[row])} at digit {digit}, outside 0..{size - 1}")
-    if bool((item_ids <= 0).any()):
-        row = int((item_ids <= 0).nonzero()[0])
-        raise ValueError(f"item_ids: row {row} has {int(item_ids[row])}; ids begin at 1, 0 is padding")
-
-
-def _lexicographic_order(codes: Tensor, sizes: Sequence[int]) -> Tensor:
-    """The row numbers of ``codes`` [N, D] in the order of their codes, int64 [N]."""
-    keys, radix = [], LARGEST_KEY
-    for digit, size in enumerate(sizes):  # as many digits into one key as an int64 can tell apart
-        if radix * size > LARGEST_KEY:
-            keys.append(codes[:, digit].long())
-            radix = size
-        else:
-            keys[-1] = keys[-1] * size + codes[:, digit]
-            radix *= size
-    order = keys[-1].argsort(stable=True)
-    for key in reversed(keys[:-1]):
-        order = order[key[order].argsort(stable=True)]
-    return order
-
-
-def _build_levels(codes: Tensor, sizes: Sequence[int], order: Tensor) -> list[_Level]:
-    smallest_dtype = next(d for d in (torch.uint8, torch.int16, torch.int32) if max(sizes) - 1 <= torch.iinfo(d).max)
-    digits = codes.to(smallest_dtype)[order].T.contiguous()  # [D, N]
-    is_first = torch.zeros(len(order), dtype=torch.bool, device=codes.device)  # first item below a node
-    is_first[0] = True
-    firsts = is_first.nonzero().squeeze(1)  # [nodes of the depth]
-    levels = []
-    for digit_codes in digits:
-        is_first[1:] |= digit_codes[1:] != digit_codes[:-1]
-        child_of_item = is_first.cumsum(0, dtype=torch.int32) - 1  # [N]
-        first_child = torch.cat([child_of_item[firsts], child_of_item[-1:] + 1])
-        firsts = is_first.nonzero().squeeze(1)
-        levels.append(_Level(first_child, digit_codes[firsts]))
-    if len(firsts) < len(order):
-        repeated = (~is_first).nonzero()[0]
-        rows = sorted([int(order[repeated - 1]), int(order[repeated])])
-        raise ValueError(f"codes: row {rows[1]} repeats row {rows[0]}, {codes[rows[0]].tolist()}; add a dedup digit")
-    return levels
+def _pick(values: Tensor, codes: Tensor) -> Tensor:
+    """values [M, K] at codes [M]: [M]."""
+    return values.gather(-1, codes.unsqueeze(-1)).squeeze(-1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mgr.generation import PrefixTrie
+from recbole_mgr.generation import PrefixTrie, trie_levels
 
 torch.set_num_threads(1)
 
@@ -91,6 +91,13 @@ class World:
             ]
             beams = sorted(extended, key=lambda pair: -pair[1])[:beam_width]
         return [(self.item_of_codes[row], score) for row, score in beams]
+
+
+@pytest.fixture(params=["tables where they pay", "ragged rows throughout"], autouse=True)
+def level_form(request, monkeypatch):
+    """Every test meets both forms of a level."""
+    if request.param == "ragged rows throughout":
+        monkeypatch.setattr(trie_levels, "DENSE_ENTRIES_PER_ITEM", 0)
 
 
 @pytest.fixture

@@ -215,8 +215,7 @@ def test_bad_requests_are_refused(hand_trie):
 def test_searches_stay_on_the_device_and_never_ask_it(world, code_softmax):
     """Meta tensors have no values: reading one back raises, and so does mixing them with the CPU's."""
     trie = world.trie()
-    narrowing = trie.narrow(torch.tensor(world.item_ids[:9]))
-    narrowing = narrowing._replace(remaining=tuple(counts.to("meta") for counts in narrowing.remaining))
+    narrowing = trie.narrow(torch.tensor(world.item_ids[:9])).to("meta")
     trie = trie.to("meta")
 
     def step(depth, codes, parents, state):

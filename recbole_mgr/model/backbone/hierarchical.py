@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_mgr.generation.trie import PrefixTrie
+from recbole_mgr.model.backbone.dropout import Dropout
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
 
@@ -31,7 +32,7 @@ class ResidualMLP(nn.Module):
             nn.Linear(hidden_size, inner_size),
             nn.GELU(),
             nn.Linear(inner_size, hidden_size),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
 
     def forward(self, x: Tensor, mark: Tensor | float = 0.0) -> Tensor:
@@ -106,7 +107,7 @@ class CausalTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.positions = nn.Parameter(torch.randn(max_length, hidden_size) * 0.02)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 hidden_size, num_heads, inner_size, dropout, activation="gelu", batch_first=True, norm_first=True
@@ -115,6 +116,7 @@ class CausalTransformer(nn.Module):
         )
         for layer in self.layers:
             layer.self_attn.dropout = attention_dropout
+            layer.dropout, layer.dropout1, layer.dropout2 = (Dropout(dropout) for _ in range(3))
         self.norm = nn.LayerNorm(hidden_size)
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
