@@ -49,6 +49,8 @@ setup(
         "pillow>=9",
         "pandas<4",
         "scikit-learn>=1.1",
+        "polars>=1",
+        "tqdm",
     ],
     extras_require={
         "test": ["pytest>=7", "hyperopt>=0.2.7"],

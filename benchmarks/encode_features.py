@@ -11,7 +11,8 @@ import shutil
 import time
 from pathlib import Path
 
-from recbole_mgr.data.encoders import encode_images, encode_text, write_features
+from recbole_mgr.encoding.classical import encode_images, encode_text
+from recbole_mgr.encoding.feature_file import write_features
 
 
 def main() -> None:

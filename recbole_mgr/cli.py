@@ -7,6 +7,8 @@ import sys
 
 COMMANDS = {
     "run": "train, test and compare models on one data set",
+    "encode": "vectors of a data set's texts or pictures",
+    "check": "whether a data set's files are fit for training, and what is wrong with them",
 }
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from recbole_mgr.generation.trie import PrefixTrie
-from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone, _rows_of_similar_length
+from recbole_mgr.model.backbone import causal_transformer
+from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
 BLOCKS = {
@@ -127,13 +128,14 @@ def test_neither_padding_nor_neighbours_nor_grouping_matter(monkeypatch):
     alone = torch.cat([backbone.start(HISTORY[[row]], LENGTHS[[row]]).hidden for row in range(5)])
     torch.testing.assert_close(backbone.start(HISTORY, LENGTHS).hidden, alone, atol=1e-5, rtol=1e-5)
     monkeypatch.setattr(
-        "recbole_mgr.model.backbone.hierarchical._rows_of_similar_length", lambda lengths: [torch.arange(len(lengths))]
+        "recbole_mgr.model.backbone.causal_transformer._rows_of_similar_length",
+        lambda lengths: [torch.arange(len(lengths))],
     )
     torch.testing.assert_close(backbone.loss(HISTORY, LENGTHS, TARGETS, counts), expected)
 
 
 def test_rows_are_grouped_by_the_next_power_of_two():
-    groups = _rows_of_similar_length(torch.tensor([1, 5, 2, 8, 9, 50, 64, 1]))
+    groups = causal_transformer._rows_of_similar_length(torch.tensor([1, 5, 2, 8, 9, 50, 64, 1]))
     assert [group.tolist() for group in groups] == [[0, 7], [2], [1, 3], [4], [5, 6]]
 
 

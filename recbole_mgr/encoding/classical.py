@@ -8,10 +8,12 @@ histograms of oriented gradients (Dalal and Triggs, 2005) for pictures. Deviatio
 normalised over the whole picture instead of over overlapping blocks.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -19,15 +21,21 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils.extmath import randomized_svd
 
-from recbole_mgr.files import replacing
+from recbole_mgr.encoding.encoder import Encoder
+from recbole_mgr.encoding.feature_file import Rows
+from recbole_mgr.encoding.pictures import read_picture
 
 PICTURE_SIDE = 64  # pixels; every picture is scaled to a square of this side
 COLOUR_GRID = 4
 GRADIENT_GRID = 8
 ORIENTATIONS = 8
 HUE_BINS, SATURATION_BINS, VALUE_BINS = 12, 3, 3
+BLOCKS = (  # values of a picture's colour histogram, colour moments and gradient orientations
+    HUE_BINS * SATURATION_BINS * VALUE_BINS,
+    2 * 3 * COLOUR_GRID**2,
+    ORIENTATIONS * GRADIENT_GRID**2,
+)
 MAX_TERMS = 50_000
-FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 class EncodedImages(NamedTuple):
@@ -85,51 +93,51 @@ def encode_images(paths: Sequence[str | Path | None], *, dim: int = 64, seed: in
     present = np.array([path is not None for path in paths], dtype=bool)  # [n]
     if not present.any():
         raise ValueError("paths holds no picture: there is nothing to encode")
-    descriptions = [_describe(_read_picture(path)) for path in paths if path is not None]
-    blocks = [np.stack(block) for block in zip(*descriptions, strict=True)]
+    descriptions = [_describe(_scaled(read_picture(path))) for path in paths if path is not None]
     vectors = np.zeros((len(present), dim), dtype=np.float32)
-    vectors[present] = _reduce(np.hstack([_standardise(block) for block in blocks]), dim, seed)
+    vectors[present] = _reduce_descriptions(np.stack(descriptions), dim, seed)
     return EncodedImages(vectors=vectors, present=present)
 
 
-def write_features(
-    folder: str | Path, name: str, modality: str, item_tokens: Sequence[str], vectors: np.ndarray
-) -> None:
-    """Write `<name>.<modality>.npy` (float16) and `<name>.<modality>.ids`, each in one rename.
+class ClassicalText(Encoder):
+    """`encode_text` as an encoder of a whole catalogue: its directions are those of all texts together."""
 
-    Args:
-        folder: folder of the data set; it must exist.
-        name: name of the data set, such as `Beauty`.
-        modality: name of the modality, such as `text`: a letter, then letters, digits or `_`.
-        item_tokens: n distinct item tokens, one for each row.
-        vectors: float [n, dim], finite and within the range of float16.
+    reads = "text"
+    libraries = ("numpy", "scikit-learn")
+    per_item = False
 
-    Raises:
-        ValueError: if the modality's name, the tokens or the vectors are not as described.
-    """
-    target = Path(folder) / f"{name}.{modality}"
-    if not re.fullmatch(r"[A-Za-z]\w*", modality):
-        raise ValueError(f"modality {modality!r} is no name: use a letter, then letters, digits or '_'")
-    if vectors.ndim != 2 or len(vectors) != len(item_tokens):
-        raise ValueError(
-            f"{target}: vectors have shape {vectors.shape} for {len(item_tokens)} item tokens; give one row per token"
-        )
-    seen: set[str] = set()
-    for row, token in enumerate(item_tokens):
-        if not token or token != token.strip() or token in seen or len(token.splitlines()) != 1:
-            raise ValueError(f"{target}: item_tokens[{row}] = {token!r} is empty, repeated or not one trimmed line")
-        seen.add(token)
-    outside = ~(np.abs(vectors) <= FLOAT16_MAX).all(axis=1)  # also catches NaN; [n]
-    if outside.any():
-        token = item_tokens[int(outside.argmax())]
-        raise ValueError(
-            f"{target}: the vector of item {token!r} is not finite in float16 (|value| <= {FLOAT16_MAX:g}); "
-            "rescale it or leave the item out"
-        )
-    rows_file, ids_file = Path(f"{target}.npy"), Path(f"{target}.ids")
-    with replacing(rows_file) as rows_part, replacing(ids_file) as ids_part:
-        np.save(rows_part, vectors.astype(np.float16), allow_pickle=False)
-        ids_part.write_text("".join(f"{token}\n" for token in item_tokens), encoding="utf-8", newline="\n")
+    def __init__(self, *, dim: int) -> None:
+        _check_dim(dim)
+        self._dim = dim
+        self.identity = {"encoder": "classical", "method": "TF-IDF and SVD", "dim": dim}
+
+    def encode(self, contents: Sequence[str]) -> np.ndarray:
+        return encode_text(contents, dim=self._dim)  # [n, dim]
+
+
+class ClassicalPictures(Encoder):
+    """`encode_images` as an encoder: pictures are described one by one and reduced together."""
+
+    reads = "image"
+    libraries = ("numpy", "scikit-learn", "pillow")
+    identity = {"encoder": "classical", "method": "colours and gradients"}
+
+    def __init__(self, *, dim: int) -> None:
+        _check_dim(dim)
+        self._dim = dim
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**self.identity, "dim": self._dim}
+
+    def prepare(self, picture: Image.Image) -> Image.Image:
+        return _scaled(picture)
+
+    def encode(self, contents: Sequence[Image.Image]) -> np.ndarray:
+        return np.stack([_describe(picture) for picture in contents])  # float32 [B, sum(BLOCKS)]
+
+    def finish(self, vectors: Rows) -> np.ndarray:
+        return _reduce_descriptions(vectors[:], self._dim, seed=0)  # [n, dim]
 
 
 def _check_dim(dim: int) -> None:
@@ -160,23 +168,21 @@ def _standardise(block: np.ndarray) -> np.ndarray:
     return centred / spread if spread > 1e-9 else np.zeros_like(centred)
 
 
-def _read_picture(path: str | Path) -> Image.Image:
-    try:
-        with Image.open(path) as picture:
-            rgba = picture.convert("RGBA")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"picture {str(path)!r} cannot be read ({error}): replace the file, or pass None for this item"
-        ) from error
-    canvas = Image.new("RGBA", rgba.size, "white")
-    canvas.alpha_composite(rgba)
-    return canvas.convert("RGB").resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BILINEAR)
+def _scaled(picture: Image.Image) -> Image.Image:
+    return picture.resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BILINEAR)
 
 
-def _describe(picture: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Describe a picture by colour histogram, colour moments on a grid, and gradient orientations."""
+def _describe(picture: Image.Image) -> np.ndarray:
+    """Describe a picture by colour histogram, colour moments on a grid, and gradient orientations, one after
+    another: float32 [sum(BLOCKS)]."""
     pixels = np.asarray(picture, dtype=np.float64) / 255  # [side, side, 3]
-    return _colour_histogram(picture), _colour_moments(pixels), _gradient_orientations(pixels.mean(axis=2))
+    blocks = _colour_histogram(picture), _colour_moments(pixels), _gradient_orientations(pixels.mean(axis=2))
+    return np.concatenate(blocks).astype(np.float32)
+
+
+def _reduce_descriptions(descriptions: np.ndarray, dim: int, seed: int) -> np.ndarray:
+    blocks = np.split(descriptions.astype(np.float64), np.cumsum(BLOCKS)[:-1], axis=1)
+    return _reduce(np.hstack([_standardise(block) for block in blocks]), dim, seed)  # [n, dim]
 
 
 def _colour_histogram(picture: Image.Image) -> np.ndarray:

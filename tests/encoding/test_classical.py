@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from recbole_mgr.data.encoders import encode_images, encode_text, write_features
+from recbole_mgr.encoding.classical import encode_images, encode_text
 
 TEXTS = [
     "red lipstick for dry lips",
@@ -117,44 +117,7 @@ def test_an_unreadable_picture_is_named(tmp_path):
     text = tmp_path / "text.jpg"
     text.write_text("not a picture")
     for bad in (cut, text, tmp_path / "absent.jpg"):
-        with pytest.raises(ValueError, match=f"{bad.name}.*pass None"):
+        with pytest.raises(ValueError, match=f"{bad.name}.*leave its item without"):
             encode_images([good, bad])
     with pytest.raises(ValueError, match="no picture"):
         encode_images([None, None])
-
-
-def test_written_features_come_back(tmp_path):
-    vectors = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    write_features(tmp_path, "Shop", "text", ["b", "a", "été"], vectors)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["Shop.text.ids", "Shop.text.npy"]
-    stored = np.load(tmp_path / "Shop.text.npy", allow_pickle=False)
-    assert stored.dtype == np.float16
-    np.testing.assert_allclose(stored, vectors, rtol=1e-3)
-    assert (tmp_path / "Shop.text.ids").read_bytes() == "b\na\nété\n".encode()
-
-
-def test_a_failed_write_leaves_the_old_files_as_they_were(tmp_path):
-    write_features(tmp_path, "Shop", "text", ["a"], np.ones((1, 2)))
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(UnicodeEncodeError):
-        write_features(tmp_path, "Shop", "text", ["\ud800"], np.zeros((1, 2)))
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-@pytest.mark.parametrize(
-    ("modality", "tokens", "vectors", "message"),
-    [
-        ("text", ["a"], np.ones((2, 3)), "one row per token"),
-        ("text", ["a", "b"], np.ones(2), "one row per token"),
-        ("text", ["a", "a"], np.ones((2, 3)), r"item_tokens\[1\] = 'a'"),
-        ("text", ["a", ""], np.ones((2, 3)), r"item_tokens\[1\] = ''"),
-        ("text", ["a", "b\nc"], np.ones((2, 3)), r"item_tokens\[1\]"),
-        ("text", ["a", "b"], np.array([[1.0], [np.nan]]), "item 'b' is not finite"),
-        ("text", ["a", "b"], np.array([[1.0], [-70000.0]]), "item 'b' is not finite in float16"),
-        ("te/xt", ["a", "b"], np.ones((2, 3)), "'te/xt' is no name"),
-    ],
-)
-def test_features_that_could_not_be_read_back_are_refused(tmp_path, modality, tokens, vectors, message):
-    with pytest.raises(ValueError, match=message):
-        write_features(tmp_path, "Shop", modality, tokens, vectors)
-    assert not list(tmp_path.iterdir())

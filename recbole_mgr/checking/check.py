@@ -1,0 +1,137 @@
+"""The whole check of a data folder: every section, what each model can use, and the verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from recbole_mgr.checking.interactions import ITEM, USER, Interactions, check_interaction_file
+from recbole_mgr.checking.items import check_item_file
+from recbole_mgr.checking.models import Inputs, model_needs
+from recbole_mgr.checking.tables import read_header, scan_table
+from recbole_mgr.checking.vectors import Vectors, check_vectors, find_modalities
+from recbole_mgr.checking.verdict import ERROR, LEVELS, NOTE, WARNING, Part, Problem, Verdict
+from recbole_mgr.data.atomic_files import Provenance, read_provenance
+from recbole_mgr.semantic_id.collisions import group_sizes
+from recbole_mgr.semantic_id.table_file import read_table_file
+
+
+class Checked(NamedTuple):
+    """The verdict, and what plots are drawn from."""
+
+    verdict: Verdict
+    interactions: Interactions
+    vectors: dict[str, Vectors]
+
+
+def check_dataset(folder: Path, name: str, *, k: int = 5, pictures: int | None = 1000) -> Checked:
+    """Check the files of a data set; what is wrong is collected, never raised.
+
+    Args:
+        folder: of the data set.
+        name: of the data set.
+        k: users and items with fewer interactions are counted.
+        pictures: how many pictures are opened and decoded, drawn at random; None = all.
+
+    Raises:
+        ValueError: If there is no such folder.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} does not exist; --data_path must name the folder that holds {name}/")
+    parts: dict[str, Part] = {}
+    provenance, parts["provenance"] = _provenance(folder, name)
+    interactions = check_interaction_file(folder / f"{name}.inter", k=k)
+    parts["interactions"] = interactions.part
+    items_of_inter = pl.Series([], dtype=pl.String)
+    if interactions.item_counts is not None:
+        items_of_inter = interactions.item_counts[ITEM]
+        parts["provenance"].problems.extend(_wrong_counts(name, provenance, interactions.part.facts))
+    items = check_item_file(folder / f"{name}.item", items_of_inter, pictures=pictures)
+    parts["items"] = items.part
+    tokens = set(items_of_inter)
+    vectors = {modality: check_vectors(folder, name, modality, tokens) for modality in find_modalities(folder, name)}
+    parts |= {f"vectors: {modality}": checked.part for modality, checked in vectors.items()}
+    semantic_ids = folder / f"{name}.semantic_ids.tsv"
+    blocks: list[str] = []
+    if semantic_ids.is_file():
+        blocks, parts["semantic IDs"] = _semantic_ids(semantic_ids, tokens)
+    review = folder / f"{name}.review"
+    if review.is_file():
+        parts["reviews"] = _reviews(review)
+    inputs = Inputs(
+        name=name,
+        interactions=interactions.item_counts is not None
+        and all(problem.level != ERROR for problem in interactions.part.problems),
+        modalities=[modality for modality, checked in vectors.items() if checked.usable and not checked.grid],
+        grids=[modality for modality, checked in vectors.items() if checked.usable and checked.grid],
+        semantic_ids=semantic_ids if blocks else None,
+        coded=blocks,
+        fields=items.fields,
+        pictures=items.pictures,
+        reviews=review.is_file(),
+    )
+    problems = sorted((p for part in parts.values() for p in part.problems), key=lambda p: LEVELS.index(p.level))
+    sections = {section: part.facts for section, part in parts.items() if part.facts}
+    verdict = Verdict(provenance.label if provenance else name, sections, model_needs(inputs), problems)
+    return Checked(verdict, interactions, vectors)
+
+
+def _provenance(folder: Path, name: str) -> tuple[Provenance | None, Part]:
+    where = f"{name}.provenance.yaml"
+    try:
+        provenance = read_provenance(folder, name)
+    except ValueError as error:
+        return None, Part({}, [Problem(ERROR, where, str(error), "write 'key: value' lines")])
+    problems = []
+    if not provenance.details:
+        remedy = "write source, licence and synthetic: true or false"
+        problems.append(Problem(NOTE, where, "does not say where the data comes from", remedy))
+    said = {key: provenance.details[key] for key in ("source", "licence", "synthetic") if key in provenance.details}
+    return provenance, Part({**said, "fingerprint": provenance.fingerprint}, problems)
+
+
+def _wrong_counts(name: str, provenance: Provenance | None, facts: dict[str, Any]) -> list[Problem]:
+    details = provenance.details if provenance else {}
+    return [
+        Problem(
+            WARNING,
+            f"{name}.provenance.yaml",
+            f"says {details[key]} {key}, .inter has {facts[key]}",
+            "correct one of them",
+        )
+        for key in ("users", "items", "interactions")
+        if key in details and details[key] != facts[key]
+    ]
+
+
+def _semantic_ids(path: Path, interaction_items: set[str]) -> tuple[list[str], Part]:
+    """Modalities whose codes can be used, and the section."""
+    try:
+        table = read_table_file(path)
+    except (ValueError, OSError) as error:
+        return [], Part({}, [Problem(ERROR, path.name, str(error), "correct the file, or take it away")])
+    facts: dict[str, Any] = {"items": len(table.item_tokens)}
+    for modality, codes in table.blocks.items():
+        sizes = group_sizes(codes)
+        facts[modality] = {"digits": codes.shape[1], "largest code": int(codes.max()), "distinct IDs": len(sizes)}
+        facts[modality] |= {"colliding items": int(sizes[sizes > 1].sum()), "largest group": int(sizes.max())}
+    missing = interaction_items - set(table.item_tokens)
+    if not missing:
+        return list(table.blocks), Part(facts, [])
+    what = f"{len(missing):,} items of .inter have no semantic ID, for example {min(missing)!r}"
+    return [], Part(facts, [Problem(ERROR, path.name, what, "add a row for each")])
+
+
+def _reviews(path: Path) -> Part:
+    try:
+        header = read_header(path)
+        if not {USER, ITEM, "review"} <= set(header):
+            raise ValueError(f"{path}, line 1: needs user_id:token, item_id:token and review:token_seq")
+    except ValueError as error:
+        return Part({}, [Problem(ERROR, path.name, str(error), "write the file as dataset_atomic/README.md says")])
+    rows = scan_table(path, header).select(
+        rows=pl.len(), empty=(pl.col("review").str.strip_chars() == "").sum(), users=pl.col(USER).n_unique()
+    )
+    return Part(rows.collect(engine="streaming").row(0, named=True), [])

@@ -1,0 +1,108 @@
+"""What each model needs of a data set, and whether it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from recbole_mgr.checking.verdict import ModelNeeds
+from recbole_mgr.semantic_id.build import FUSED
+
+
+class Inputs(NamedTuple):
+    """What of a data set can be used.
+
+    Attributes:
+        name: of the data set.
+        interactions: whether ``.inter`` can be read.
+        modalities: with vectors [n, dim].
+        grids: modalities with vectors [n, T, dim].
+        semantic_ids: file of semantic IDs, or None.
+        coded: modalities that it has codes of.
+        fields: of ``.item``.
+        pictures: how many items have one.
+        reviews: whether there is ``.review``.
+    """
+
+    name: str
+    interactions: bool
+    modalities: list[str]
+    grids: list[str]
+    semantic_ids: Path | None
+    coded: list[str]
+    fields: list[str]
+    pictures: int
+    reviews: bool
+
+
+def model_needs(inputs: Inputs) -> dict[str, ModelNeeds]:
+    """Every model of this plugin, and RecBole's, with what it can use and what it lacks."""
+    if not inputs.interactions:
+        unusable = ModelNeeds([], ["a readable .inter; see the problems"])
+        return dict.fromkeys(("RecBole", "TIGER", "MGREF", "MGRLF", "MGRLFpp", "UniMP"), unusable)
+    several = _several(inputs)
+    return {
+        "RecBole": ModelNeeds(["SASRec, GRU4Rec, BPR, Pop, ... (.inter is enough)"], []),
+        "TIGER": _tiger(inputs),
+        "MGREF": _fused(inputs),
+        "MGRLF": several,
+        "MGRLFpp": several,
+        "UniMP": _unimp(inputs),
+    }
+
+
+def _encode(inputs: Inputs, modalities: list[str]) -> str:
+    return "; ".join(f"recbole-mgr encode {inputs.name} --modality {modality}" for modality in modalities)
+
+
+def _lacking(inputs: Inputs) -> list[str]:
+    """The modalities that could be encoded from what there is, or the usual ones."""
+    usual = {"text": any(field in inputs.fields for field in ("title", "categories")), "image": inputs.pictures > 0}
+    possible = [modality for modality, there in usual.items() if there and modality not in inputs.modalities]
+    return possible or [modality for modality in usual if modality not in inputs.modalities]
+
+
+def _tiger(inputs: Inputs) -> ModelNeeds:
+    ready = [f"modalities={modality}" for modality in inputs.modalities]
+    ready += [
+        f"modalities={modality},semantic_ids={inputs.semantic_ids}" for modality in inputs.coded if modality != FUSED
+    ]
+    return ModelNeeds(ready, [] if ready else [f"vectors of a modality: {_encode(inputs, _lacking(inputs)[:1])}"])
+
+
+def _listed(modalities: list[str]) -> str:
+    return "modalities=" + "+".join(modalities)
+
+
+def _fused(inputs: Inputs) -> ModelNeeds:
+    ready = [_listed(inputs.modalities)] if len(inputs.modalities) > 1 else []
+    if FUSED in inputs.coded:
+        ready.append(f"semantic_ids={inputs.semantic_ids}")
+    return ModelNeeds(ready, [] if ready else _second_modality(inputs))
+
+
+def _several(inputs: Inputs) -> ModelNeeds:
+    ready = [_listed(inputs.modalities)] if len(inputs.modalities) > 1 else []
+    coded = [modality for modality in inputs.coded if modality != FUSED]
+    if len(coded) > 1:
+        ready.append(f"{_listed(coded)},semantic_ids={inputs.semantic_ids}")
+    return ModelNeeds(ready, [] if ready else _second_modality(inputs))
+
+
+def _second_modality(inputs: Inputs) -> list[str]:
+    wanted = _lacking(inputs)[: max(1, 2 - len(inputs.modalities))]
+    return [f"vectors of two modalities: {_encode(inputs, wanted)}"]
+
+
+def _unimp(inputs: Inputs) -> ModelNeeds:
+    missing = []
+    if "title" not in inputs.fields:
+        missing.append(f"titles: a column title:token_seq in {inputs.name}.item")
+    pictures = [*inputs.grids, *(modality for modality in inputs.modalities if modality == "image")]
+    if not pictures:
+        how = "--modality image_patches --reads image --patches --encoder open_clip:ViT-L-14@openai"
+        missing.append(f"vectors of pictures: recbole-mgr encode {inputs.name} {how}")
+    ready = [] if missing else [f"pictures from {', '.join(pictures)}"]
+    if not inputs.reviews:
+        missing.append(f"{inputs.name}.review, for explanations only")
+    return ModelNeeds(ready, missing)

@@ -1,0 +1,107 @@
+"""What a check found: facts by section, problems with their remedies, and the models that can run."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+LEVELS = (ERROR, WARNING, NOTE)
+
+
+class Problem(NamedTuple):
+    """One thing to look at.
+
+    Attributes:
+        level: ``error`` (stops a run or makes its results wrong), ``warning`` (likely not meant so), ``note``.
+        where: file, and line where there is one.
+        what: what is the matter.
+        remedy: what to do, a sentence.
+    """
+
+    level: str
+    where: str
+    what: str
+    remedy: str
+
+
+class Part(NamedTuple):
+    """Facts of one section of a check, name -> plain value, and its problems."""
+
+    facts: dict[str, Any]
+    problems: list[Problem]
+
+
+class ModelNeeds(NamedTuple):
+    """Whether a model can run on the data.
+
+    Attributes:
+        ready: with which arguments; empty = not at all.
+        missing: what is not there and how to get it.
+    """
+
+    ready: list[str]
+    missing: list[str]
+
+
+class Verdict(NamedTuple):
+    """Everything a check found.
+
+    Attributes:
+        label: the data set's name as results carry it.
+        sections: section -> facts.
+        models: model -> what it needs.
+        problems: errors first.
+    """
+
+    label: str
+    sections: dict[str, dict[str, Any]]
+    models: dict[str, ModelNeeds]
+    problems: list[Problem]
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is no error."""
+        return all(problem.level != ERROR for problem in self.problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data, for JSON."""
+        return {
+            "label": self.label,
+            "passed": self.passed,
+            "sections": self.sections,
+            "models": {name: needs._asdict() for name, needs in self.models.items()},
+            "problems": [problem._asdict() for problem in self.problems],
+        }
+
+    def format(self) -> str:
+        """As a page to read."""
+        lines = [self.label]
+        for section, facts in self.sections.items():
+            lines += ["", section]
+            width = max((len(name) for name in facts), default=0)
+            lines += [f"  {name:<{width}}  {_shown(value)}" for name, value in facts.items()]
+        lines += ["", "models"]
+        for name, needs in self.models.items():
+            ready = "ready: " + "; ".join(needs.ready) if needs.ready else "not ready"
+            lines.append(f"  {name:<9} {ready}")
+            lines += [f"  {'':<9} missing: {missing}" for missing in needs.missing]
+        if self.problems:
+            lines += ["", "problems"]
+            lines += [f"  {p.level:<8} {p.where}: {p.what}\n  {'':<8} -> {p.remedy}" for p in self.problems]
+        counts = {level: sum(problem.level == level for problem in self.problems) for level in LEVELS}
+        said = ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items())
+        return "\n".join([*lines, "", f"{'passed' if self.passed else 'FAILED'}: {said}"])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(part)}" for key, part in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value)) or "none"
+    return str(value)
