@@ -49,7 +49,8 @@ setup(
         "pillow>=9",
         "pandas<4",
         "scikit-learn>=1.1",
-        "polars>=1",
+        "polars>=1.44",
+        "requests",
         "tqdm",
     ],
     extras_require={

@@ -9,6 +9,7 @@ COMMANDS = {
     "run": "train, test and compare models on one data set",
     "encode": "vectors of a data set's texts or pictures",
     "check": "whether a data set's files are fit for training, and what is wrong with them",
+    "prepare": "make atomic files of raw data: Amazon, MovieLens, H&M, your own tables and pictures",
 }
 
 

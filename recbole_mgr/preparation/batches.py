@@ -1,0 +1,51 @@
+"""What a source of raw data gives: batches of rows under common column names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import polars as pl
+
+BATCH_ROWS = 50_000  # rows in memory at a time; a review has about a kilobyte
+
+# Types of item fields in atomic files; a field of another name is a token_seq.
+FIELD_TYPES = {"brand": "token", "price": "float", "image_url": "token"}
+# Names of columns that are no item fields.
+RESERVED = ("item_id", "line_number", "item_number", "picture_path", "image_file", "image")
+
+
+class Batch(NamedTuple):
+    """Some rows of one raw file.
+
+    Attributes:
+        path: the file, for messages.
+        frame: one row per raw row, in the order of the file. ``line_number`` (Int64) counts from 1. Interactions have
+            ``user_id``, ``item_id`` (String), ``timestamp`` (Float64, seconds) and perhaps ``rating`` (Float64) and
+            ``review`` (String). Items have ``item_id``, perhaps ``image_file`` and ``image_url``, and any fields
+            (String, or Float64). A row that could not be read is all null but for ``line_number``.
+    """
+
+    path: Path
+    frame: pl.DataFrame
+
+
+class Source(Protocol):
+    """One raw format.
+
+    Attributes:
+        provenance: keys for ``<name>.provenance.yaml``: ``source`` and ``licence`` at least.
+        field_types: types of item fields, where they are not those of ``FIELD_TYPES``.
+        picture_folder: where the format keeps its pictures, or None.
+    """
+
+    provenance: dict
+    field_types: dict[str, str]
+    picture_folder: Path | None
+
+    def interactions(self) -> Iterator[Batch]:
+        """Yield all interactions."""
+
+    def items(self) -> Iterator[Batch]:
+        """Yield what is known of the items; nothing where nothing is."""

@@ -1,0 +1,41 @@
+"""Text and ids of raw data as atomic files can hold them."""
+
+from __future__ import annotations
+
+import html
+
+import polars as pl
+
+# What pandas, and so RecBole, reads as a missing value instead of an id.
+MISSING_WORDS = frozenset(
+    "#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split("|")
+)
+
+
+def clean_ids(ids: pl.Series) -> pl.Series:
+    """Trim ids [n]; what no atomic file can hold as an id becomes null: nothing, a word that reads as missing, a
+    leading quotation mark, tabs, line breaks and other control characters."""
+    trimmed = ids.cast(pl.String).str.strip_chars()
+    legal = ~(trimmed.is_in(list(MISSING_WORDS)) | trimmed.str.contains(r'^"|^$|[\p{Cc}\x{2028}\x{2029}]'))
+    return trimmed.set(~legal.fill_null(True), None)
+
+
+def in_seconds(times: pl.Series, per_second: int) -> pl.Series:
+    """Times [n] in parts of a second as seconds: float64, the nearest there is, so that they print as they were."""
+    # polars would multiply with the reciprocal, which is off by one bit
+    return pl.Series(times.cast(pl.Float64, strict=False).to_numpy() / per_second).fill_nan(None)
+
+
+def clean_text(texts: pl.Series) -> pl.Series:
+    """Texts [n] as values of an atomic file: HTML entities resolved, tabs, line breaks and other runs of white space
+    made one blank, trimmed, null where nothing is left. A straight quotation mark at the beginning, which RecBole
+    would take for the start of a quoted value, becomes a curly one."""
+    entities = texts.str.contains("&", literal=True).fill_null(False)
+    if entities.any():
+        resolved = [html.unescape(text) for text in texts.filter(entities)]
+        texts = texts.scatter(entities.arg_true(), resolved)
+    untidy = texts.str.contains(r"[\s\p{Cc}--[ ]]|  ").fill_null(False)  # to look is ten times cheaper than to replace
+    if untidy.any():
+        texts = texts.scatter(untidy.arg_true(), texts.filter(untidy).str.replace_all(r"[\s\p{Cc}]+", " "))
+    texts = texts.str.strip_chars().str.replace(r'^"', "“")
+    return texts.set((texts == "").fill_null(False), None)

@@ -1,0 +1,105 @@
+"""What is known of the items, kept on disk until it is known which of them stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from recbole_mgr.preparation.batches import BATCH_ROWS, RESERVED, Batch
+from recbole_mgr.preparation.broken_rows import BrokenRows
+from recbole_mgr.preparation.cleaning import clean_ids
+from recbole_mgr.preparation.interactions import IdNumbers
+from recbole_mgr.preparation.pictures import PictureFolder
+
+_KEYS = ("item_number", "item_id", "picture_path", "image_url")
+
+
+class ItemRows(NamedTuple):
+    """One row for every item of the interactions, in Parquet files.
+
+    Attributes:
+        parts: the files; columns ``item_number`` (UInt32), ``item_id``, ``picture_path`` (of a local picture, or
+            null), ``image_url`` (or null), and the source's fields.
+        fields: names of the source's fields.
+        undescribed: items that the source has no row of.
+        repeated: rows of items that had one already; the first row stays.
+        with_reference: bool [N], items with a local picture or a URL.
+    """
+
+    parts: list[Path]
+    fields: list[str]
+    undescribed: int
+    repeated: int
+    with_reference: np.ndarray
+
+    def pictures(self, keep: np.ndarray) -> pl.DataFrame:
+        """Number, item_id, picture and image_url of the items that ``keep`` (bool [N]) marks."""
+        rows = pl.concat([pl.read_parquet(part, columns=list(_KEYS)) for part in self.parts])
+        return rows.filter(pl.Series(keep[rows["item_number"].to_numpy()]))
+
+
+def read_items(
+    batches: Iterator[Batch],
+    *,
+    numbers: IdNumbers,
+    count: int,
+    broken: BrokenRows,
+    pictures: PictureFolder | None,
+    folder: Path,
+) -> ItemRows:
+    """Read the item rows of a source; those of items without interactions are left out.
+
+    Args:
+        batches: the source's batches.
+        numbers: numbered the items of the interactions.
+        count: N, number of these items.
+        broken: counts and skips the rows without item id.
+        pictures: local pictures.
+        folder: gets the Parquet files.
+    """
+    described = np.zeros(count, dtype=bool)
+    with_reference = np.zeros(count, dtype=bool)
+    parts: list[Path] = []
+    fields: list[str] = []
+    repeated = 0
+
+    def keep(frame: pl.DataFrame) -> None:
+        frame = _with_pictures(frame, pictures)
+        known = frame.filter(pl.any_horizontal(pl.col("picture_path", "image_url").is_not_null()))["item_number"]
+        with_reference[known.to_numpy()] = True
+        parts.append(folder / f"{len(parts):06}.parquet")
+        frame.write_parquet(parts[-1])
+
+    for batch in batches:
+        batch = batch._replace(frame=batch.frame.with_columns(clean_ids(batch.frame["item_id"])))
+        frame = broken.skip(batch, ["item_id"])
+        fields = fields or [name for name in frame.columns if name not in RESERVED]
+        item_numbers = pl.Series(numbers.numbers(frame["item_id"]), dtype=pl.UInt32)
+        frame = frame.drop("line_number").with_columns(item_number=item_numbers)
+        frame = frame.filter(pl.col("item_number") < count)  # a higher number was given just now: no interaction has it
+        unseen = pl.Series(~described[frame["item_number"].to_numpy()], dtype=pl.Boolean)
+        new = frame["item_number"].is_first_distinct() & unseen
+        repeated += frame.height - int(new.sum())
+        frame = frame.filter(new)
+        described[frame["item_number"].to_numpy()] = True
+        keep(frame)
+    undescribed = np.flatnonzero(~described)
+    ids = numbers.ids()
+    for start in range(0, len(undescribed), BATCH_ROWS):
+        rest = pl.Series("item_number", undescribed[start : start + BATCH_ROWS], dtype=pl.UInt32)
+        keep(pl.DataFrame({"item_number": rest, "item_id": ids[rest]}))
+    return ItemRows(parts, fields, len(undescribed), repeated, with_reference)
+
+
+def _with_pictures(frame: pl.DataFrame, pictures: PictureFolder | None) -> pl.DataFrame:
+    """The frame with columns ``picture_path`` and ``image_url``, without ``image_file``."""
+    files = frame["image_file"].to_list() if "image_file" in frame.columns else [None] * frame.height
+    found = [None] * frame.height
+    if pictures:
+        found = [pictures.find(item, file) for item, file in zip(frame["item_id"], files, strict=True)]
+    frame = frame.drop("image_file", strict=False).with_columns(picture_path=pl.Series(found, dtype=pl.String))
+    return frame if "image_url" in frame.columns else frame.with_columns(image_url=pl.lit(None, dtype=pl.String))

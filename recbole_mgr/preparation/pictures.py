@@ -1,0 +1,153 @@
+"""Pictures: found in a folder, checked that they decode, and put under ``images/`` unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+import polars as pl
+from PIL import Image
+
+_SUFFIXES = dict(JPEG=".jpg", PNG=".png", WEBP=".webp", GIF=".gif", BMP=".bmp", TIFF=".tif")
+_READABLE = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+_SMALLEST = 8  # pixels; shops answer with a picture of one pixel where they have none
+
+
+class PictureFolder:
+    """Pictures in a folder and its subfolders, named by item id (``images/B0001.jpg``).
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        ValueError: if it does not exist or holds no picture.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: no such folder of pictures; name an existing one with --images")
+        self.folder = folder
+        self._by_stem: dict[str, str] = {}
+        for place, folders, names in os.walk(folder):
+            folders.sort()
+            for name in sorted(names):
+                stem, suffix = os.path.splitext(name)
+                if suffix.lower() in _READABLE:
+                    self._by_stem.setdefault(stem, os.path.join(place, name))
+        if not self._by_stem:
+            raise ValueError(f"{folder}: holds no pictures ({', '.join(sorted(_READABLE))})")
+
+    def find(self, item_id: str, file: str | None) -> str | None:
+        """Path of an item's picture: the file that the source names, else the one named by the item's id."""
+        if file:
+            named = self.folder / file
+            if named.is_file():
+                return str(named)
+        return self._by_stem.get(item_id) or self._by_stem.get(quote(item_id, safe=" "))
+
+    def find_url(self, url: str) -> str | None:
+        """Path of the picture with the name that a URL ends in."""
+        name = url_name(url)
+        named = self.folder / name
+        return str(named) if named.is_file() else self._by_stem.get(os.path.splitext(name)[0])
+
+
+class Pictures(NamedTuple):
+    """Pictures that were had and those that were not.
+
+    Attributes:
+        paths: of each item's number, a file that decodes, and the suffix that belongs to its format.
+        missing: (item id, file or URL, problem) of each item whose picture could not be had.
+    """
+
+    paths: dict[int, tuple[Path, str]]
+    missing: list[tuple[str, str, str]]
+
+
+def url_name(url: str) -> str:
+    """The file name that a URL ends in."""
+    return unquote(url.split("?")[0].split("#")[0].rstrip("/").rsplit("/", 1)[-1])
+
+
+def picture_suffix(path: Path) -> str:
+    """Decode a picture and name its format's suffix (``.jpg``), whatever the file is called.
+
+    Raises:
+        ValueError: if it does not decode as a whole or is a placeholder.
+    """
+    try:
+        with Image.open(path, formats=list(_SUFFIXES)) as picture:
+            width, height = picture.size
+            picture.draft("RGB", (64, 64))  # a JPEG is read to its end, but decoded small
+            picture.load()
+            suffix = _SUFFIXES.get(picture.format, ".jpg")  # MPO: a JPEG with further pictures behind it
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        problem = str(error).replace(str(path), path.name)
+        raise ValueError(f"not a picture that can be read ({problem})") from error
+    if min(width, height) < _SMALLEST:
+        raise ValueError(f"{width} x {height} pixels: a placeholder")
+    return suffix
+
+
+def gather_pictures(
+    wanted: pl.DataFrame, *, download: Callable[[list[str]], dict[str, Path | str]], parallel: int
+) -> Pictures:
+    """Check the local pictures of items and download the others.
+
+    Args:
+        wanted: ``item_number``, ``item_id``, ``picture_path`` and ``image_url`` of the items.
+        download: gives, of each URL, the file or the problem.
+        parallel: pictures checked at the same time.
+    """
+    paths: dict[int, tuple[Path, str]] = {}
+    missing: list[tuple[str, str, str]] = []
+    remote = []
+    with ThreadPoolExecutor(parallel) as pool:
+        checked = pool.map(_checked, wanted["picture_path"])
+        for (number, item_id, local, url), (suffix, problem) in zip(wanted.iter_rows(), checked, strict=True):
+            if suffix:
+                paths[number] = Path(local), suffix
+            elif url:
+                remote.append((number, item_id, url))
+            else:
+                missing.append((item_id, local or "", problem))
+    files = download(list(dict.fromkeys(url for *_, url in remote))) if remote else {}
+    for number, item_id, url in remote:
+        file = files[url]
+        if isinstance(file, Path):
+            paths[number] = file, picture_suffix(file)
+        else:
+            missing.append((item_id, url, file))
+    return Pictures(paths, missing)
+
+
+def picture_name(item_id: str, suffix: str) -> str:
+    """A file name for an item's picture that every file system accepts."""
+    name = quote(item_id, safe=" ")
+    if len(name) > 150:
+        name = f"{name[:100]}-{hashlib.sha256(item_id.encode()).hexdigest()[:16]}"
+    return name + suffix
+
+
+def place_picture(source: Path, target: Path) -> None:
+    """Put a picture in place without spending disk space where the file system allows."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _checked(path: str | None) -> tuple[str, str]:
+    """Suffix of a local picture and no problem, or the other way round."""
+    if path is None:
+        return "", "no picture of this item is known"
+    try:
+        return picture_suffix(Path(path)), ""
+    except ValueError as error:
+        return "", str(error)

@@ -1,0 +1,136 @@
+"""Raw files line by line, gzipped or not: JSON lines and other records, with the number of every line."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from recbole_mgr.preparation.batches import BATCH_ROWS, Batch
+
+
+def open_bytes(path: Path):
+    """Open a raw file for reading bytes, unpacked where its name ends in ``.gz``."""
+    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (number from 1, line) of all lines that are not blank.
+
+    Raises:
+        ValueError: if the packed file ends early or is none.
+    """
+    number = 0
+    try:
+        with open_bytes(path) as file:
+            for number, line in enumerate(file, start=1):
+                if not line.isspace():
+                    yield number, line
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(
+            f"{path}: cannot be unpacked after line {number} ({error}); it was not downloaded as a whole, get it again"
+        ) from error
+
+
+def excerpt(path: Path, line: int) -> str:
+    """The beginning of a line of a text file, for messages; empty for Parquet."""
+    if path.suffix == ".parquet":
+        return ""
+    with open_bytes(path) as file:
+        raw = next(itertools.islice(file, line - 1, None), b"")
+    return raw.decode("utf-8", "replace").strip()[:80]
+
+
+def json_batches(path: Path, schema: dict[str, Any]) -> Iterator[Batch]:
+    """Read some keys of a file of JSON lines.
+
+    Args:
+        path: the file; each line a JSON object.
+        schema: polars type (String or Float64) of each key to read; a missing key is null.
+
+    Returns:
+        Batches with these columns and ``line_number``.
+    """
+    for numbers, lines in _groups(numbered_lines(path)):
+        try:
+            frame = pl.read_ndjson(b"".join(lines), schema=schema)
+        except pl.exceptions.PolarsError:  # some line is broken or of another type: find out which
+            frame = None
+        if frame is None or frame.height != len(lines):
+            records = [_parsed(json.loads, line) for line in lines]
+            columns = {key: [_fitting(record.get(key), kind) for record in records] for key, kind in schema.items()}
+            frame = pl.DataFrame(columns, schema=schema)
+        yield Batch(path, frame.with_columns(line_number=pl.Series(numbers, dtype=pl.Int64)))
+
+
+def record_batches(
+    path: Path, parse: Callable[[bytes], dict], describe: Callable[[dict], dict], schema: dict[str, Any]
+) -> Iterator[Batch]:
+    """Read a file of one record per line.
+
+    Args:
+        path: the file.
+        parse: makes a record of a line; what it raises as ValueError, SyntaxError or the like marks the line broken.
+        describe: makes the columns of ``schema`` of a record.
+        schema: polars types of the columns.
+    """
+    for numbers, lines in _groups(numbered_lines(path)):
+        records = (_parsed(parse, line) for line in lines)
+        yield Batch(
+            path, described(records, describe, schema).with_columns(line_number=pl.Series(numbers, dtype=pl.Int64))
+        )
+
+
+def described(records: Iterable[dict], describe: Callable[[dict], dict], schema: dict[str, Any]) -> pl.DataFrame:
+    """A frame of ``schema`` with one row per record; an empty record becomes a row of nulls."""
+    rows = [describe(record) if record else {} for record in records]
+    return pl.DataFrame({key: [_fitting(row.get(key), kind) for row in rows] for key, kind in schema.items()}, schema)
+
+
+def parquet_batches(path: Path, columns: list[str] | None = None) -> Iterator[Batch]:
+    """Read columns (default: all) of a Parquet file some rows at a time; ``line_number`` is the row's number from 1."""
+    try:
+        scan = pl.scan_parquet(path)
+        scan = scan.select(columns) if columns else scan
+        rows = scan.select(pl.len()).collect().item()
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{path}: not a readable Parquet file ({error}); get it again") from error
+    for start in range(0, rows, BATCH_ROWS):
+        frame = scan.slice(start, BATCH_ROWS).collect()
+        yield Batch(
+            path, frame.with_columns(line_number=pl.int_range(start + 1, start + 1 + frame.height, dtype=pl.Int64))
+        )
+
+
+def _groups(lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[tuple[int, ...], tuple[bytes, ...]]]:
+    while group := list(itertools.islice(lines, BATCH_ROWS)):
+        numbers, texts = zip(*group, strict=True)
+        if not texts[-1].endswith(b"\n"):
+            texts = (*texts[:-1], texts[-1] + b"\n")
+        yield numbers, texts
+
+
+def _parsed(parse: Callable[[bytes], Any], line: bytes) -> dict:
+    try:
+        record = parse(line)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # all that literal_eval raises
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _fitting(value: Any, kind: Any) -> Any:
+    """A value as the column's type, or None."""
+    if kind == pl.Float64:
+        try:
+            return None if value is None or isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            return None
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")  # JSON may hold half a surrogate pair
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

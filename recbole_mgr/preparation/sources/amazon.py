@@ -1,0 +1,50 @@
+"""What the three editions of the Amazon review data have in common."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import polars as pl
+
+LICENCE = "research use; the rights are Amazon's and the reviewers'"
+ITEM_COLUMNS = {
+    **dict.fromkeys(("item_id", "title", "brand", "categories"), pl.String),
+    "price": pl.Float64,
+    **dict.fromkeys(("description", "image_url"), pl.String),
+}
+
+_TAG = re.compile(r"<(script|style)\b.*?(</\1>|$)|</?[a-zA-Z][^<>]*>|<!--.*?(-->|$)", re.DOTALL | re.IGNORECASE)
+_AMOUNT = re.compile(r"\s*\$?\s*(\d[\d,]*(?:\.\d+)?)")
+
+
+def text(value: Any) -> str | None:
+    """A text without HTML; None for the pieces of scripts that the crawl took for texts."""
+    if isinstance(value, list):
+        value = " ".join(part for part in value if isinstance(part, str))
+    if not isinstance(value, str) or "getTime()" in value:
+        return None
+    return _TAG.sub(" ", value)
+
+
+def price(value: Any) -> float | None:
+    """A price in dollars: a number, ``$1,299.00``, or the lower end of ``$5.00 - $9.99``; None for anything else."""
+    if isinstance(value, (int, float)):
+        return float(value)
+    amount = _AMOUNT.match(value) if isinstance(value, str) else None
+    return float(amount[1].replace(",", "")) if amount else None
+
+
+def path(categories: Any) -> str | None:
+    """A category path as one text: ``Beauty > Hair Care > Shampoo``."""
+    if not isinstance(categories, list):
+        return None
+    return text(" > ".join(part for part in categories if isinstance(part, str)))
+
+
+def picture(urls: Any) -> str | None:
+    """The first URL of a picture that is none of the shop's signs for "no picture"."""
+    for url in urls if isinstance(urls, list) else [urls]:
+        if isinstance(url, str) and url.startswith("http") and "/no-img" not in url:
+            return url
+    return None

@@ -1,0 +1,59 @@
+"""H&M Personalized Fashion Recommendations (Kaggle): ``transactions_train.csv``, ``articles.csv``, ``images/0NN/``.
+
+Article ids are texts with leading zeros. Times are days; purchases of a day keep the order of the file.
+
+Source: https://www.kaggle.com/competitions/h-and-m-personalized-fashion-recommendations
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from recbole_mgr.preparation.batches import Batch
+from recbole_mgr.preparation.delimited import delimited_batches
+from recbole_mgr.preparation.sources.raw_files import existing, subfolder
+
+_KIND = ["index_name", "product_group_name", "product_type_name"]
+
+
+class HAndM:
+    """The competition's files.
+
+    Args:
+        folder: what the archive was unpacked to.
+    """
+
+    field_types = {"colour": "token", "department": "token"}
+
+    def __init__(self, folder: Path) -> None:
+        self._transactions = existing(folder, "transactions_train.csv")
+        self._articles = existing(folder, "articles.csv")
+        self.picture_folder = subfolder(folder, "images")
+        self.provenance = {
+            "source": "H&M Personalized Fashion Recommendations, Kaggle",
+            "licence": "the competition's rules: non-commercial and research use",
+        }
+
+    def interactions(self) -> Iterator[Batch]:
+        for batch in delimited_batches(self._transactions, separator=","):
+            day = pl.col("t_dat").str.to_date("%Y-%m-%d", strict=False)
+            frame = batch.frame.select(
+                "line_number", user_id="customer_id", item_id="article_id", timestamp=day.dt.epoch("s").cast(pl.Float64)
+            )
+            yield batch._replace(frame=frame)
+
+    def items(self) -> Iterator[Batch]:
+        for batch in delimited_batches(self._articles, separator=","):
+            frame = batch.frame.select(
+                "line_number",
+                item_id="article_id",
+                title="prod_name",
+                categories=pl.concat_str(_KIND, separator=" > ", ignore_nulls=True),
+                colour="colour_group_name",
+                department="department_name",
+                description="detail_desc",
+            )
+            yield batch._replace(frame=frame)

@@ -1,0 +1,77 @@
+"""MovieLens 100k and 1m, with posters in a folder ``images`` or ``posters`` and named by movie id.
+
+Source: Harper and Konstan, "The MovieLens datasets: history and context", TiiS 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from recbole_mgr.preparation.batches import Batch
+from recbole_mgr.preparation.delimited import delimited_batches
+from recbole_mgr.preparation.sources.raw_files import RawFolder, existing, subfolder
+
+_BASE = "https://files.grouplens.org/datasets/movielens"
+_LICENCE = "GroupLens: research use, no redistribution without permission, no commercial use"
+_RATING = ["user_id", "item_id", "rating", "timestamp"]
+# u.genre's names in the order of u.item's flags
+_GENRES = (
+    "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|Film-Noir|Horror|Musical|"
+    "Mystery|Romance|Sci-Fi|Thriller|War|Western"
+).split("|")
+
+
+class MovieLens100k:
+    """``u.data`` and ``u.item``."""
+
+    field_types: dict[str, str] = {}
+
+    def __init__(self, raw: RawFolder) -> None:
+        folder = raw.unpacked("u.data", f"{_BASE}/ml-100k.zip")
+        self._ratings, self._movies = folder / "u.data", existing(folder, "u.item")
+        self.picture_folder = subfolder(folder, "images", "posters")
+        self.provenance = {"source": "MovieLens 100K, GroupLens", "licence": _LICENCE}
+
+    def interactions(self) -> Iterator[Batch]:
+        return _ratings(self._ratings, "\t")
+
+    def items(self) -> Iterator[Batch]:
+        columns = ["item_id", "title", "release", "video_release", "imdb_url", *_GENRES]
+        genres = [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in _GENRES]
+        for batch in delimited_batches(self._movies, separator="|", columns=columns, encoding="latin-1", quoted=False):
+            frame = batch.frame.select(
+                "item_id", "title", "line_number", categories=pl.concat_str(genres, separator=", ", ignore_nulls=True)
+            )
+            yield batch._replace(frame=frame)
+
+
+class MovieLens1m:
+    """``ratings.dat`` and ``movies.dat``."""
+
+    field_types: dict[str, str] = {}
+
+    def __init__(self, raw: RawFolder) -> None:
+        folder = raw.unpacked("ratings.dat", f"{_BASE}/ml-1m.zip")
+        self._ratings, self._movies = folder / "ratings.dat", existing(folder, "movies.dat")
+        self.picture_folder = subfolder(folder, "images", "posters")
+        self.provenance = {"source": "MovieLens 1M, GroupLens", "licence": _LICENCE}
+
+    def interactions(self) -> Iterator[Batch]:
+        return _ratings(self._ratings, "::")
+
+    def items(self) -> Iterator[Batch]:
+        columns = ["item_id", "title", "categories"]
+        for batch in delimited_batches(self._movies, separator="::", columns=columns, encoding="latin-1", quoted=False):
+            yield batch._replace(
+                frame=batch.frame.with_columns(pl.col("categories").str.replace_all("|", ", ", literal=True))
+            )
+
+
+def _ratings(path: Path, separator: str) -> Iterator[Batch]:
+    for batch in delimited_batches(path, separator=separator, columns=_RATING, encoding="latin-1", quoted=False):
+        yield batch._replace(
+            frame=batch.frame.with_columns(pl.col("rating", "timestamp").cast(pl.Float64, strict=False))
+        )
