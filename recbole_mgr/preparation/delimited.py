@@ -67,6 +67,20 @@ def header(path: Path, separator: str) -> list[str]:
             raise ValueError(f"{path}, line 1: not UTF-8 ({error}); save it with that encoding") from error
 
 
+def require_columns(path: Path, separator: str, needed: list[str]) -> None:
+    """Check the first line of a table.
+
+    Raises:
+        ValueError: Naming the first column that is not there.
+    """
+    there = header(path, separator)
+    for name in needed:
+        if name not in there:
+            raise ValueError(
+                f"{path}, line 1: has no column {name!r}, only {', '.join(map(repr, there))}; get the original file"
+            )
+
+
 def _open_text(path: Path, encoding: str) -> IO[str]:
     # newline="": the csv module tells line ends inside quotation marks from the ends of rows
     opener = gzip.open if path.suffix == ".gz" else open

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from recbole_mgr.preparation import delimited
-from recbole_mgr.preparation.delimited import delimited_batches
+from recbole_mgr.preparation.delimited import delimited_batches, require_columns
 
 
 def read(path, **options):
@@ -79,3 +79,11 @@ def test_a_cut_archive_is_named(tmp_path):
     path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 10_000)[:-20])
     with pytest.raises(ValueError, match="x.csv.gz: cannot be unpacked after line .*get it again"):
         read(path, separator=",")
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "articles.csv"
+    path.write_text("article_id,prod_name\n1,Top\n")
+    require_columns(path, ",", ["prod_name", "article_id"])
+    with pytest.raises(ValueError, match="line 1: has no column 'detail_desc', only 'article_id', 'prod_name'"):
+        require_columns(path, ",", ["article_id", "detail_desc"])

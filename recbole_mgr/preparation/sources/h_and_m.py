@@ -13,10 +13,12 @@ from pathlib import Path
 import polars as pl
 
 from recbole_mgr.preparation.batches import Batch
-from recbole_mgr.preparation.delimited import delimited_batches
+from recbole_mgr.preparation.delimited import delimited_batches, require_columns
 from recbole_mgr.preparation.sources.raw_files import existing, subfolder
 
 _KIND = ["index_name", "product_group_name", "product_type_name"]
+_TRANSACTION = ["t_dat", "customer_id", "article_id"]
+_ARTICLE = ["article_id", "prod_name", *_KIND, "colour_group_name", "department_name", "detail_desc"]
 
 
 class HAndM:
@@ -31,6 +33,8 @@ class HAndM:
     def __init__(self, folder: Path) -> None:
         self._transactions = existing(folder, "transactions_train.csv")
         self._articles = existing(folder, "articles.csv")
+        require_columns(self._transactions, ",", _TRANSACTION)
+        require_columns(self._articles, ",", _ARTICLE)
         self.picture_folder = subfolder(folder, "images")
         self.provenance = {
             "source": "H&M Personalized Fashion Recommendations, Kaggle",
