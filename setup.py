@@ -51,6 +51,7 @@ setup(
         "scikit-learn>=1.1",
         "polars>=1.44",
         "requests",
+        "safetensors>=0.4",
         "tqdm",
     ],
     extras_require={

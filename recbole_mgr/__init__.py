@@ -15,3 +15,10 @@ from recbole_mgr import config, registry, repairs  # noqa: E402  (RecBole can be
 repairs.apply()
 registry.install()
 config.install_property_hooks()
+
+
+def load(run_dir, *, device=None):
+    """Load a trained run directory, see :func:`recbole_mgr.recommendation.load`."""
+    from recbole_mgr.recommendation import load  # only where it is needed: importing the package stays light
+
+    return load(run_dir, device=device)

@@ -19,6 +19,7 @@ import torch
 import yaml
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
+from recbole.data.dataset import Dataset
 from recbole.utils import get_trainer, init_logger, init_seed
 
 from recbole_mgr import __version__
@@ -26,6 +27,9 @@ from recbole_mgr.config import known_keys, make_config, plain_settings, read_con
 from recbole_mgr.data.atomic_files import Provenance, check_interactions, read_provenance
 from recbole_mgr.data.seen_items import mark_seen_items
 from recbole_mgr.files import write_text
+from recbole_mgr.recommendation.histories import UserHistories
+from recbole_mgr.recommendation.item_texts import read_item_texts
+from recbole_mgr.recommendation.run_directory import export_run, forget_histories
 from recbole_mgr.registry import is_generative
 from recbole_mgr.results import Comparison, RunResult, environment, id_level_metrics
 from recbole_mgr.trainer import comparable
@@ -34,7 +38,7 @@ from recbole_mgr.trainer import comparable
 _OPERATIONAL = frozenset(
     "seed gpu_id use_gpu device state show_progress checkpoint_dir data_path worker local_rank single_spec "
     "num_threads log_wandb wandb_project eval_batch_size config_files save_dataset save_dataloaders "
-    "dataset_save_path dataloaders_save_path".split()
+    "dataset_save_path dataloaders_save_path keep_histories".split()
 )
 
 
@@ -113,6 +117,8 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
     run_dir = _run_dir(config, label, provenance)
     if RunResult.exists(run_dir):
         print(f"{label}, seed {config['seed']}: finished before, read from {run_dir}", flush=True)
+        if is_generative(config["model"]) and not config["keep_histories"]:
+            forget_histories(run_dir)
         return RunResult.load(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     about = {"data": provenance.label, "data_fingerprint": provenance.fingerprint, "recbole_mgr": __version__}
@@ -124,6 +130,8 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]].to_numpy(dtype=np.int64)
+    # read now, so that a malformed file is told before the training and not after it
+    item_texts = read_item_texts(Path(config["data_path"]) / f"{config['dataset']}.item", _tokens(dataset, "iid_field"))
     train_data, valid_data, test_data = data_preparation(config, dataset)
     mark_seen_items(pairs, valid_data._dataset, test_data._dataset)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
@@ -143,6 +151,14 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
     id_level = {}
     if is_generative(config["model"]):
         id_level = id_level_metrics(tests[False][1], model.semantic_ids, config["topk"])
+        export_run(
+            run_dir,
+            network=model,
+            tokenizer=dataset.item_tokenizer,
+            item_texts=item_texts,
+            histories=UserHistories.of(pairs, _tokens(dataset, "uid_field")) if config["keep_histories"] else None,
+            provenance=provenance,
+        )
     result = RunResult(
         data=provenance.label,
         label=label,
@@ -173,6 +189,11 @@ def _config(request: ModelRequest, dataset: str, settings: dict[str, Any]) -> Co
     known = known_keys(request.name)
     shared = {key: value for key, value in settings.items() if key in known}
     return make_config(request.name, dataset, [], {**shared, **request.settings})
+
+
+def _tokens(dataset: Dataset, field: str) -> list[str]:
+    """Tokens of users (``uid_field``) or items (``iid_field``) in the order of internal ids, PAD left out."""
+    return [str(token) for token in dataset.field2id_token[getattr(dataset, field)][1:]]
 
 
 def _refuse_repeated(option: str, values: list) -> None:

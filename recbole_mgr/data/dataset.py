@@ -19,9 +19,10 @@ from recbole.data.interaction import Interaction
 from recbole_mgr.data.atomic_files import check_interactions
 from recbole_mgr.data.features import items_with_features, load_features
 from recbole_mgr.data.seen_items import SeenItems, mark_seen_items
-from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_semantic_ids, quantize_modalities
+from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_semantic_ids
 from recbole_mgr.semantic_id.report import format_report, table_report
 from recbole_mgr.semantic_id.table import SemanticIdTable
+from recbole_mgr.semantic_id.tokenizer import ItemTokenizer
 
 TARGET_COUNT = "target_count"
 
@@ -61,11 +62,14 @@ class GenerativeDataset(SequentialDataset):
     Attributes (after :meth:`build`, on the data set and its three parts):
         semantic_ids (SemanticIdTable): codes of every item, in the order of RecBole's internal item ids.
         semantic_id_report (dict): utilisation, collisions, reconstruction error, agreement of modalities.
+        item_tokenizer (ItemTokenizer or None): on the data set alone, gives items to come their codes; None where the
+            semantic IDs were brought.
         seen_items (SeenItems): on the validation and test parts, what each user has already.
     """
 
     semantic_ids: SemanticIdTable
     semantic_id_report: dict[str, Any]
+    item_tokenizer: ItemTokenizer | None = None
     seen_items: SeenItems
     _train_item_counter: Counter | None = None
 
@@ -138,29 +142,39 @@ class GenerativeDataset(SequentialDataset):
             )
             return table, table_report(table)
         folder, policy = Path(self.config["data_path"]), self.config["missing_modality"]
-        vectors = {
-            modality: load_features(folder, self.dataset_name, modality, self.item_tokens, policy).vectors
+        features = {
+            modality: load_features(folder, self.dataset_name, modality, self.item_tokens, policy)
             for modality in self.config["modalities"]
         }
-        settings = SemanticIdSettings(
-            quantizer=self.config["quantizer"],
-            quantizer_options=self.config["quantizer_options"],
-            codebook_size=self.config["codebook_size"],
-            codebook_levels=self.config["codebook_levels"],
-            fusion=layout.fusion,
-            early_fusion=self.config["early_fusion"],
-            transitions=layout.transitions,
-            seed=self.config["semantic_id_seed"],
-        )
+        vectors = {modality: part.vectors for modality, part in features.items()}
+        settings = semantic_id_settings(self.config, layout)
         cache_dir = Path(self.config["checkpoint_dir"]) / "semantic_ids"
-        table = build_semantic_ids(vectors, self.item_tokens, settings, cache_dir=cache_dir)
-        quantized = quantize_modalities(vectors, self.item_tokens, settings, cache_dir=cache_dir)  # cached by now
+        table, quantized = build_semantic_ids(vectors, self.item_tokens, settings, cache_dir=cache_dir)
+        self.item_tokenizer = ItemTokenizer(
+            settings=settings,
+            quantizers={modality: part.quantizer for modality, part in quantized.items()},
+            stand_ins={modality: part.stand_in for modality, part in features.items()},
+        )
         report = table_report(
             table,
             {modality: part.vectors for modality, part in quantized.items()},
             {modality: part.quantizer for modality, part in quantized.items()},
         )
         return table, report
+
+
+def semantic_id_settings(config: Any, layout: type) -> SemanticIdSettings:
+    """How a model of class ``layout`` turns items into semantic IDs; ``config`` is a Config or a plain dictionary."""
+    return SemanticIdSettings(
+        quantizer=config["quantizer"],
+        quantizer_options=config["quantizer_options"],
+        codebook_size=config["codebook_size"],
+        codebook_levels=config["codebook_levels"],
+        fusion=layout.fusion,
+        early_fusion=config["early_fusion"],
+        transitions=layout.transitions,
+        seed=config["semantic_id_seed"],
+    )
 
 
 def _windows(rows: Interaction, user_field: str, stride: int) -> Interaction:

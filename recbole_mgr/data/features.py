@@ -13,19 +13,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-_CHUNK = 65_536  # rows checked at a time, so that a mapped file never stands in memory as a whole
+from recbole_mgr.semantic_id.vectors import OrderedRows, chunk_slices
 
 
 class ItemFeatures(NamedTuple):
     """Vectors of one modality in the order of the data set's items.
 
     Attributes:
-        vectors: [N, dim] float16/32; rows of items without a vector are zero.
+        vectors: [N, dim] float16/32, read from the file as its rows are asked for; the stand-in where an item has none.
         present: [N] bool, which items have a vector.
+        stand_in: [dim], same dtype, what an item without a vector gets.
     """
 
-    vectors: np.ndarray
+    vectors: OrderedRows
     present: np.ndarray
+    stand_in: np.ndarray
 
 
 class FeatureFile(NamedTuple):
@@ -72,10 +74,10 @@ def read_feature_file(folder: Path, name: str, modality: str) -> FeatureFile:
                 f"{file.path}: item {token!r} stands in rows {seen[token] + 1} and {row + 1}; keep one of them"
             )
         seen[token] = row
-    for start in range(0, len(file.vectors), _CHUNK):
-        finite = np.isfinite(file.vectors[start : start + _CHUNK]).all(axis=1)
+    for rows in chunk_slices(*file.vectors.shape):
+        finite = np.isfinite(file.vectors[rows]).all(axis=1)
         if not finite.all():
-            row = start + int(np.argmin(finite))
+            row = rows.start + int(np.argmin(finite))
             raise ValueError(
                 f"{file.path}: the vector of item {file.item_tokens[row]!r} (row {row + 1}) holds NaN or "
                 "infinity; encode it again or leave the item out (missing_modality says what happens then)"
@@ -109,17 +111,19 @@ def load_features(folder: Path, name: str, modality: str, item_tokens: list[str]
             f"{file.path}: none of its {len(row_of)} item ids (first: {file.item_tokens[0]!r}) is an item of "
             f"{name} (first: {item_tokens[0]!r}); the ids must be written as in {name}.inter"
         )
-    vectors = np.zeros((len(item_tokens), file.vectors.shape[1]), dtype=file.vectors.dtype)  # [N, dim]
-    vectors[present] = file.vectors[rows[present]]
+    stand_in = np.zeros(file.vectors.shape[1])
+    if policy == "mean":
+        known = OrderedRows(file.vectors, np.sort(rows[present]))  # sorted, to read the file from front to back
+        stand_in = sum(known[part].sum(axis=0, dtype=np.float64) for part in chunk_slices(*known.shape)) / len(known)
+    stand_in = stand_in.astype(file.vectors.dtype)
+    vectors = OrderedRows(file.vectors, rows, filler=stand_in)
     unknown, missing = len(row_of) - int(present.sum()), int((~present).sum())
-    if policy == "mean" and missing:
-        vectors[~present] = vectors[present].astype(np.float32).mean(axis=0)
     getLogger().info(
         f"features {modality}: {file.path.name}, {vectors.shape[1]} values per item, {int(present.sum())} of "
         f"{len(item_tokens)} items have a vector (missing_modality: {policy} for {missing}), "
         f"{unknown} vectors of items outside the data set ignored"
     )
-    return ItemFeatures(vectors, present)
+    return ItemFeatures(vectors, present, stand_in)
 
 
 def items_with_features(folder: Path, name: str, modalities: list[str]) -> set[str]:

@@ -77,9 +77,9 @@ def check_rows(codes: Tensor, sizes: Sequence[int], item_ids: Tensor) -> None:
 
 def lexicographic_order(codes: Tensor, sizes: Sequence[int]) -> Tensor:
     """The row numbers of ``codes`` [N, D] in the order of their codes, int64 [N]."""
-    keys, radix = [], LARGEST_KEY
+    keys, radix = [], 1
     for digit, size in enumerate(sizes):  # as many digits into one key as an int64 can tell apart
-        if radix * size > LARGEST_KEY:
+        if not keys or radix * size > LARGEST_KEY:
             keys.append(codes[:, digit].long())
             radix = size
         else:

@@ -26,7 +26,7 @@ from recbole_mgr.semantic_id.table_file import description_path
 from recbole_mgr.semantic_id.vectors import OrderedRows, Rows, chunk_slices, require_finite
 
 FUSED = "fused"  # the modality of early fusion
-CACHE_FORMAT = 1  # raise it when a quantiser's results change
+CACHE_FORMAT = 2  # raise it when a quantiser's results change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,18 +86,25 @@ class SemanticIdSettings:
 class QuantizedModality(NamedTuple):
     """One modality's codes and what made them."""
 
-    vectors: np.ndarray  # [N, dim]
+    vectors: Rows  # [N, dim]
     codes: np.ndarray  # int64 [N, levels]
     quantizer: Quantizer  # fitted
 
 
+class BuiltSemanticIds(NamedTuple):
+    """The semantic IDs of a catalogue and what made them."""
+
+    table: SemanticIdTable
+    modalities: dict[str, QuantizedModality]  # "fused" alone under early fusion
+
+
 def build_semantic_ids(
-    vectors: Mapping[str, np.ndarray],
+    vectors: Mapping[str, Rows],
     item_tokens: Sequence[str],
     settings: SemanticIdSettings,
     *,
     cache_dir: Path | None,
-) -> SemanticIdTable:
+) -> BuiltSemanticIds:
     """Quantise item vectors into a table of semantic IDs.
 
     The IDs do not depend on the order of the items. Under late fusion a modality's codes do not depend on the
@@ -111,29 +118,30 @@ def build_semantic_ids(
             settings; None keeps nothing.
 
     Returns:
-        The table, its rows in the order of ``item_tokens``.
+        The table, its rows in the order of ``item_tokens``, and its parts, for the report and for items to come.
 
     Raises:
         ValueError: If there are no items, vectors are missing or not finite, or a cache file is damaged.
     """
     quantized = quantize_modalities(vectors, item_tokens, settings, cache_dir=cache_dir)
     size = settings.codes_per_level(len(item_tokens))
-    return SemanticIdTable.from_blocks(
+    table = SemanticIdTable.from_blocks(
         {modality: part.codes for modality, part in quantized.items()},
         item_tokens,
         sizes={modality: [size] * settings.codebook_levels for modality in quantized},
         transitions=settings.transitions,
     )
+    return BuiltSemanticIds(table, quantized)
 
 
 def quantize_modalities(
-    vectors: Mapping[str, np.ndarray],
+    vectors: Mapping[str, Rows],
     item_tokens: Sequence[str],
     settings: SemanticIdSettings,
     *,
     cache_dir: Path | None,
 ) -> dict[str, QuantizedModality]:
-    """The parts that `build_semantic_ids` puts together, for the report and for items to come.
+    """The parts that `build_semantic_ids` puts together.
 
     Same arguments and errors. Early fusion gives one modality, "fused".
     """
@@ -149,7 +157,7 @@ def quantize_modalities(
 
 def _quantize(
     modality: str,
-    vectors: np.ndarray,
+    vectors: Rows,
     item_tokens: Sequence[str],
     order: np.ndarray,
     settings: SemanticIdSettings,
@@ -222,13 +230,13 @@ def _write_cache(
     table.save(path, settings=asdict(settings))
 
 
-def _require_vectors(vectors: Mapping[str, np.ndarray], item_tokens: Sequence[str]) -> None:
+def _require_vectors(vectors: Mapping[str, Rows], item_tokens: Sequence[str]) -> None:
     if not vectors:
         raise ValueError("semantic IDs need vectors of at least one modality; none was given")
     if not len(item_tokens):
         raise ValueError("semantic IDs need at least one item; the data set has none (check its filters)")
     for modality, matrix in vectors.items():
-        if matrix.ndim != 2 or len(matrix) != len(item_tokens) or matrix.shape[1] == 0:
+        if len(matrix.shape) != 2 or len(matrix) != len(item_tokens) or matrix.shape[1] == 0:
             raise ValueError(
                 f"modality {modality!r}: vectors have shape {matrix.shape}, expected [{len(item_tokens)}, dim >= 1]"
             )

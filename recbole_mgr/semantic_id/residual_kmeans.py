@@ -28,7 +28,7 @@ class ResidualKMeans:
         levels: codes per vector, >= 1.
         codebook_size: K, codes per level, >= 1.
         seed: of the quantiser's own generator.
-        iterations: most Lloyd rounds per level; it stops earlier once the error settles.
+        iterations: most Lloyd rounds per level and stage of `kmeans`; it stops earlier once the error settles.
         sample_size: the codebooks are learned from that many vectors drawn at random where there are more;
             all vectors are then assigned in chunks.
     """
@@ -50,7 +50,7 @@ class ResidualKMeans:
         generator = torch.Generator().manual_seed(self._seed)
         residuals = sample_rows(vectors, limit=self._sample_size, generator=generator)  # [n, dim]
         self._standardization = Standardization.of(residuals)
-        residuals = self._standardization.apply(residuals)
+        self._standardization.apply_(residuals)
         floor = SAME_PLACE * residuals.shape[1]
         self._codebooks = []
         for _ in range(self.levels):
@@ -61,7 +61,9 @@ class ResidualKMeans:
                 iterations=self._iterations,
                 floor=floor,
             )
-            residuals -= codebook[nearest(residuals, codebook)[0]]
+            codes, _ = nearest(residuals, codebook)  # [n]
+            for rows in chunk_slices(*residuals.shape):
+                residuals[rows] -= codebook[codes[rows]]
             self._codebooks.append(codebook)
         return self
 
@@ -71,7 +73,7 @@ class ResidualKMeans:
         require_shape(vectors, width=len(standardization.mean), what="vectors")
         codes = np.empty((len(vectors), self.levels), dtype=np.int64)
         for rows in chunk_slices(*vectors.shape):
-            residuals = standardization.apply(to_float32(vectors[rows]))  # [n, dim]
+            residuals = standardization.apply_(to_float32(vectors[rows]))  # [n, dim]
             for level, codebook in enumerate(self._codebooks):
                 level_codes, _ = nearest(residuals, codebook)
                 residuals -= codebook[level_codes]

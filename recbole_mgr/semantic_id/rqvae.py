@@ -150,7 +150,7 @@ class RQVAE:
         generator = torch.Generator().manual_seed(self._seed)
         sample = sample_rows(vectors, limit=self._sample_size, generator=generator)  # [n, dim]
         self._standardization = Standardization.of(sample)
-        sample = self._standardization.apply(sample)
+        sample = self._standardization.apply_(sample)
         self._build_networks(sample.shape[1], generator)
         first = torch.randperm(len(sample), generator=generator)[: INIT_VECTORS_PER_CODE * self.codebook_size]
         with torch.no_grad():
@@ -171,7 +171,7 @@ class RQVAE:
         require_shape(vectors, width=len(standardization.mean), what="vectors")
         codes = np.empty((len(vectors), self.levels), dtype=np.int64)
         for rows in self._chunks(*vectors.shape):
-            latents = self._encoder(standardization.apply(to_float32(vectors[rows])))  # [n, latent]
+            latents = self._encoder(standardization.apply_(to_float32(vectors[rows])))  # [n, latent]
             codes[rows] = self._codebooks.quantize(latents).codes.numpy()
         return codes
 

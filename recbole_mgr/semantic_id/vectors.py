@@ -9,20 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CHUNK_VALUES = 2**23  # float32 values held at once by a chunked pass: 32 MiB
+CHUNK_VALUES = 2**21  # float32 values held at once by a chunked pass: 8 MiB, which malloc reuses
 
 
 class OrderedRows:
     """A matrix seen in another row order, without copying it.
 
     Args:
-        vectors: [n, dim], possibly memory-mapped.
-        order: int [n], the row of ``vectors`` that comes at each place.
+        vectors: [n, dim], possibly memory-mapped, or such a view itself.
+        order: int [m], the row of ``vectors`` that comes at each place; -1 asks for ``filler``.
+        filler: [dim], the row of every place whose order is -1; needed where there is one.
     """
 
-    def __init__(self, vectors: np.ndarray, order: np.ndarray) -> None:
+    def __init__(self, vectors: Rows, order: np.ndarray, *, filler: np.ndarray | None = None) -> None:
         self._vectors = vectors
         self._order = order
+        self._filler = filler
         self.shape = (len(order), vectors.shape[1])
         self.dtype = vectors.dtype
 
@@ -30,7 +32,11 @@ class OrderedRows:
         return len(self._order)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        return self._vectors[self._order[rows]]
+        order = self._order[rows]
+        gathered = self._vectors[order]  # [m, dim], a copy
+        if self._filler is not None:
+            gathered[order < 0] = self._filler
+        return gathered
 
 
 Rows = np.ndarray | OrderedRows
@@ -51,12 +57,16 @@ def to_float32(rows: np.ndarray) -> Tensor:
 def sample_rows(vectors: Rows, *, limit: int, generator: torch.Generator) -> Tensor:
     """At most ``limit`` rows, drawn without replacement and kept in order, float32 [min(n, limit), dim]."""
     if len(vectors) <= limit:
-        return to_float32(vectors[np.arange(len(vectors))])
-    chosen = torch.randperm(len(vectors), generator=generator)[:limit].sort().values
-    return to_float32(vectors[chosen.numpy()])
+        chosen = np.arange(len(vectors))
+    else:
+        chosen = torch.randperm(len(vectors), generator=generator)[:limit].sort().values.numpy()
+    sample = torch.empty(len(chosen), vectors.shape[1])
+    for rows in chunk_slices(*sample.shape):
+        sample[rows] = to_float32(vectors[chosen[rows]])
+    return sample
 
 
-def require_finite(vectors: np.ndarray, *, modality: str, item_tokens: Sequence[str]) -> None:
+def require_finite(vectors: Rows, *, modality: str, item_tokens: Sequence[str]) -> None:
     """Check that every value is finite.
 
     Raises:
@@ -85,12 +95,14 @@ class Standardization(NamedTuple):
     def of(cls, sample: Tensor) -> Standardization:
         """The one that gives ``sample`` [n, dim] zero mean and a variance of 1 averaged over dimensions."""
         mean = sample.mean(0)  # [dim]
-        scale = sum((sample[rows] - mean).square().sum().double() for rows in chunk_slices(*sample.shape))
-        scale = (scale / sample.numel()).sqrt().float()
+        # summed by column first: the sum over all values would depend on the number of threads
+        squares = sum((sample[rows] - mean).square().sum(0).double() for rows in chunk_slices(*sample.shape))  # [dim]
+        scale = (squares.sum() / sample.numel()).sqrt().float()
         return cls(mean, torch.where(scale > 1e-6 * mean.abs().max(), scale, 1.0))
 
-    def apply(self, vectors: Tensor) -> Tensor:
-        return (vectors - self.mean) / self.scale
+    def apply_(self, vectors: Tensor) -> Tensor:
+        """Standardise float32 [n, dim] in place."""
+        return vectors.sub_(self.mean).div_(self.scale)
 
     def invert(self, vectors: Tensor) -> Tensor:
         return vectors * self.scale + self.mean

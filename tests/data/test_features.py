@@ -125,8 +125,10 @@ def test_vectors_follow_the_items_and_gaps_the_policy(folder, policy, filled, ca
     with caplog.at_level(logging.INFO):
         features = load_features(folder, "t", "text", ["a", "new", "b"], policy)
     assert features.vectors.dtype == np.float16
-    assert features.vectors.tolist() == [[7, 70], filled, [1, 10]]  # the mean is that of the data set's items
+    assert features.vectors[:].tolist() == [[7, 70], filled, [1, 10]]  # the mean is that of the data set's items
     assert features.present.tolist() == [True, False, True]
+    assert features.stand_in.tolist() == filled
+    assert features.stand_in.dtype == np.float16
     assert "2 of 3 items have a vector" in caplog.text
     assert f"missing_modality: {policy} for 1" in caplog.text
     assert "1 vectors of items outside the data set ignored" in caplog.text

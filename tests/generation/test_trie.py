@@ -126,6 +126,11 @@ def test_codes_too_many_for_one_sort_key_are_still_in_order():
     assert np.array_equal(shuffled[leaves_in_order.numpy()], rows)  # np.unique sorts lexicographically
 
 
+def test_a_first_digit_without_choice_is_a_digit():
+    trie = PrefixTrie(torch.tensor([[0, 1], [0, 0]]), (1, 2))
+    assert trie.item_ids(torch.arange(2)).tolist() == [2, 1]
+
+
 def test_codes_may_come_in_any_integer_type():
     codes = torch.tensor([[255, 3], [7, 200]])
     for dtype in (torch.uint8, torch.int16, torch.int32):

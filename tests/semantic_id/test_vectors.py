@@ -28,6 +28,15 @@ def test_ordered_rows_reads_in_the_given_order():
     assert (ordered[np.array([0, 5])] == matrix[[5, 4]]).all()
 
 
+def test_ordered_rows_fill_gaps_and_stack():
+    matrix = np.arange(6, dtype=np.float16).reshape(3, 2)
+    filled = OrderedRows(matrix, np.array([2, -1, 0, -1]), filler=np.array([7, 8], dtype=np.float16))
+    assert filled[:].tolist() == [[4, 5], [7, 8], [0, 1], [7, 8]]
+    assert filled[-2:].tolist() == [[0, 1], [7, 8]]
+    assert OrderedRows(filled, np.array([1, 0]))[:].tolist() == [[7, 8], [4, 5]]
+    assert matrix.tolist() == [[0, 1], [2, 3], [4, 5]]  # not written to
+
+
 def test_sample_keeps_order_and_size():
     matrix = np.arange(100, dtype=np.float32)[:, None]
     sample = sample_rows(matrix, limit=10, generator=torch.Generator().manual_seed(0)).flatten()
@@ -40,7 +49,7 @@ def test_sample_keeps_order_and_size():
 def test_standardization_inverts_and_keeps_proportions():
     sample = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2, 3, 4]) + 7
     standardization = Standardization.of(sample)
-    applied = standardization.apply(sample)
+    applied = standardization.apply_(sample.clone())
     assert torch.allclose(applied.mean(0), torch.zeros(4), atol=1e-5)
     assert applied.square().mean().item() == pytest.approx(1, rel=1e-4)
     ratio = torch.cdist(sample, sample).sum() / torch.cdist(applied, applied).sum()
@@ -49,7 +58,7 @@ def test_standardization_inverts_and_keeps_proportions():
 
 
 def test_standardization_of_equal_rows_is_finite():
-    applied = Standardization.of(torch.full((5, 3), 0.1)).apply(torch.full((5, 3), 0.1))
+    applied = Standardization.of(torch.full((5, 3), 0.1)).apply_(torch.full((5, 3), 0.1))
     assert applied.abs().max() < 1e-6
 
 

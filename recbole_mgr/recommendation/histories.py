@@ -1,0 +1,56 @@
+"""What each user took, in time order: flat arrays, so that millions of users fit and load at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from recbole_mgr.files import replacing
+
+
+class UserHistories:
+    """The items of each user, oldest first (a CSR matrix without values).
+
+    Args:
+        users: U user tokens, all different.
+        starts: int64 [U + 1], where each user's items begin.
+        item_ids: int32 [interactions], 1..N.
+    """
+
+    def __init__(self, users: list[str], starts: np.ndarray, item_ids: np.ndarray) -> None:
+        self._row_of = {user: row for row, user in enumerate(users)}
+        self._starts = starts
+        self._item_ids = item_ids
+
+    @classmethod
+    def of(cls, pairs: np.ndarray, user_tokens: list[str]) -> UserHistories:
+        """Group interactions by user.
+
+        Args:
+            pairs: int64 [n, 2], internal user and item ids in time order.
+            user_tokens: U tokens, of the internal user ids from 1.
+        """
+        order = np.argsort(pairs[:, 0], kind="stable")
+        starts = np.searchsorted(pairs[order, 0], np.arange(1, len(user_tokens) + 2))
+        return cls(user_tokens, starts, pairs[order, 1].astype(np.int32))
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def of_user(self, user: str) -> np.ndarray | None:
+        """Item ids int32 [l] of one user; None if there is no such user."""
+        row = self._row_of.get(user)
+        return None if row is None else self._item_ids[self._starts[row] : self._starts[row + 1]]
+
+    def save(self, path: Path) -> None:
+        """Write a compressed .npz of plain arrays."""
+        users = np.frombuffer("\n".join(self._row_of).encode(), dtype=np.uint8)
+        with replacing(path) as unfinished:
+            np.savez_compressed(unfinished, users=users, starts=self._starts, item_ids=self._item_ids)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> UserHistories:
+        """What `save` wrote, as ``np.load`` gives it."""
+        return cls(arrays["users"].tobytes().decode().split("\n"), arrays["starts"], arrays["item_ids"])

@@ -1,0 +1,137 @@
+"""Codes of items that were not there when the quantisers were fitted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings
+from recbole_mgr.semantic_id.fusion import early_fusion
+from recbole_mgr.semantic_id.quantizer import Quantizer
+
+
+class ItemTokenizer:
+    """What turned a catalogue's features into codes, kept for items to come.
+
+    Args:
+        settings: how the catalogue was quantised.
+        quantizers: modality -> fitted quantiser; under early fusion one for "fused".
+        stand_ins: modality -> [dim], in the features' dtype: what an item without a vector gets. Their order is
+            that of fusion.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: SemanticIdSettings,
+        quantizers: Mapping[str, Quantizer],
+        stand_ins: Mapping[str, np.ndarray],
+    ) -> None:
+        self.settings = settings
+        self.quantizers = dict(quantizers)
+        self.stand_ins = dict(stand_ins)
+
+    @property
+    def modalities(self) -> list[str]:
+        """The modalities whose vectors are read, before any fusion."""
+        return list(self.stand_ins)
+
+    def check(self, features: Mapping[str, np.ndarray]) -> None:
+        """Check names and shapes of features [n, dim].
+
+        Raises:
+            ValueError: If a modality is unknown, none is given, or a shape does not fit.
+        """
+        unknown = sorted(set(features) - set(self.stand_ins))
+        if unknown or not features:
+            raise ValueError(f"features: the modalities are {self.modalities}, not {unknown or 'none at all'}")
+        num_items = len(next(iter(features.values())))
+        for modality, vectors in features.items():
+            expected = (num_items, len(self.stand_ins[modality]))
+            if vectors.shape != expected:
+                raise ValueError(
+                    f"features: modality {modality!r} has shape {vectors.shape}, expected {expected}: a row for each "
+                    "new item, encoded as the catalogue's items were"
+                )
+
+    def complete(self, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Vectors as the quantisers want them: checked, missing ones filled in, fused where fusion is early.
+
+        Args:
+            features: modality -> float [n, dim]; a row of NaN only, or a modality left out, is a missing vector.
+
+        Returns:
+            Modality -> [n, dim], finite.
+
+        Raises:
+            ValueError: As `check`, or if a vector is not finite.
+        """
+        self.check(features)
+        num_items = len(next(iter(features.values())))
+        vectors = {
+            modality: _filled(modality, features.get(modality), stand_in, num_items)
+            for modality, stand_in in self.stand_ins.items()
+        }
+        if self.settings.fusion == "early":
+            return {FUSED: early_fusion(vectors, self.settings.early_fusion)}
+        return vectors
+
+    def encode(self, vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Modality -> codes int64 [n, levels] of vectors that `complete` returned."""
+        return {modality: self.quantizers[modality].encode(matrix) for modality, matrix in vectors.items()}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything learned, as plain arrays for ``np.savez``."""
+        learned = {
+            f"quantizer/{modality}/{name}": array
+            for modality, quantizer in self.quantizers.items()
+            for name, array in quantizer.state().items()
+        }
+        return learned | {f"stand_in/{modality}": vector for modality, vector in self.stand_ins.items()}
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, np.ndarray], settings: SemanticIdSettings, *, sizes: Mapping[str, int]
+    ) -> ItemTokenizer:
+        """Counterpart of `arrays`.
+
+        Args:
+            arrays: what `arrays` returned.
+            settings: how the catalogue was quantised.
+            sizes: modality -> codes per level, as the catalogue's table has them.
+
+        Raises:
+            ValueError: If arrays are missing or do not fit the settings.
+        """
+        quantizers = {}
+        for modality, size in sizes.items():
+            prefix = f"quantizer/{modality}/"
+            state = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+            sized = dataclasses.replace(settings, codebook_size=size)
+            quantizers[modality] = sized.make_quantizer(modality=modality, num_items=1).load(state)
+        stand_ins = {
+            name.removeprefix("stand_in/"): array for name, array in arrays.items() if name.startswith("stand_in/")
+        }
+        return cls(settings=settings, quantizers=quantizers, stand_ins=stand_ins)
+
+
+def missing_rows(vectors: np.ndarray) -> np.ndarray:
+    """Which rows of [n, dim] hold NaN only, bool [n]."""
+    return np.isnan(vectors).all(axis=1)
+
+
+def _filled(modality: str, vectors: np.ndarray | None, stand_in: np.ndarray, num_items: int) -> np.ndarray:
+    if vectors is None:
+        return np.tile(stand_in, (num_items, 1))
+    with np.errstate(over="ignore"):
+        filled = vectors.astype(stand_in.dtype)  # rounded as the catalogue's were, so that equal vectors meet
+    filled[missing_rows(vectors)] = stand_in
+    bad = np.flatnonzero(~np.isfinite(filled).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"features: modality {modality!r}, row {bad[0]}: the vector is not finite in {stand_in.dtype}; encode the "
+            "item again, or fill the row with NaN to mark it as missing"
+        )
+    return filled
