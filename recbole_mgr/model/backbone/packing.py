@@ -11,28 +11,58 @@ HIDDEN = -1e4
 
 
 class Packing(NamedTuple):
-    """Where the real tokens of B right-padded rows stand, so that only attention has to see the padding.
+    """Where the real entries of B padded rows stand, so that only attention has to see the padding.
 
     Attributes:
         rows: B.
-        length: S, the padded length in tokens.
-        positions: int64 [M], the place of each real token in the flattened [B * S].
+        length: S, the padded length.
+        positions: int64 [M], the place of each real entry in the flattened [B * S]; None where all places are
+            real, in order.
     """
 
     rows: int
     length: int
-    positions: Tensor
+    positions: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """M, the number of real entries."""
+        return self.rows * self.length if self.positions is None else len(self.positions)
 
     def pad(self, packed: Tensor) -> Tensor:
         """[M, C] -> [B, S, C], zeros in the padding."""
-        padded = packed.new_zeros(self.rows * self.length, packed.shape[-1])
-        return padded.index_copy(0, self.positions, packed).view(self.rows, self.length, -1)
+        if self.positions is not None:
+            empty = packed.new_zeros(self.rows * self.length, packed.shape[-1])
+            packed = empty.index_copy(0, self.positions, packed)
+        return packed.view(self.rows, self.length, -1)
 
     def pack(self, padded: Tensor) -> Tensor:
         """[B, S, C] -> [M, C]."""
-        return padded.flatten(0, 1).index_select(0, self.positions)
+        flat = padded.flatten(0, 1)
+        return flat if self.positions is None else flat.index_select(0, self.positions)
 
-    def key_bias(self) -> Tensor:
+    def key_bias(self, device: torch.device) -> Tensor:
         """What hides the padding from attention, float32 [B, 1, 1, S]."""
-        bias = torch.full((self.rows * self.length,), HIDDEN, device=self.positions.device)
-        return bias.index_fill(0, self.positions, 0.0).view(self.rows, 1, 1, self.length)
+        bias = torch.zeros(self.rows * self.length, device=device)
+        if self.positions is not None:
+            bias = bias.fill_(HIDDEN).index_fill_(0, self.positions, 0.0)
+        return bias.view(self.rows, 1, 1, self.length)
+
+
+def pack_rows(is_real: Tensor, group_sizes: list[int]) -> list[Packing]:
+    """Packings of consecutive groups of rows, each row's real entries moved to its front.
+
+    Args:
+        is_real: bool [B, S].
+        group_sizes: number of rows of each group, adding up to B.
+
+    Returns:
+        One packing per group; the real entries keep their order.
+    """
+    packings = []
+    for group in is_real.split(group_sizes):
+        rank = group.cumsum(dim=1) - 1  # [b, S]
+        longest = max(1, int(rank[:, -1].max()) + 1)
+        rows = torch.arange(len(group), device=group.device).unsqueeze(1)
+        packings.append(Packing(len(group), longest, (rows * longest + rank)[group]))
+    return packings

@@ -3,25 +3,25 @@
 The encoder reads a history as one token sequence, D tokens per item; the decoder writes the D codes of the next
 item. LF and LF++ use it unchanged: their items have more digits.
 
-Papers: Raffel et al., T5 (arXiv 1910.10683); Rajput et al., TIGER (arXiv 2305.05065), for the sizes; Zhu et
-al., MGR-LF++ (arXiv 2503.23333), for the transition tokens and the alignment stage.
-Reference code: ``T5ForConditionalGeneration`` of transformers. It supplies the parameters, their names and
-their initialisation. The passes over them are written out here, because its own also compute the padding, the
-logits of the whole vocabulary, and the encoder's keys and values once per beam; the tests compare the two.
+Papers: Rajput et al., TIGER (arXiv 2305.05065), for the sizes; Zhu et al., MGR-LF++ (arXiv 2503.23333), for the
+transition tokens and the alignment stage. The network is :mod:`recbole_mgr.model.backbone.packed_t5`.
 Deviations from TIGER: no user token, and a softmax runs over the codes of one digit (``full``) or the legal
 ones among them (``legal``), not over the vocabulary.
+
+Under ``legal`` a prefix that leaves one item decides the digits that follow: their probability is 1 whatever the
+network says. Training and, on a CPU, beam search do not compute them; the result is the same.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import T5Config
 
 from recbole_mgr.generation.trie import CodeSoftmax, PrefixTrie, check_code_softmax
-from recbole_mgr.model.backbone.packing import HIDDEN, Packing
+from recbole_mgr.model.backbone.packed_t5 import Memory, PackedT5, PackedTokens, split_heads
+from recbole_mgr.model.backbone.packing import HIDDEN, Packing, pack_rows
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
 
@@ -32,54 +32,23 @@ START = CodeVocabulary.PAD  # T5's convention: the decoder starts with the paddi
 ATTENTION_GROUPS = 4
 
 
-class EncoderInput(NamedTuple):
-    """The real tokens of a batch.
-
-    Attributes:
-        token_ids: int64 [M].
-        whole: where they stand in the batch.
-        groups: where they stand in consecutive groups of rows that attend together.
-    """
-
-    token_ids: Tensor
-    whole: Packing
-    groups: list[Packing]
-
-
-class Memory(NamedTuple):
-    """What the decoder sees of the encoder.
-
-    Attributes:
-        keys, values: per layer float [B, heads, S, head_size].
-        bias: float32 [B, 1, 1, S], hides the padding.
-    """
-
-    keys: list[Tensor]
-    values: list[Tensor]
-    bias: Tensor
-
-
 class DecodingState(NamedTuple):
-    """What a decoding step needs of the earlier ones.
+    """What a decoding step needs of the earlier ones; its rows are the users by length of history.
 
     Attributes:
+        order: int64 [B], the user of each row.
         memory: of each user, shared by the user's beams.
-        keys, values: per layer float [B * W, heads, depth, head_size], what each beam has seen of itself.
+        nodes: int64 [B, W], each beam's prefix in the trie.
+        places: int64 [B, W], where each beam stands among the M that were computed; 0 for the others.
+        keys, values: per layer float [M, heads, depth, head_size], what each beam has seen of itself.
     """
 
+    order: Tensor
     memory: Memory
+    nodes: Tensor
+    places: Tensor
     keys: list[Tensor]
     values: list[Tensor]
-
-
-def project(hidden: Tensor, *layers: nn.Linear) -> Tensor:
-    """Several bias-free projections of one input in one product: [..., H] -> [..., sum of their widths]."""
-    return F.linear(hidden, torch.cat([layer.weight for layer in layers]))
-
-
-def split_heads(projected: Tensor, parts: int, head_size: int) -> tuple[Tensor, ...]:
-    """[B, S, parts * heads * head_size] -> ``parts`` tensors [B, heads, S, head_size]."""
-    return projected.unflatten(-1, (parts, -1, head_size)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class T5Backbone(nn.Module):
@@ -125,9 +94,8 @@ class T5Backbone(nn.Module):
         self.table, self.trie, self.code_softmax = table, trie, code_softmax
         self.vocabulary = CodeVocabulary(table.sizes)
         self.num_digits = len(table.digits)
-        self.head_size, self.dropout = head_size, dropout
         self.logit_scale = hidden_size**-0.5
-        self.t5 = T5ForConditionalGeneration(
+        self.t5 = PackedT5(
             T5Config(
                 vocab_size=self.vocabulary.size,
                 d_model=hidden_size,
@@ -160,15 +128,19 @@ class T5Backbone(nn.Module):
         Returns:
             float32 scalar.
         """
-        hidden = self._write(self.token_ids[targets], self._read(self._tokens_of_histories(history, lengths)))
-        nodes, codes = self.trie.path(targets), self.codes[targets]  # [B, D] each
-        log_probs = torch.zeros(len(targets), device=hidden.device)
-        for depth in range(self.num_digits):
-            logits = self._digit_logits(depth, hidden[:, depth])  # [B, K]
-            log_probs = log_probs + self.trie.log_prob(
-                depth, nodes[:, depth], logits, codes[:, depth], self.code_softmax
+        order, tokens = self._tokens_of_histories(history, lengths)
+        targets = targets[order]
+        codes, nodes = self.codes[targets], self.trie.path(targets)  # [B, D] each
+        is_open = torch.stack([self._is_open(depth, nodes[:, depth]) for depth in range(self.num_digits)], dim=1)
+        rows_of_digits = [column.nonzero().squeeze(1) for column in is_open.unbind(1)]
+        hidden = self._write(self.token_ids[targets], is_open, self.t5.read(tokens))  # [B, D, H]
+        log_probs = []
+        for depth, rows in enumerate(rows_of_digits):
+            logits = self._digit_logits(depth, hidden[:, depth].index_select(0, rows))  # [rows, K]
+            log_probs.append(
+                self.trie.log_prob(depth, nodes[rows, depth], logits, codes[rows, depth], self.code_softmax)
             )
-        return -log_probs.mean()
+        return -torch.cat(log_probs).sum() / len(targets)
 
     def start(self, history: Tensor, lengths: Tensor) -> DecodingState:
         """Read the histories, once per user.
@@ -180,9 +152,9 @@ class T5Backbone(nn.Module):
         Returns:
             The state for ``step`` at depth 0.
         """
-        memory = self._read(self._tokens_of_histories(history, lengths))
-        nothing = [keys[:, :, :0] for keys in memory.keys]
-        return DecodingState(memory, nothing, nothing)
+        order, tokens = self._tokens_of_histories(history, lengths)
+        root = torch.zeros_like(order).unsqueeze(1)  # [B, 1]
+        return DecodingState(order, self.t5.read(tokens), root, root, [], [])
 
     def step(
         self, depth: int, codes: Tensor | None, parents: Tensor | None, state: DecodingState
@@ -196,32 +168,39 @@ class T5Backbone(nn.Module):
             state: from ``start`` at depth 0, from the previous step later.
 
         Returns:
-            float32 logits [B, W, K] (W = 1 at depth 0), and the state for the next step.
+            float32 logits [B, W, K] (W = 1 at depth 0), 0 where they cannot matter (see above), and the state for
+            the next step.
         """
-        memory, past_keys, past_values = state
-        num_users = len(memory.bias)
+        order, memory, nodes, places, past_keys, past_values = state
         if codes is None:
-            token_ids = torch.full((num_users, 1), START, device=memory.bias.device)  # [B, 1]
+            token_ids = torch.full_like(nodes, START)  # [B, 1]
         else:
+            codes, parents = codes[order], parents[order]
             token_ids = codes + self.vocabulary.token_id_range(depth - 1).start  # [B, W]
-            num_parents = len(past_keys[0]) // num_users
-            first_parents = torch.arange(num_users, device=parents.device).unsqueeze(1) * num_parents
-            rows = (first_parents + parents).flatten()  # [B * W]
-            past_keys = [keys.index_select(0, rows) for keys in past_keys]
-            past_values = [values.index_select(0, rows) for values in past_values]
-        bias = self._relative_bias(self.t5.decoder, depth + 1)[:, :, -1:]  # [1, heads, 1, depth + 1]
+            nodes = self.trie.advance(depth - 1, nodes.gather(1, parents), codes)
+            places = places.gather(1, parents)
+        beams, groups = self._undecided(depth, nodes, [len(bias) for bias in memory.biases])
+        if depth:
+            earlier = places.flatten()[beams]  # [M]
+            past_keys = [keys.index_select(0, earlier) for keys in past_keys]
+            past_values = [values.index_select(0, earlier) for values in past_values]
+        bias = self.t5.relative_bias(self.t5.decoder, depth + 1)[:, :, -1:]  # [1, heads, 1, depth + 1]
         next_keys, next_values = [], []
 
         def attend_to_own_past(layer: int, projected: Tensor) -> Tensor:
-            one_token = projected.flatten(0, 1).unsqueeze(1)  # [B * W, 1, 3 * heads * head_size]
-            queries, keys, values = split_heads(one_token, 3, self.head_size)  # [B * W, heads, 1, head_size]
-            next_keys.append(torch.cat([past_keys[layer], keys], dim=2))
-            next_values.append(torch.cat([past_values[layer], values], dim=2))
-            context = self._attend(queries, next_keys[layer], next_values[layer], bias)
-            return context.view(num_users, -1, context.shape[-1])  # [B, W, heads * head_size]
+            one_token = projected.unsqueeze(1)  # [M, 1, 3 * heads * head_size]
+            queries, keys, values = split_heads(one_token, 3, self.t5.head_size)  # [M, heads, 1, head_size]
+            next_keys.append(torch.cat([past_keys[layer], keys], dim=2) if depth else keys)
+            next_values.append(torch.cat([past_values[layer], values], dim=2) if depth else values)
+            return self.t5.attend(queries, next_keys[layer], next_values[layer], bias).squeeze(1)
 
-        hidden = self._decode(token_ids, memory, attend_to_own_past)  # [B, W, H]
-        return self._digit_logits(depth, hidden), DecodingState(memory, next_keys, next_values)
+        tokens = PackedTokens(token_ids.flatten()[beams], groups)
+        hidden = self.t5.decode(tokens, memory, attend_to_own_past)  # [M, H]
+        computed = self._digit_logits(depth, hidden)  # [M, K]
+        logits = computed.new_zeros(nodes.numel(), computed.shape[1]).index_copy_(0, beams, computed)
+        logits = logits.view(*nodes.shape, -1)[order.argsort()]  # [B, W, K], in the order of the histories
+        places = torch.zeros_like(nodes).flatten().index_copy_(0, beams, torch.arange(len(beams), device=beams.device))
+        return logits, DecodingState(order, memory, nodes, places.view_as(nodes), next_keys, next_values)
 
     # --- LF++'s alignment stage
 
@@ -239,7 +218,7 @@ class T5Backbone(nn.Module):
         encodings = {}
         for modality in self.table.modalities:
             tokens = self._tokens_of_codes(modality, item_ids)
-            encodings[modality] = tokens.whole.pad(self._encode(tokens)).mean(dim=1)  # [n, S, H] -> [n, H]
+            encodings[modality] = tokens.groups[0].pad(self.t5.encode(tokens)).mean(dim=1)  # [n, S, H] -> [n, H]
         return encodings
 
     def modality_translation_loss(self, source: str, target: str, item_ids: Tensor) -> Tensor:
@@ -261,8 +240,9 @@ class T5Backbone(nn.Module):
         Source: ID-to-ID generation, our second reading of MGR-LF++'s alignment.
         """
         block = self.table.block(target)
-        memory = self._read(self._tokens_of_codes(source, item_ids))
-        hidden = self._write(self.token_ids[item_ids, block], memory)  # [n, S, H]
+        memory = self.t5.read(self._tokens_of_codes(source, item_ids))
+        token_ids = self.token_ids[item_ids, block]  # [n, S]
+        hidden = self._write(token_ids, torch.ones_like(token_ids, dtype=torch.bool), memory)  # [n, S, H]
         codes = self.codes[item_ids]  # [n, D]
         losses = [
             F.cross_entropy(self._digit_logits(depth, hidden[:, place]), codes[:, depth])
@@ -270,119 +250,54 @@ class T5Backbone(nn.Module):
         ]
         return torch.stack(losses).sum()
 
-    # --- tokens
+    # --- tokens and passes
 
-    def _tokens_of_histories(self, history: Tensor, lengths: Tensor) -> EncoderInput:
-        """All digits of all items, the longest histories first."""
-        order = lengths.argsort(descending=True, stable=True)  # [B]
+    def _tokens_of_histories(self, history: Tensor, lengths: Tensor) -> tuple[Tensor, PackedTokens]:
+        """The users by length of history, longest first, int64 [B]; and all digits of all their items."""
+        order = lengths.argsort(descending=True, stable=True)
         is_item = torch.arange(history.shape[1], device=history.device) < lengths[order].unsqueeze(1)  # [B, L]
-        rows, columns = is_item.nonzero(as_tuple=True)  # [items] each
-        users = order[rows]
-        sorted_lengths = lengths[order].tolist()
-        whole = self._packing(users, columns, sorted_lengths)
-        groups, first_row, first_item = [], 0, 0
-        group_size = -(-len(sorted_lengths) // ATTENTION_GROUPS)
-        while first_row < len(sorted_lengths):
-            group_lengths = sorted_lengths[first_row : first_row + group_size]
-            items = slice(first_item, first_item + sum(group_lengths))
-            groups.append(self._packing(rows[items] - first_row, columns[items], group_lengths))
-            first_row, first_item = first_row + group_size, items.stop
-        return EncoderInput(self.token_ids[history[users, columns]].flatten(), whole, groups)
+        is_token = is_item.repeat_interleave(self.num_digits, dim=1)  # [B, L * D]
+        num_users, group_size = len(order), -(-len(order) // ATTENTION_GROUPS)
+        sizes = [min(group_size, num_users - first) for first in range(0, num_users, group_size)]
+        token_ids = self.token_ids[history[order][is_item]].flatten()  # [M]
+        return order, PackedTokens(token_ids, pack_rows(is_token, sizes))
 
-    def _packing(self, rows: Tensor, columns: Tensor, lengths: list[int]) -> Packing:
-        """The places of the D tokens of each item (row, column), rows padded to the longest of ``lengths``."""
-        longest = max(1, max(lengths))
-        first_tokens = (rows * longest + columns) * self.num_digits  # [items]
-        positions = first_tokens.unsqueeze(1) + torch.arange(self.num_digits, device=rows.device)  # [items, D]
-        return Packing(len(lengths), longest * self.num_digits, positions.flatten())
-
-    def _tokens_of_codes(self, modality: str, item_ids: Tensor) -> EncoderInput:
+    def _tokens_of_codes(self, modality: str, item_ids: Tensor) -> PackedTokens:
         """One modality's codes, a row per item, without any padding."""
         token_ids = self.token_ids[item_ids, self.table.block(modality)]  # [n, S]
-        whole = Packing(*token_ids.shape, torch.arange(token_ids.numel(), device=token_ids.device))
-        return EncoderInput(token_ids.flatten(), whole, [whole])
+        return PackedTokens(token_ids.flatten(), [Packing(*token_ids.shape)])
 
-    # --- passes over transformers' modules
+    def _is_open(self, depth: int, nodes: Tensor) -> Tensor:
+        """Which prefixes (``nodes`` int64, any shape, at ``depth``) leave something to say, bool."""
+        if self.code_softmax == "full":
+            return torch.ones_like(nodes, dtype=torch.bool)
+        return (nodes >= 0) & (self.trie.num_leaves(depth, nodes.clamp(min=0)) > 1)
 
-    def _encode(self, tokens: EncoderInput) -> Tensor:
-        """Encoder output [M, H] of the packed tokens [M]."""
-        encoder, groups = self.t5.encoder, tokens.groups
-        group_sizes = [len(group.positions) for group in groups]
-        relative_bias = self._relative_bias(encoder, tokens.whole.length)  # [1, heads, S, S]
-        biases = [relative_bias[:, :, : group.length, : group.length] + group.key_bias() for group in groups]
-        hidden = encoder.dropout(encoder.embed_tokens(tokens.token_ids))  # [M, H]
-        for self_attention, feed_forward in (block.layer for block in encoder.block):
-            attention = self_attention.SelfAttention
-            projected = project(self_attention.layer_norm(hidden), attention.q, attention.k, attention.v)
-            contexts = []
-            for group, part, bias in zip(groups, projected.split(group_sizes), biases, strict=True):
-                queries, keys, values = split_heads(group.pad(part), 3, self.head_size)
-                contexts.append(group.pack(self._attend(queries, keys, values, bias)))
-            hidden = hidden + self_attention.dropout(attention.o(torch.cat(contexts)))
-            hidden = feed_forward(hidden)
-        return encoder.dropout(encoder.final_layer_norm(hidden))
+    def _undecided(self, depth: int, nodes: Tensor, group_sizes: list[int]) -> tuple[Tensor, list[Packing]]:
+        """Which beams of ``nodes`` [B, W] to compute, int64 [M] within B * W, and where they stand in their groups."""
+        beams = torch.arange(nodes.numel(), device=nodes.device)
+        if self.code_softmax == "full" or nodes.is_cuda:  # a GPU would wait for the number of undecided beams
+            return beams, [Packing(size, nodes.shape[1]) for size in group_sizes]
+        is_open = self._is_open(depth, nodes)
+        return beams[is_open.flatten()], pack_rows(is_open, group_sizes)
 
-    def _read(self, tokens: EncoderInput) -> Memory:
-        """Encode, and project the output to the keys and values of every decoder layer."""
-        encoded = self._encode(tokens)  # [M, H]
-        keys, values = [], []
-        for block in self.t5.decoder.block:
-            attention = block.layer[1].EncDecAttention
-            projected = tokens.whole.pad(project(encoded, attention.k, attention.v))
-            layer_keys, layer_values = split_heads(projected, 2, self.head_size)
-            keys.append(layer_keys)
-            values.append(layer_values)
-        return Memory(keys, values, tokens.whole.key_bias())
+    def _write(self, token_ids: Tensor, is_open: Tensor, memory: Memory) -> Tensor:
+        """Teacher forcing: decoder output [B, S, H] whose place s predicts token s of ``token_ids`` [B, S].
 
-    def _write(self, token_ids: Tensor, memory: Memory) -> Tensor:
-        """Teacher forcing: decoder output [B, S, H] whose place s predicts token s of ``token_ids`` [B, S]."""
+        Only places where ``is_open`` [B, S] are computed; the others hold zeros, and none may precede an open one.
+        """
         inputs = F.pad(token_ids[:, :-1], (1, 0), value=START)  # [B, S]
-        length = inputs.shape[1]
+        rows, length = inputs.shape
+        open_places = Packing(rows, length, is_open.flatten().nonzero().squeeze(1))
         future = torch.ones(length, length, dtype=torch.bool, device=inputs.device).triu(1)
-        bias = self._relative_bias(self.t5.decoder, length).masked_fill(future, HIDDEN)  # [1, heads, S, S]
+        bias = self.t5.relative_bias(self.t5.decoder, length).masked_fill(future, HIDDEN)  # [1, heads, S, S]
 
         def attend_to_earlier(layer: int, projected: Tensor) -> Tensor:
-            return self._attend(*split_heads(projected, 3, self.head_size), bias)
+            queries, keys, values = split_heads(open_places.pad(projected), 3, self.t5.head_size)
+            return open_places.pack(self.t5.attend(queries, keys, values, bias))
 
-        return self._decode(inputs, memory, attend_to_earlier)
-
-    def _decode(self, token_ids: Tensor, memory: Memory, attend_to_self: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """Decoder output at Q places of each row: the places of one sequence, or the beams of one user.
-
-        Args:
-            token_ids: int64 [B, Q].
-            memory: of the B rows.
-            attend_to_self: (layer, queries, keys and values [B, Q, 3 * heads * head_size]) -> what each place
-                sees of its own sequence [B, Q, heads * head_size].
-
-        Returns:
-            float [B, Q, H].
-        """
-        decoder = self.t5.decoder
-        hidden = decoder.dropout(decoder.embed_tokens(token_ids))  # [B, Q, H]
-        for layer, block in enumerate(decoder.block):
-            self_attention, cross_attention, feed_forward = block.layer
-            attention = self_attention.SelfAttention
-            projected = project(self_attention.layer_norm(hidden), attention.q, attention.k, attention.v)
-            hidden = hidden + self_attention.dropout(attention.o(attend_to_self(layer, projected)))
-            attention = cross_attention.EncDecAttention
-            (queries,) = split_heads(attention.q(cross_attention.layer_norm(hidden)), 1, self.head_size)
-            context = self._attend(queries, memory.keys[layer], memory.values[layer], memory.bias)
-            hidden = hidden + cross_attention.dropout(attention.o(context))
-            hidden = feed_forward(hidden)
-        return decoder.dropout(decoder.final_layer_norm(hidden))
-
-    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """[B, heads, Q, head_size], twice [B, heads, S, head_size] -> [B, Q, heads * head_size]."""
-        dropout = self.dropout if self.training else 0.0
-        context = F.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=bias.to(queries.dtype), dropout_p=dropout, scale=1.0
-        )
-        return context.transpose(1, 2).flatten(2)
-
-    def _relative_bias(self, stack: nn.Module, length: int) -> Tensor:
-        """T5's learned bias by distance [1, heads, S, S]; the first layer holds it for all."""
-        return stack.block[0].layer[0].SelfAttention.compute_bias(length, length)
+        tokens = PackedTokens(inputs[is_open], pack_rows(is_open, [len(bias) for bias in memory.biases]))
+        return open_places.pad(self.t5.decode(tokens, memory, attend_to_earlier))
 
     def _digit_logits(self, depth: int, hidden: Tensor) -> Tensor:
         """[..., H] -> [..., K] of one digit, in float32 also under autocast."""
