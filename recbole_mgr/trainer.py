@@ -92,6 +92,13 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
         if config["compile"]:
             model.backbone.loss = torch.compile(model.backbone.loss, dynamic=True)
 
+    def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
+        optimizer = super()._build_optimizer(**kwargs)
+        if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) and self.device.type == "cpu":
+            for group in optimizer.param_groups:
+                group["fused"] = True  # one pass over the parameters instead of a dozen
+        return optimizer
+
     def fit(self, train_data, *args, **kwargs):
         self._schedule(len(train_data))
         return super().fit(train_data, *args, **kwargs)
