@@ -134,6 +134,16 @@ def test_vectors_follow_the_items_and_gaps_the_policy(folder, policy, filled, ca
     assert "1 vectors of items outside the data set ignored" in caplog.text
 
 
+def test_a_mapped_file_stays_mapped(folder):
+    features = load_features(folder, "t", "text", ["a", "new", "b"], "zero")
+    np.lib.format.open_memmap(folder / "t.text.npy", mode="r+")[2] = 9
+    assert features.vectors[:].tolist() == [[9, 9], [0, 0], [1, 10]]
+
+
+def test_the_stand_in_is_there_even_where_nobody_needs_it(folder):
+    assert load_features(folder, "t", "text", ["a", "b"], "mean").stand_in.tolist() == [4, 40]
+
+
 def test_ids_that_match_no_item_are_an_error(folder):
     with pytest.raises(ValueError, match=r"none of its 3 item ids \(first: 'b'\) is an item of t \(first: 'B'\)"):
         load_features(folder, "t", "text", ["B", "A"], "mean")

@@ -43,14 +43,24 @@ def test_late_fusion_has_a_block_per_modality():
 def test_early_fusion_has_one_block():
     table = build(fusion="early")
     assert table.modalities == ["fused"]
-    quantized = quantize_modalities(
-        VECTORS,
-        TOKENS,
-        SemanticIdSettings(codebook_size=8, codebook_levels=2, fusion="early"),
-        cache_dir=None,
-    )
+    settings = SemanticIdSettings(codebook_size=8, codebook_levels=2, fusion="early")
+    quantized = quantize_modalities(VECTORS, TOKENS, settings, cache_dir=None)
     assert quantized["fused"].vectors.shape == (N, 16)
     assert (table.codes[1:, :2].numpy() == quantized["fused"].codes).all()
+
+
+def test_the_parts_of_a_table_come_with_it():
+    built = build_semantic_ids(VECTORS, TOKENS, SETTINGS, cache_dir=None)
+    assert list(built.modalities) == ["text", "image"]
+    for modality, part in built.modalities.items():
+        assert (built.table.codes[1:, built.table.block(modality)].numpy() == part.codes).all()
+        assert (part.quantizer.encode(VECTORS[modality]) == part.codes).all()
+
+
+def test_views_of_vectors_serve_as_well_as_arrays():
+    turned = {name: module.OrderedRows(rows[::-1], np.arange(N)[::-1]) for name, rows in VECTORS.items()}
+    for fusion in ("early", "late"):
+        assert build(turned, fusion=fusion).fingerprint == build(fusion=fusion).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -120,6 +130,13 @@ def test_whatever_decides_about_codes_makes_a_new_cache_file(tmp_path):
     ):
         build({"text": text}, cache_dir=tmp_path, **changes)
     assert len(list(tmp_path.glob("*.tsv"))) == 9
+
+
+def test_a_quantiser_with_other_results_never_meets_old_caches(tmp_path, monkeypatch):
+    build({"text": VECTORS["text"]}, cache_dir=tmp_path)
+    monkeypatch.setattr(module, "CACHE_FORMAT", module.CACHE_FORMAT + 1)
+    build({"text": VECTORS["text"]}, cache_dir=tmp_path)
+    assert len(list(tmp_path.glob("*.tsv"))) == 2
 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".npz", ".yaml"])
