@@ -37,7 +37,7 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=["recbole_mgr", "recbole_mgr.*"]), "recbole_mgr.properties"],
     package_dir={"recbole_mgr.properties": "properties"},
-    package_data={"recbole_mgr.properties": ["*.yaml", "model/*.yaml", "dataset/*.yaml"]},
+    package_data={"recbole_mgr.properties": ["*.yaml", "model/*.yaml", "dataset/*.yaml", "experiments/*.yaml"]},
     install_requires=[
         'recbole==1.2.1; python_version < "3.12"',
         *(f'{need}; python_version >= "3.12"' for need in RECBOLE_NEEDS),

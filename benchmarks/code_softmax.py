@@ -1,7 +1,7 @@
 """What it costs to normalise each digit over its legal codes instead of all K, for growing (synthetic) catalogues.
 
-A training step's last part, forward and backward: the head of each digit and the log-probability of the target's
-codes; ``legal`` with every row, and with the rows that have a choice only, as the hierarchical backbone does it.
+A training step's last part, forward and backward: the hierarchical backbone's code decoder. ``legal`` with every row
+computed, and with those that have a choice only, where they are few enough, as the backbone does it.
 ``python benchmarks/code_softmax.py --items 10000 1000000 10000000``
 """
 
@@ -12,6 +12,8 @@ import time
 import torch
 
 from recbole_mgr.generation import PrefixTrie
+from recbole_mgr.model.backbone.hierarchical import WORTH_ALL_ROWS
+from recbole_mgr.model.backbone.residual_mlp import ResidualMLP
 
 
 def main() -> None:
@@ -50,8 +52,15 @@ def measure(num_items: int, arguments: argparse.Namespace) -> list[tuple[float, 
     targets = codes[item_ids - 1].to(arguments.device)
     trie, item_ids = trie.to(arguments.device), item_ids.to(arguments.device)
     hidden = torch.randn(arguments.rows, arguments.hidden, generator=generator).to(arguments.device).requires_grad_()
-    heads = torch.nn.ModuleList(torch.nn.Linear(arguments.hidden, arguments.codes) for _ in range(arguments.digits))
-    heads = heads.to(arguments.device)
+    size = arguments.hidden
+    heads = [
+        torch.nn.Sequential(
+            ResidualMLP(hidden_size=size, inner_size=4 * size, dropout=0.3),
+            torch.nn.LayerNorm(size),
+            torch.nn.Linear(size, arguments.codes),
+        ).to(arguments.device)
+        for _ in range(arguments.digits)
+    ]
 
     def work(code_softmax: str, choices_only: bool = False) -> float:
         started = time.perf_counter()
@@ -61,7 +70,8 @@ def measure(num_items: int, arguments: argparse.Namespace) -> list[tuple[float, 
             nodes, chosen, state = path[:, depth], targets[:, depth], hidden
             if choices_only:
                 rows = trie.has_choice(depth, nodes).nonzero().squeeze(1)
-                nodes, chosen, state = nodes[rows], chosen[rows], state[rows]
+                if len(rows) <= WORTH_ALL_ROWS * len(nodes):
+                    nodes, chosen, state = nodes[rows], chosen[rows], state.index_select(0, rows)
             total = total + trie.log_prob(depth, nodes, head(state), chosen, code_softmax).sum()
         total.backward()
         hidden.grad.sum().item()  # waits for the device

@@ -12,8 +12,9 @@ import torch
 from recbole_mgr.generation import PrefixTrie, beam_search
 
 
-def measure(num_items: int, args: argparse.Namespace) -> tuple[float, float, float, float]:
-    """Build seconds, bytes per item, milliseconds per step of a search, and of one that masks histories."""
+def measure(num_items: int, args: argparse.Namespace) -> tuple[float, ...]:
+    """Build seconds, bytes per item, milliseconds per step of a search, with a model's last layer, and with histories
+    masked."""
     generator = torch.Generator().manual_seed(args.seed)
     codes = torch.randint(args.codes, (num_items, args.digits), generator=generator)
     started = time.perf_counter()
@@ -29,7 +30,13 @@ def measure(num_items: int, args: argparse.Namespace) -> tuple[float, float, flo
     def step(depth, codes, parents, state):
         return logits[:, : 1 if codes is None else codes.shape[1]], None
 
-    def milliseconds_per_step(exclude):
+    hidden = torch.randn((args.batch, args.beam, args.hidden), generator=generator).to(args.device)
+    head = torch.randn((args.hidden, args.codes), generator=generator).to(args.device)
+
+    def step_with_head(depth, codes, parents, state):
+        return hidden[:, : 1 if codes is None else codes.shape[1]] @ head, None
+
+    def milliseconds_per_step(step, exclude=None):
         def search():
             found = beam_search(step, trie, batch_size=args.batch, k=args.beam, beam_width=args.beam, exclude=exclude)
             return found.scores.sum().item()  # waits for the device
@@ -40,7 +47,8 @@ def measure(num_items: int, args: argparse.Namespace) -> tuple[float, float, flo
             search()
         return (time.perf_counter() - started) * 1000 / (args.repeats * args.digits)
 
-    return build_seconds, bytes_per_item, milliseconds_per_step(None), milliseconds_per_step(exclude)
+    times = (milliseconds_per_step(step), milliseconds_per_step(step_with_head), milliseconds_per_step(step, exclude))
+    return build_seconds, bytes_per_item, *times
 
 
 def main() -> None:
@@ -50,6 +58,7 @@ def main() -> None:
     parser.add_argument("--codes", type=int, default=256, help="K of every digit")
     parser.add_argument("--batch", type=int, default=256, help="users per search")
     parser.add_argument("--beam", type=int, default=20, help="beam width and length of the lists")
+    parser.add_argument("--hidden", type=int, default=128, help="H of the linear head")
     parser.add_argument("--history", type=int, default=50, help="excluded items per user")
     parser.add_argument("--repeats", type=int, default=5, help="searches to average over")
     parser.add_argument("--device", default="cpu", help="where to search; the trie is built on the CPU")
@@ -62,11 +71,12 @@ def main() -> None:
         f"{args.digits} digits x {args.codes} codes, beam {args.beam}, batch {args.batch}, "
         f"{args.history} excluded items, {args.device}, {args.threads} threads, torch {torch.__version__}\n"
     )
-    print("| items | build s | bytes/item | ms/step | ms/step with exclusion |")
-    print("|---:|---:|---:|---:|---:|")
+    print("| items | build s | bytes/item | ms/step | ms/step with a linear head | ms/step with exclusion |")
+    print("|---:|---:|---:|---:|---:|---:|")
     for num_items in args.items:
-        build_seconds, bytes_per_item, plain, excluding = measure(num_items, args)
-        print(f"| {num_items:,} | {build_seconds:.1f} | {bytes_per_item:.1f} | {plain:.1f} | {excluding:.1f} |")
+        build_seconds, bytes_per_item, *steps = measure(num_items, args)
+        times = " | ".join(f"{milliseconds:.1f}" for milliseconds in steps)
+        print(f"| {num_items:,} | {build_seconds:.1f} | {bytes_per_item:.1f} | {times} |")
 
 
 if __name__ == "__main__":

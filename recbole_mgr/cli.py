@@ -11,6 +11,9 @@ COMMANDS = {
     "encode": "vectors of a data set's texts or pictures",
     "check": "whether a data set's files are fit for training, and what is wrong with them",
     "prepare": "make atomic files of raw data: Amazon, MovieLens, H&M, your own tables and pictures",
+    "collaborative": "vectors of items from interactions, learned by a baseline on the training part",
+    "experiment": "make one table as its file says, resuming what is not done",
+    "analyse": "the MGR paper's analyses on finished runs: dominance, overlap, correspondence",
 }
 
 
@@ -27,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments in (["--help"], ["-h"]):
         print("recbole-mgr [command] ...; recbole-mgr <command> --help says more. Commands, run being the default:\n")
-        print("\n".join(f"  {name:<10} {meaning}" for name, meaning in COMMANDS.items()) + "\n")
+        print("\n".join(f"  {name:<13} {meaning}" for name, meaning in COMMANDS.items()) + "\n")
     command = arguments.pop(0) if arguments[:1] and arguments[0] in COMMANDS else "run"
     try:
         return importlib.import_module(f"recbole_mgr.commands.{command}").main(arguments)

@@ -35,7 +35,7 @@ from recbole_mgr.results import Comparison, RunResult, environment, id_level_met
 from recbole_mgr.trainer import comparable
 
 # Settings that change where, how loudly or how fast a run goes, not what it computes.
-_OPERATIONAL = frozenset(
+OPERATIONAL = frozenset(
     "seed gpu_id use_gpu device state show_progress checkpoint_dir data_path worker local_rank single_spec "
     "num_threads log_wandb wandb_project eval_batch_size config_files save_dataset save_dataloaders "
     "dataset_save_path dataloaders_save_path keep_histories".split()
@@ -89,7 +89,7 @@ def run_comparison(
         raise ValueError("data_path: all models of a table read the same files; give it as --data_path")
     # one table ranks one set of items: what one row drops, all drop
     dropped = sorted({modality for config in configs for modality in config["drop_items_without"] or []})
-    provenance = _provenance(configs[0], dataset)
+    provenance = checked_provenance(configs[0], dataset)
     results = []
     for request, config in zip(requests, configs, strict=True):
         for seed in seeds or [config["seed"]]:
@@ -114,7 +114,7 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
     Returns:
         Metrics, ranked lists and costs of the run, as stored in its run directory.
     """
-    run_dir = _run_dir(config, label, provenance)
+    run_dir = run_directory(config, label, provenance)
     if RunResult.exists(run_dir):
         print(f"{label}, seed {config['seed']}: finished before, read from {run_dir}", flush=True)
         if is_generative(config["model"]) and not config["keep_histories"]:
@@ -202,7 +202,8 @@ def _refuse_repeated(option: str, values: list) -> None:
             raise ValueError(f"{option}: {value} is given twice; one table has each model and seed once")
 
 
-def _provenance(config: Config, dataset: str) -> Provenance:
+def checked_provenance(config: Config, dataset: str) -> Provenance:
+    """Label, origin and fingerprint of a data set; raises ValueError where its interactions are not fit to be read."""
     folder = Path(config["data_path"])
     check_interactions(
         folder / f"{dataset}.inter",
@@ -213,8 +214,9 @@ def _provenance(config: Config, dataset: str) -> Provenance:
     return read_provenance(folder, dataset)
 
 
-def _run_dir(config: Config, label: str, provenance: Provenance) -> Path:
-    settings = {key: value for key, value in plain_settings(config).items() if key not in _OPERATIONAL}
+def run_directory(config: Config, label: str, provenance: Provenance) -> Path:
+    """Where a run belongs: named by the content of its data, its settings and its seed."""
+    settings = {key: value for key, value in plain_settings(config).items() if key not in OPERATIONAL}
     if settings.get("semantic_ids"):  # other content under the same name is another run
         settings["semantic_ids"] = hashlib.sha256(Path(settings["semantic_ids"]).read_bytes()).hexdigest()
     identity = json.dumps([__version__, settings], sort_keys=True)

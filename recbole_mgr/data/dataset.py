@@ -16,6 +16,7 @@ import torch
 from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction
 
+from recbole_mgr.collaborative.guard import refuse_leaking_vectors
 from recbole_mgr.data.atomic_files import check_interactions
 from recbole_mgr.data.features import items_with_features, load_features
 from recbole_mgr.data.seen_items import SeenItems, mark_seen_items
@@ -110,6 +111,7 @@ class GenerativeDataset(SequentialDataset):
                 "training, validation and test each; loosen the filters or bring more data"
             )
         train, valid, test = super().build()
+        refuse_leaking_vectors(self, valid, test)
         mark_seen_items(pairs, valid, test)
         # training only: the popularity metrics count interactions, not the rows that are left of them
         train._train_item_counter = train.item_counter
@@ -138,7 +140,7 @@ class GenerativeDataset(SequentialDataset):
                 Path(self.config["semantic_ids"]),
                 item_tokens=self.item_tokens,
                 modalities=[FUSED] if layout.fusion == "early" else self.config["modalities"],
-                transitions=layout.transitions,
+                transitions=layout.has_transitions(self.config),
             )
             return table, table_report(table)
         folder, policy = Path(self.config["data_path"]), self.config["missing_modality"]
@@ -172,7 +174,7 @@ def semantic_id_settings(config: Any, layout: type) -> SemanticIdSettings:
         codebook_levels=config["codebook_levels"],
         fusion=layout.fusion,
         early_fusion=config["early_fusion"],
-        transitions=layout.transitions,
+        transitions=layout.has_transitions(config),
         seed=config["semantic_id_seed"],
     )
 

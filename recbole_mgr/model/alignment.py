@@ -1,10 +1,11 @@
-"""LF++'s contrastive modality alignment: a short stage before recommendation training.
+"""LF++'s contrastive modality alignment: a short stage before recommendation training, or a loss beside it.
 
 Source: arXiv 2503.23333, which says that the recommender is first taught to match an item's IDs across modalities
 and then trained on recommendation. Loss, temperature, negatives and length are not given. Our reading, both parts
 switchable: *InfoNCE*, symmetric, over the modalities' encodings of an item with in-batch negatives that never share
 the item's codes; and *ID-to-ID generation* of one modality's codes from another's. The stage has its own optimiser,
-so recommendation training starts from its weights but not from its moments.
+so recommendation training starts from its weights but not from its moments. The same loss, on a random draw of items
+at each step, may accompany recommendation training (``alignment_weight``), as MACRec does: our option, not the paper's.
 """
 
 from __future__ import annotations
@@ -100,6 +101,14 @@ class AlignmentStage:
             if "id_to_id" in self.losses:
                 losses.append(self.backbone.modality_translation_loss(source, target, item_ids))
         return torch.stack(losses).sum() / len(pairs)
+
+    def draw_items(self) -> Tensor:
+        """int64 [n] random items of the whole catalogue, as many as the stage takes at a time.
+
+        From torch's generator, whose state a resumed run has; items drawn twice are no negatives of each other.
+        """
+        count = min(self.batch_size, self.table.num_items)
+        return torch.randint(1, self.table.num_items + 1, (count,), device=self._device)
 
     @torch.no_grad()
     def retrieval_accuracy(self, max_items: int = 2048) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -25,11 +26,14 @@ class GenerativeRecommender(SequentialRecommender):
 
     Attributes:
         fusion: ``late`` (one quantiser per modality, codes concatenated) or ``early`` (one for the fused vector).
-        transitions: whether transition digits stand between modalities.
     """
 
     fusion: ClassVar[str] = "late"
-    transitions: ClassVar[bool] = False
+
+    @classmethod
+    def has_transitions(cls, settings: Mapping[str, Any]) -> bool:
+        """Whether transition digits stand between modalities; ``settings`` is a Config or a plain dictionary."""
+        return False
 
     @classmethod
     def check_settings(cls, settings: dict[str, Any]) -> None:

@@ -1,22 +1,26 @@
-"""MGR-LF++: late fusion with transition tokens and a contrastive alignment stage.
+"""MGR-LF++: late fusion with transition tokens and contrastive modality alignment.
 
 Source: arXiv 2503.23333. A transition token stands between the codes of two modalities, in history and target. The
 alignment stage precedes recommendation training; its loss is not given in the paper, see
-:mod:`recbole_mgr.model.alignment` for our reading.
+:mod:`recbole_mgr.model.alignment` for our reading. For ablations each part can be switched off, and the alignment
+loss can accompany recommendation training (as in MACRec) instead of preceding it, or both.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
+
+from recbole.data.interaction import Interaction
+from torch import Tensor
 
 from recbole_mgr.model.alignment import AlignmentStage
 from recbole_mgr.model.generative import GenerativeRecommender
 
 
 class MGRLFpp(GenerativeRecommender):
-    """MGR-LF plus transitions between modalities and modality alignment before recommendation training."""
-
-    transitions = True
+    """MGR-LF plus transitions between modalities and modality alignment, before or during recommendation training."""
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)
@@ -31,6 +35,19 @@ class MGRLFpp(GenerativeRecommender):
             batch_size=config["alignment_batch_size"],
             seed=config["seed"],
         )
+        # one modality has nothing to be aligned with
+        self.alignment_weight = config["alignment_weight"] if len(self.semantic_ids.modalities) > 1 else 0
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """Mean negative log-likelihood of the targets, plus the weighted alignment loss of a draw of items."""
+        loss = super().calculate_loss(interaction)
+        if self.alignment_weight == 0:
+            return loss
+        return loss + self.alignment_weight * self.alignment.loss(self.alignment.draw_items())
+
+    @classmethod
+    def has_transitions(cls, settings: Mapping[str, Any]) -> bool:
+        return settings["transitions"]
 
     @classmethod
     def check_settings(cls, settings: dict[str, Any]) -> None:
@@ -41,9 +58,15 @@ class MGRLFpp(GenerativeRecommender):
         unknown = set(losses) - {"infonce", "id_to_id"}
         if unknown:
             raise ValueError(f"alignment_losses: {sorted(unknown)} is not among infonce, id_to_id")
-        if settings["alignment_epochs"] > 0 and not losses:
-            raise ValueError("alignment_epochs > 0 needs a loss in alignment_losses: infonce, id_to_id or both")
+        weight = settings["alignment_weight"]
+        if type(weight) not in (int, float) or not 0 <= weight < math.inf:
+            raise ValueError(f"alignment_weight: {weight!r} must be a number >= 0")
+        for key in ("alignment_epochs", "alignment_weight"):
+            if settings[key] > 0 and not losses:
+                raise ValueError(f"{key} > 0 needs a loss in alignment_losses: infonce, id_to_id or both")
         if settings["alignment_epochs"] < 0 or settings["alignment_batch_size"] < 2:
             raise ValueError("alignment_epochs must be >= 0 and alignment_batch_size >= 2 (items are contrasted)")
         if settings["alignment_temperature"] <= 0 or settings["alignment_learning_rate"] <= 0:
             raise ValueError("alignment_temperature and alignment_learning_rate must be > 0")
+        if type(settings["transitions"]) is not bool:
+            raise ValueError(f"transitions: {settings['transitions']!r} must be True or False")

@@ -134,7 +134,7 @@ def read_run(run_dir: Path) -> Run:
     settings = {**model_properties(class_), **settings}  # a setting that came later has a default that changes nothing
     _require_file(run_dir / ITEMS_FILE)
     item_texts = read_all_item_texts(run_dir / ITEMS_FILE)
-    table = _read_table(run_dir / TABLE_FILE, about, list(item_texts), transitions=class_.transitions)
+    table = _read_table(run_dir / TABLE_FILE, about, list(item_texts), transitions=class_.has_transitions(settings))
     network = make_network(settings, table)
     _load_weights(network, run_dir / WEIGHTS_FILE)
     return Run(

@@ -125,8 +125,9 @@ def make_model(tmp_path_factory, write_dataset, tiny_settings):
     write_dataset(folder, modalities=("text", "image", "audio"))
     settings = tiny_settings(folder, n_layers=1, t5_head_size=8, hidden_dropout_prob=0.0, alignment_epochs=2)
 
-    def make(backbone: str, **changes):
-        config = make_config("MGRLFpp", "tiny", [], {**settings, "backbone": backbone, **changes})
+    def make(backbone: str, *, model: str = "MGRLFpp", **changes):
+        own = {key: value for key, value in settings.items() if model == "MGRLFpp" or key != "alignment_epochs"}
+        config = make_config(model, "tiny", [], {**own, "backbone": backbone, **changes})
         train, _, test = data_preparation(config, create_dataset(config))
         init_seed(3, True)
         return config.model_class(config, train._dataset).eval(), test._dataset.inter_feat
@@ -169,11 +170,95 @@ def test_one_modality_has_neither_transition_nor_stage(make_model, backbone):
         ({"alignment_batch_size": 1}, "alignment_batch_size >= 2"),
         ({"alignment_temperature": 0}, "alignment_temperature .* must be > 0"),
         ({"alignment_learning_rate": 0.0}, "alignment_learning_rate must be > 0"),
+        ({"alignment_weight": -0.1}, "alignment_weight: -0.1 must be a number >= 0"),
+        ({"alignment_weight": float("nan")}, "alignment_weight: nan must be a number >= 0"),
+        ({"alignment_weight": True}, "alignment_weight: True must be a number >= 0"),
+        ({"alignment_weight": 1, "alignment_epochs": 0, "alignment_losses": []}, "alignment_weight > 0 needs a loss"),
+        ({"transitions": "no"}, "transitions: 'no' must be True or False"),
     ],
 )
 def test_contradictory_settings_are_refused(make_model, changes, message):
     with pytest.raises(ValueError, match=message):
         make_model("hierarchical", **changes)
+
+
+@pytest.mark.parametrize("backbone", ["hierarchical", "t5"])
+def test_without_transitions_the_tokens_are_gone_and_nothing_else(make_model, backbone):
+    modalities = ["image", "audio", "text"]
+    model, batch = make_model(backbone, modalities=modalities)
+    without, _ = make_model(backbone, modalities=modalities, transitions=False)
+    kept = [d for d, digit in enumerate(model.semantic_ids.digits) if digit.kind != "transition"]
+    assert len(model.semantic_ids.digits) == len(kept) + 2
+    assert [model.semantic_ids.digits[d] for d in kept] == list(without.semantic_ids.digits)
+    assert torch.equal(model.semantic_ids.codes[:, kept], without.semantic_ids.codes)
+    assert without.alignment.epochs == model.alignment.epochs == 2
+    with torch.no_grad():
+        assert (model.full_sort_predict(batch) - without.full_sort_predict(batch)).nan_to_num(0).abs().max() > 1e-3
+
+
+def test_without_transitions_and_alignment_it_is_naive_late_fusion(make_model):
+    model, batch = make_model("hierarchical", transitions=False, alignment_epochs=0)
+    naive, _ = make_model("hierarchical", model="MGRLF")
+    assert model.state_dict().keys() == naive.state_dict().keys()
+    for (name, weights), other in zip(model.state_dict().items(), naive.state_dict().values(), strict=True):
+        assert torch.equal(weights, other), name
+    with torch.no_grad():
+        assert torch.equal(model.full_sort_predict(batch), naive.full_sort_predict(batch))
+    assert torch.equal(model.calculate_loss(batch), naive.calculate_loss(batch))
+
+
+@pytest.mark.parametrize("losses", [["infonce"], ["id_to_id"], ["infonce", "id_to_id"]], ids="+".join)
+@pytest.mark.parametrize("backbone", ["hierarchical", "t5"])
+def test_a_weight_adds_the_alignment_loss_of_drawn_items_and_nothing_else(make_model, backbone, losses):
+    settings = {"alignment_losses": losses, "alignment_epochs": 0, "alignment_batch_size": 7}
+    plain, batch = make_model(backbone, **settings)
+    joint, _ = make_model(backbone, alignment_weight=0.3, **settings)
+    assert joint.alignment.done  # the stage before training stays off
+    for name, weights in plain.state_dict().items():
+        assert torch.equal(joint.state_dict()[name], weights)
+    with torch.no_grad():
+        assert torch.equal(joint.full_sort_predict(batch), plain.full_sort_predict(batch))
+    torch.manual_seed(5)
+    item_ids = joint.alignment.draw_items()
+    assert item_ids.shape == (7,) and item_ids.min() >= 1 and item_ids.max() <= joint.semantic_ids.num_items
+    torch.manual_seed(5)
+    expected = plain.calculate_loss(batch) + 0.3 * plain.alignment.loss(item_ids)
+    loss = joint.calculate_loss(batch)
+    torch.testing.assert_close(loss, expected)
+    assert loss > plain.calculate_loss(batch)
+
+
+def test_no_weight_draws_nothing(make_model):
+    model, batch = make_model("hierarchical")
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    model.calculate_loss(batch)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_one_modality_has_no_joint_loss(make_model):
+    model, batch = make_model("hierarchical", modalities="text", alignment_weight=0.5)
+    plain, _ = make_model("hierarchical", modalities="text")
+    assert torch.equal(model.calculate_loss(batch), plain.calculate_loss(batch))
+
+
+def test_items_drawn_come_from_the_whole_catalogue():
+    stage = stage_of("text", "image", batch_size=4)
+    torch.manual_seed(0)
+    drawn = torch.cat([stage.draw_items() for _ in range(50)])
+    assert len(drawn) == 200 and drawn.unique().tolist() == [1, 2, 3, 4, 5]
+    assert torch.isfinite(stage.loss(torch.tensor([2, 2, 2])))  # one item drawn three times has no negatives
+
+
+def test_the_order_of_modalities_moves_blocks_of_the_same_codes(make_model):
+    tables = [
+        make_model("hierarchical", modalities=order)[0].semantic_ids for order in (["text", "image"], ["image", "text"])
+    ]
+    assert [table.modalities for table in tables] == [["text", "image"], ["image", "text"]]
+    for modality in ("text", "image"):
+        first, second = (table.codes[:, table.block(modality)] for table in tables)
+        assert torch.equal(first, second)
 
 
 def test_one_loss_may_be_written_without_brackets(make_model):

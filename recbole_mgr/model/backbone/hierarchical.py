@@ -22,6 +22,8 @@ from recbole_mgr.model.backbone.code_decoder import CodeDecoder
 from recbole_mgr.model.backbone.item_encoder import ItemEncoder
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
+WORTH_ALL_ROWS = 0.8  # with more rows to compute than this share, picking them out costs more than it saves
+
 
 class BeamState(NamedTuple):
     """What a beam carries: ``hidden`` [B, W, H], the state before the next digit, and its trie ``nodes`` [B, W]."""
@@ -105,26 +107,30 @@ class HierarchicalBackbone(nn.Module):
         state = hidden
         for depth in range(codes.shape[1]):
             state = self.decoder.enter(depth, state)
-            rows = self._rows_with_choice(depth, path[:, depth])
-            if rows.numel():
-                nodes, chosen = path[rows, depth], codes[rows, depth]
-                logits = self.decoder.logits(depth, state[rows])
-                log_prob = self.trie.log_prob(depth, nodes, logits, chosen, self.code_softmax)
+            nodes, chosen = path[:, depth], codes[:, depth]
+            rows = self._rows_with_choice(depth, nodes)
+            if rows is None:
+                logits = self.decoder.logits(depth, state)
+                total = total - self.trie.log_prob(depth, nodes, logits, chosen, self.code_softmax)
+            elif rows.numel():
+                logits = self.decoder.logits(depth, state.index_select(0, rows))
+                log_prob = self.trie.log_prob(depth, nodes[rows], logits, chosen[rows], self.code_softmax)
                 total = total.index_add(0, rows, -log_prob)
             state = self.decoder.choose(depth, state, codes[:, depth])
         return total
 
-    def _rows_with_choice(self, depth: int, nodes: Tensor) -> Tensor:
-        """Rows whose digit is a choice: a forced digit has probability 1, so it needs no logits and teaches nothing."""
+    def _rows_with_choice(self, depth: int, nodes: Tensor) -> Tensor | None:
+        """Rows whose digit is a choice: a forced digit has probability 1, so it needs no logits and teaches nothing.
+
+        None stands for all rows: computing the forced ones too changes nothing, and is cheaper where they are few, or
+        where a GPU would wait for their number.
+        """
         if self.table.digits[depth].kind == "transition":
             return nodes.new_empty(0, dtype=torch.long)
-        if self._takes_every_row(nodes):
-            return torch.arange(len(nodes), device=nodes.device)
-        return self.trie.has_choice(depth, nodes).nonzero().squeeze(1)
-
-    def _takes_every_row(self, nodes: Tensor) -> bool:
-        """Leaving forced digits out saves a CPU most of the work; a GPU would wait for their number."""
-        return self.code_softmax == "full" or nodes.device.type != "cpu"
+        if self.code_softmax == "full" or nodes.device.type != "cpu":
+            return None
+        rows = self.trie.has_choice(depth, nodes).nonzero().squeeze(1)
+        return None if len(rows) > WORTH_ALL_ROWS * len(nodes) else rows
 
     def start(self, history: Tensor, lengths: Tensor) -> BeamState:
         """State of the empty prefix from histories [B, L] with ``lengths`` [B]: one beam per user.
@@ -158,10 +164,10 @@ class HierarchicalBackbone(nn.Module):
             hidden = self.decoder.choose(depth - 1, hidden, codes)
             nodes = self.trie.advance(depth - 1, nodes.gather(1, parents), codes)  # [B, W]
         hidden = self.decoder.enter(depth, hidden)
-        if self._takes_every_row(nodes):
+        rows = self._rows_with_choice(depth, nodes.flatten())
+        if rows is None:
             return self.decoder.logits(depth, hidden), BeamState(hidden, nodes)
         flat = hidden.flatten(0, 1)  # [B * W, H]
-        rows = self._rows_with_choice(depth, nodes.flatten())
         logits = hidden.new_zeros(len(flat), self.table.digits[depth].size)
         logits[rows] = self.decoder.logits(depth, flat[rows]).to(logits.dtype)
         return logits.view(*nodes.shape, -1), BeamState(hidden, nodes)
