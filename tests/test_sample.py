@@ -15,6 +15,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from recbole_mgr.cli import main
+
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "dataset_atomic" / "Beauty"
 
@@ -219,9 +221,9 @@ def test_the_readme_example_works_as_printed(tmp_path, monkeypatch):
     (tmp_path / "data" / "Shop").mkdir(parents=True)
     for name, content in files:
         (tmp_path / "data" / name).write_text(content)
-    (snippet,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    commands = re.findall(r"^recbole-mgr (encode Shop .*text)$", readme, re.MULTILINE)
     monkeypatch.chdir(tmp_path)
-    exec(snippet, {})
+    assert [main(command.split()) for command in commands] == [0]
     assert np.load("data/Shop/Shop.text.npy").shape == (3, 64)
     assert Path("data/Shop/Shop.text.ids").read_text().split() == ["balm", "soap", "mask"]
 

@@ -238,8 +238,10 @@ def test_two_processes_write_what_one_writes(shop, tmp_path):
             rank.kill()
     assert [rank.returncode for rank in ranks] == [0, 0], complaint
     assert "59 x 64" in said and not silence  # rank 0 alone speaks
-    for name in ("Shop.image.ids", "Shop.image.npy", "Shop.image.missing.tsv"):
+    for name in ("Shop.image.ids", "Shop.image.missing.tsv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    one, two = (np.load(tmp_path / folder / "Shop.image.npy").astype(np.float32) for folder in ("one", "two"))
+    np.testing.assert_allclose(one, two, atol=2e-3)  # other numbers of threads may round otherwise
     assert len(list((tmp_path / "two/.vectors").glob("*/*.npy"))) == 2  # each process encoded a share
 
 

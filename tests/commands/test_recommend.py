@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from recbole_mgr import load
@@ -56,7 +57,7 @@ def test_all_formats_say_the_same(folder, tmp_path, capsys):
         header, *lines = csv.reader(file)
     assert header == ["user", "rank", "item_id", "score", "title"]
     assert [(user, int(rank), item, float(score), title) for user, rank, item, score, title in lines] == expected
-    assert [tuple(row) for row in pd.read_parquet("lists.parquet").itertuples(index=False)] == expected
+    assert pl.read_parquet("lists.parquet").rows() == expected
     content = [json.loads(line) for line in (tmp_path / "lists.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["user"] for line in content] == users
     flat = [(line["user"], rank, *item.values()) for line in content for rank, item in enumerate(line["items"], 1)]
