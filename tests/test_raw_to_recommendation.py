@@ -166,3 +166,26 @@ def test_from_raw_files_to_item_ids(source, tmp_path, monkeypatch):
     found = {item["item_id"]: item["title"] for item in json.loads(line)["items"]}
     assert len(found) == 3 and found.keys() <= catalogue.keys() - set(asked)
     assert all(catalogue[token] in shown for token, shown in found.items())
+
+
+def test_the_ten_minutes_of_the_documents(tmp_path, monkeypatch, capsys):
+    """The commands as printed, with fewer users and smaller networks."""
+    page = (Path(__file__).parent.parent / "docs" / "prepare.md").read_text(encoding="utf-8")
+    chapter = page.split("## Your own data in ten minutes")[1].split("\n## ")[0]
+    commands = [line.split()[1:] for line in chapter.splitlines() if line.startswith("recbole-mgr ")]
+    assert [command[0] for command in commands] == ["prepare", "encode", "encode", "check", "run", "recommend"]
+    table(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        if command[0] == "encode":
+            command += ["--dim", "4"]
+        if command[0] == "run":
+            command[command.index("SASRec")] = "SASRec:hidden_size=8"
+            command += ["--epochs=1", "--topk=[5]", "--valid_metric=NDCG@5", "--codebook_levels=2", "--codebook_size=4"]
+        if command[0] == "recommend":
+            (run_dir,) = tmp_path.glob(command[1])  # the shell's part
+            _, first, second, *_ = Path("data/Shop/Shop.inter").read_text().splitlines()
+            items = [row.split("\t")[1] for row in (first, second)]
+            command = [command[0], str(run_dir), "--history", *items, "--k", "2"]
+        assert main(command) == 0, command
+    assert "rank" in capsys.readouterr().out.splitlines()[-3]
