@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from recbole_mgr.semantic_id.table_file import read_columns
+
 TRAINED_ON = "interactions"  # what ``trained_on`` says in the .yaml of such vectors
 
 
@@ -51,11 +53,12 @@ def refuse_leaking_vectors(dataset: Any, valid: Any, test: Any) -> None:
     Raises:
         ValueError: Naming the modality's .yaml, what differs and the remedy; also if that file is no readable YAML.
     """
-    if dataset.config["semantic_ids"]:  # brought, so no vectors are read
-        return
     name = dataset.dataset_name
+    brought = read_columns(Path(dataset.config["semantic_ids"])) if dataset.config["semantic_ids"] else []
     ours = None
     for modality in dataset.config["modalities"]:
+        if modality in brought:  # its vectors are not read
+            continue
         path = Path(dataset.config["data_path"]) / f"{name}.{modality}.yaml"
         theirs = read_description(path)
         if theirs.get("trained_on") != TRAINED_ON:

@@ -119,7 +119,10 @@ def _items_of(train: Dataset) -> np.ndarray:
 
 
 def _item_vectors(checkpoint: Path, model: str) -> np.ndarray:
-    """The vectors that a model scores items by: those of its graph where it has one, else its embeddings."""
+    """Directions of the vectors that a model scores items by: those of its graph where it has one, else its embeddings.
+
+    Length 1: how long a vector is says mostly how popular its item is, and quantisers would spend their codes on that.
+    """
     state = load_checkpoint(checkpoint, map_location="cpu")
     vectors = (state["other_parameter"] or {}).get("restore_item_e")
     if vectors is None:
@@ -128,4 +131,4 @@ def _item_vectors(checkpoint: Path, model: str) -> np.ndarray:
         raise ValueError(
             f"--model {model}: it keeps no item_embedding; use a model that does, e.g. SASRec, GRU4Rec, BPR or LightGCN"
         )
-    return vectors.to(torch.float32).numpy()
+    return torch.nn.functional.normalize(vectors.to(torch.float32), dim=1).numpy()

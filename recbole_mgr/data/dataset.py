@@ -20,7 +20,8 @@ from recbole_mgr.collaborative.guard import refuse_leaking_vectors
 from recbole_mgr.data.atomic_files import check_interactions
 from recbole_mgr.data.features import items_with_features, load_features
 from recbole_mgr.data.seen_items import SeenItems, mark_seen_items
-from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_semantic_ids
+from recbole_mgr.semantic_id.brought import brought_modalities, complete_table
+from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_semantic_ids, quantize_modalities
 from recbole_mgr.semantic_id.report import format_report, table_report
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.tokenizer import ItemTokenizer
@@ -133,13 +134,16 @@ class GenerativeDataset(SequentialDataset):
         return self.config["window_stride"] or self.max_item_list_len
 
     def _semantic_id_table(self) -> tuple[SemanticIdTable, dict[str, Any]]:
-        """The table and its report: loaded where ``semantic_ids`` names a file, else built from the features."""
+        """The table and its report: loaded where ``semantic_ids`` names a file, built from the features otherwise, and
+        put together of both where the file lacks a modality."""
         layout = self.config.model_class
-        if self.config["semantic_ids"]:
+        modalities = [FUSED] if layout.fusion == "early" else self.config["modalities"]
+        brought = self.config["semantic_ids"] and brought_modalities(Path(self.config["semantic_ids"]), modalities)
+        if brought == modalities:
             table = SemanticIdTable.load(
                 Path(self.config["semantic_ids"]),
                 item_tokens=self.item_tokens,
-                modalities=[FUSED] if layout.fusion == "early" else self.config["modalities"],
+                modalities=modalities,
                 transitions=layout.has_transitions(self.config),
             )
             return table, table_report(table)
@@ -147,10 +151,22 @@ class GenerativeDataset(SequentialDataset):
         features = {
             modality: load_features(folder, self.dataset_name, modality, self.item_tokens, policy)
             for modality in self.config["modalities"]
+            if modality not in (brought or [])
         }
         vectors = {modality: part.vectors for modality, part in features.items()}
         settings = semantic_id_settings(self.config, layout)
         cache_dir = Path(self.config["checkpoint_dir"]) / "semantic_ids"
+        if brought:
+            quantized = quantize_modalities(vectors, self.item_tokens, settings, cache_dir=cache_dir)
+            table = complete_table(
+                Path(self.config["semantic_ids"]),
+                {modality: part.codes for modality, part in quantized.items()},
+                item_tokens=self.item_tokens,
+                modalities=modalities,
+                size=settings.codes_per_level(len(self.item_tokens)),
+                transitions=settings.transitions,
+            )
+            return table, table_report(table)
         table, quantized = build_semantic_ids(vectors, self.item_tokens, settings, cache_dir=cache_dir)
         self.item_tokenizer = ItemTokenizer(
             settings=settings,

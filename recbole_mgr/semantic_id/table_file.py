@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import yaml
@@ -62,6 +62,14 @@ def write_table_file(path: Path, table: TableFile) -> None:
         file.writelines("\t".join(row) + "\n" for row in zip(*columns, strict=True))
 
 
+def read_columns(path: Path) -> list[str]:
+    """The modalities whose codes a file of semantic IDs holds, in its order; raises as `read_table_file`."""
+    with _opened(path) as file:
+        header = file.readline().rstrip("\n").split("\t")
+    _check_header(path, header)
+    return [column.removesuffix(CODES_SUFFIX) for column in header if column.endswith(CODES_SUFFIX)]
+
+
 def read_table_file(path: Path) -> TableFile:
     """Read a file of semantic IDs.
 
@@ -70,9 +78,7 @@ def read_table_file(path: Path) -> TableFile:
         ValueError: If the header has no item column, no codes or an unknown column; or a row has another
             number of columns or codes than the first, a code that is no integer >= 0, or an item seen before.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"semantic_ids: there is no file {path}")
-    with open(path, encoding="utf-8-sig") as file:  # -sig: a byte order mark is no part of the first column
+    with _opened(path) as file:
         header = file.readline().rstrip("\n").split("\t")
         _check_header(path, header)
         values = {column: array("q") for column in header if column != ITEM_COLUMN}
@@ -116,6 +122,12 @@ def read_table_file(path: Path) -> TableFile:
 
 def _joined(block: np.ndarray) -> Iterable[str]:
     return (" ".join(map(str, codes)) for codes in block.tolist())
+
+
+def _opened(path: Path) -> TextIO:
+    if not path.is_file():
+        raise FileNotFoundError(f"semantic_ids: there is no file {path}")
+    return open(path, encoding="utf-8-sig")  # -sig: a byte order mark is no part of the first column
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:

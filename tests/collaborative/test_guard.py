@@ -86,6 +86,14 @@ def test_brought_semantic_ids_read_no_vectors(folder, split, tmp_path):
         refuse_leaking_vectors(*split("TIGER"))
 
 
+def test_vectors_beside_brought_semantic_ids_are_looked_at(folder, split, tmp_path):
+    write_vectors(folder, trained_on=TRAINED_ON, interactions="other", held_out="other")
+    brought = tmp_path / "brought.tsv"
+    brought.write_text("item_id:token\ttext_codes:token_seq\ni0\t1\n")
+    with pytest.raises(ValueError, match="content of tiny"):
+        refuse_leaking_vectors(*split("TIGER", semantic_ids=str(brought)))
+
+
 def test_an_unreadable_description_is_named(folder, split):
     write_vectors(folder)
     (folder / "tiny.collaborative.yaml").write_text("- a list")

@@ -1,0 +1,61 @@
+"""Semantic IDs that the user brings for some modalities only; the others are quantised from their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from recbole_mgr.semantic_id.table import SemanticIdTable
+from recbole_mgr.semantic_id.table_file import read_columns
+
+
+def brought_modalities(path: Path, modalities: Sequence[str]) -> list[str]:
+    """Which of ``modalities`` a file of semantic IDs has codes for, in their order.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If its header is malformed, or names none of them: then the file was not meant for this run.
+    """
+    columns = read_columns(path)
+    brought = [modality for modality in modalities if modality in columns]
+    if not brought:
+        raise ValueError(f"{path}: no codes for the modalities {list(modalities)}; it has {columns}")
+    return brought
+
+
+def complete_table(
+    path: Path,
+    built: Mapping[str, np.ndarray],
+    *,
+    item_tokens: Sequence[str],
+    modalities: Sequence[str],
+    size: int,
+    transitions: bool,
+) -> SemanticIdTable:
+    """Put brought and built codes side by side.
+
+    Args:
+        path: file of semantic IDs.
+        built: modality -> int64 [N, levels], those that the file lacks, in the order of ``item_tokens``.
+        item_tokens: N items.
+        modalities: all, in the order of their blocks.
+        size: codes per level of the built ones.
+        transitions: put a digit between modalities.
+
+    Returns:
+        The table; collisions are told apart anew, a ``dedup`` column of the file is not read.
+
+    Raises:
+        ValueError: As `SemanticIdTable.load`.
+    """
+    brought = SemanticIdTable.load(path, item_tokens=item_tokens, modalities=[m for m in modalities if m not in built])
+    blocks, sizes = {}, {}
+    for modality in modalities:
+        if modality in built:
+            blocks[modality], sizes[modality] = built[modality], [size] * built[modality].shape[1]
+        else:
+            block = brought.block(modality)
+            blocks[modality], sizes[modality] = brought.codes[1:, block].numpy(), brought.sizes[block]
+    return SemanticIdTable.from_blocks(blocks, item_tokens, sizes=sizes, transitions=transitions)
