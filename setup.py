@@ -42,7 +42,12 @@ setup(
         'recbole==1.2.1; python_version < "3.12"',
         *(f'{need}; python_version >= "3.12"' for need in RECBOLE_NEEDS),
         "torch>=2.4,<2.14",
-        "transformers>=4.41",
+        "transformers>=4.56",
+        "tokenizers>=0.22",
+        "peft>=0.17",
+        "diffusers>=0.32",
+        "sacrebleu>=2.4",
+        "rouge-score>=0.1.2",
         "open_clip_torch>=2.24",
         "pyyaml>=6",
         "numpy>=1.24",
@@ -55,6 +60,7 @@ setup(
         "tqdm",
     ],
     extras_require={
+        "gguf": ["gguf>=0.10", "accelerate>=0.26"],  # language models in .gguf files
         "test": ["pytest>=7", "hyperopt>=0.2.7"],
         "dev": ["pytest>=7", "hyperopt>=0.2.7", "ruff>=0.6"],
     },

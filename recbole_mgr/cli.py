@@ -8,6 +8,7 @@ import sys
 COMMANDS = {
     "run": "train, test and compare models on one data set",
     "recommend": "items for users or histories, by a trained run",
+    "personalize": "one of UniMP's tasks for one user: prompt, pictures and answer",
     "encode": "vectors of a data set's texts or pictures",
     "check": "whether a data set's files are fit for training, and what is wrong with them",
     "prepare": "make atomic files of raw data: Amazon, MovieLens, H&M, your own tables and pictures",

@@ -23,6 +23,7 @@ from recbole.data.dataset import Dataset
 from recbole.utils import get_trainer, init_logger, init_seed
 
 from recbole_mgr import __version__
+from recbole_mgr.collector import Ranking
 from recbole_mgr.config import known_keys, make_config, plain_settings, read_config_files, refuse_unknown_keys
 from recbole_mgr.data.atomic_files import Provenance, check_interactions, read_provenance
 from recbole_mgr.data.seen_items import mark_seen_items
@@ -32,7 +33,7 @@ from recbole_mgr.recommendation.item_texts import read_item_texts
 from recbole_mgr.recommendation.run_directory import export_run, forget_histories
 from recbole_mgr.registry import is_generative
 from recbole_mgr.results import Comparison, RunResult, environment, id_level_metrics
-from recbole_mgr.trainer import comparable
+from recbole_mgr.trainer import ComparableTrainer, comparable
 
 # Settings that change where, how loudly or how fast a run goes, not what it computes.
 OPERATIONAL = frozenset(
@@ -139,18 +140,15 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
     trainer = comparable(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model)
     trainer.use_run_dir(run_dir)
 
-    _, best_valid = trainer.fit(train_data, valid_data, saved=True, show_progress=config["show_progress"])
-    tests = {}
-    for masked in (False, True):
-        trainer.mask_history = masked
-        started = time.perf_counter()
-        metrics = trainer.evaluate(test_data, load_best_model=True, show_progress=config["show_progress"])
-        ranking = trainer.eval_collector.ranking
-        tests[masked] = (dict(metrics), ranking, time.perf_counter() - started)
+    show_progress = config["show_progress"]
+    _, best_valid = trainer.fit(train_data, valid_data, saved=True, show_progress=show_progress)
+    test, test_masked = (_test(trainer, test_data, masked=masked) for masked in (False, True))
+    tasks = trainer.evaluate_tasks(test_data, show_progress=show_progress)
 
     id_level = {}
     if is_generative(config["model"]):
-        id_level = id_level_metrics(tests[False][1], model.semantic_ids, config["topk"])
+        if trainer.recommends:
+            id_level = id_level_metrics(test.ranking, model.semantic_ids, config["topk"])
         export_run(
             run_dir,
             network=model,
@@ -165,24 +163,43 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
         model=config["model"],
         seed=config["seed"],
         valid=dict(best_valid or {}),
-        test={key: float(value) for key, value in tests[False][0].items()},
-        test_masked={key: float(value) for key, value in tests[True][0].items()},
+        test=test.metrics,
+        test_masked=test_masked.metrics,
         id_level=id_level,
-        ranks=tests[False][1].ranks,
-        ranks_masked=tests[True][1].ranks,
-        users=dataset.id2token(dataset.uid_field, tests[False][1].users).astype(str),
-        targets=dataset.id2token(dataset.iid_field, tests[False][1].targets).astype(str),
+        ranks=test.ranking.ranks,
+        ranks_masked=test_masked.ranking.ranks,
+        users=dataset.id2token(dataset.uid_field, test.ranking.users).astype(str),
+        targets=dataset.id2token(dataset.iid_field, test.ranking.targets).astype(str),
         num_items=dataset.item_num - 1,
         epochs=trainer.epochs_run,
         train_seconds=trainer.train_seconds,
-        test_seconds=tests[False][2],
+        test_seconds=test.seconds,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         alignment=dict(trainer.alignment.accuracy) if getattr(trainer, "alignment", None) else {},
         settings=plain_settings(config),
         environment=environment(config["device"]),
+        tasks=tasks,
     )
     result.save(run_dir)
     return result
+
+
+class _Test(NamedTuple):
+    metrics: dict[str, float]
+    ranking: Ranking
+    seconds: float
+
+
+def _test(trainer: ComparableTrainer, test_data, *, masked: bool) -> _Test:
+    """RecBole's test of recommendation; empty where the model learned other tasks alone."""
+    if not trainer.recommends:
+        nobody = np.empty(0, dtype=np.int64)
+        return _Test({}, Ranking(nobody, nobody, nobody.reshape(0, 1)), 0.0)
+    trainer.mask_history = masked
+    started = time.perf_counter()
+    metrics = trainer.evaluate(test_data, load_best_model=True, show_progress=trainer.config["show_progress"])
+    seconds = time.perf_counter() - started
+    return _Test({key: float(value) for key, value in metrics.items()}, trainer.eval_collector.ranking, seconds)
 
 
 def _config(request: ModelRequest, dataset: str, settings: dict[str, Any]) -> Config:

@@ -5,7 +5,8 @@ classes as attributes ``<Model>Trainer`` and ``<Model>Dataset`` (``:98``, ``data
 files by path (``configurator.py:238``, see :mod:`recbole_mgr.config`). Each look-up gets the narrowest hook, so
 that ``recbole.quick_start.run_recbole(model="MGRLFpp", ...)`` works once ``recbole_mgr`` is imported.
 
-Adding a model: a line in ``MODELS``, a file in ``recbole_mgr/model/``, a file in ``properties/model/``.
+Adding a model: a line in ``MODELS``, a file in ``recbole_mgr/model/``, a file in ``properties/model/``; a line in
+``OWN_CLASSES`` where it brings a data set or trainer class of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ MODELS: dict[str, str] = {
     "MGREF": "recbole_mgr.model.mgref",
     "MGRLF": "recbole_mgr.model.mgrlf",
     "MGRLFpp": "recbole_mgr.model.mgrlfpp",
+    "UniMP": "recbole_mgr.model.unimp.unimp",
+}
+
+# Data set and trainer classes of models that do not share ours; imported when they are asked for.
+OWN_CLASSES: dict[str, str] = {
+    "UniMPDataset": "recbole_mgr.model.unimp.dataset",
+    "UniMPTrainer": "recbole_mgr.model.unimp.trainer",
 }
 
 _RECBOLE_PACKAGE = "recbole.model.sequential_recommender."
@@ -52,6 +60,12 @@ def model_class(name: str) -> type:
 def is_generative(name: str) -> bool:
     """Whether ``name`` is a model of this plugin (it generates semantic IDs) and not one of RecBole's."""
     return name in MODELS
+
+
+def _own_class(name: str) -> type:
+    if name not in OWN_CLASSES:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(OWN_CLASSES[name]), name)
 
 
 def _recbole_model_names() -> list[str]:
@@ -93,6 +107,9 @@ def install() -> None:
     if not any(isinstance(finder, _ModelModuleFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _ModelModuleFinder())
     for name in MODELS:
-        setattr(recbole_datasets, f"{name}Dataset", GenerativeDataset)
-        setattr(recbole_trainers, f"{name}Trainer", GenerativeTrainer)
+        if f"{name}Dataset" not in OWN_CLASSES:
+            setattr(recbole_datasets, f"{name}Dataset", GenerativeDataset)
+        if f"{name}Trainer" not in OWN_CLASSES:
+            setattr(recbole_trainers, f"{name}Trainer", GenerativeTrainer)
+    recbole_datasets.__getattr__ = recbole_trainers.__getattr__ = _own_class
     install_feature_filter()

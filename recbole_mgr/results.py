@@ -7,7 +7,7 @@ import io
 import json
 import os
 import platform
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +41,7 @@ class RunResult:
         epochs, train_seconds, test_seconds, parameters: costs.
         alignment: LF++'s cross-modal retrieval accuracy before and after its stage.
         settings, environment: everything needed to run it again.
+        tasks: UniMP's further tasks, each a :class:`~recbole_mgr.model.unimp.tasks.task.TaskResult` as plain data.
     """
 
     data: str
@@ -63,6 +64,7 @@ class RunResult:
     alignment: dict[str, float]
     settings: dict[str, Any]
     environment: dict[str, str]
+    tasks: list[dict[str, Any]] = field(default_factory=list)
 
     @staticmethod
     def exists(run_dir: Path) -> bool:
@@ -77,7 +79,7 @@ class RunResult:
 
     def plain(self) -> dict[str, Any]:
         """The result without its arrays, as plain data."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _ARRAYS}
+        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in _ARRAYS}
 
     @classmethod
     def load(cls, run_dir: Path) -> RunResult:
@@ -113,8 +115,9 @@ class Comparison:
     def __init__(self, provenance: Provenance, results: list[RunResult]) -> None:
         self.provenance = provenance
         self.results = results
+        self.ranked = [result for result in results if len(result.users)]  # UniMP may learn other tasks alone
         self.rows: dict[str, list[RunResult]] = {}
-        for result in results:
+        for result in self.ranked:
             self.rows.setdefault(result.label, []).append(result)
 
     def check_same_targets(self) -> None:
@@ -123,8 +126,10 @@ class Comparison:
         Raises:
             ValueError: Naming the two rows and what differs: the number of candidates, the protocol, or a user.
         """
-        first = self.results[0]
-        for result in self.results[1:]:
+        if not self.ranked:
+            return
+        first = self.ranked[0]
+        for result in self.ranked[1:]:
             for key in ("eval_args", "topk"):
                 if result.settings[key] != first.settings[key]:
                     raise ValueError(
@@ -137,7 +142,7 @@ class Comparison:
                     "the same for all models of a table"
                 )
         reference = dict(zip(first.users.tolist(), first.targets.tolist(), strict=True))
-        for result in self.results[1:]:
+        for result in self.ranked[1:]:
             other = dict(zip(result.users.tolist(), result.targets.tolist(), strict=True))
             if other != reference:
                 differing = {user for user, _ in other.items() ^ reference.items()}
@@ -152,7 +157,7 @@ class Comparison:
     @property
     def cut(self) -> int:
         """The k of headline metrics and paired tests: 10, or the deepest that all rows have where 10 is not in topk."""
-        cuts = [result.settings["topk"] for result in self.results]
+        cuts = [result.settings["topk"] for result in self.ranked]
         return 10 if all(10 in topk for topk in cuts) else min(map(max, cuts))
 
     def paired_tests(self, draws: int = 2000) -> dict[str, PairedTest]:
@@ -160,6 +165,8 @@ class Comparison:
         from scipy.stats import wilcoxon
 
         labels = list(self.rows)
+        if not labels:
+            return {}
         last = self._ndcg_per_user(labels[-1])
         tests = {}
         for label in labels[:-1]:
@@ -225,19 +232,35 @@ class Comparison:
         """The table with its protocol, tests and provenance, as Markdown."""
         rows = self.table()
         columns = _columns(rows)
-        lines = [
-            f"### {self.provenance.label}",
-            "",
-            "| " + " | ".join(columns) + " |",
-            "|" + "---|" * len(columns),
-            *("| " + " | ".join(row.get(column, "") for column in columns) + " |" for row in rows),
-            "",
-            *self._notes(),
+        lines = [f"### {self.provenance.label}", ""]
+        if rows:
+            lines += [
+                "| " + " | ".join(columns) + " |",
+                "|" + "---|" * len(columns),
+                *("| " + " | ".join(row.get(column, "") for column in columns) + " |" for row in rows),
+                "",
+                *self._notes(),
+            ]
+        source = self.provenance.details.get("source", "no provenance file")
+        environment_text = ", ".join(f"{key} {value}" for key, value in self.results[0].environment.items())
+        lines += [
+            f"- Data: {source} (fingerprint {self.provenance.fingerprint}).",
+            f"- {environment_text}; {datetime.now(timezone.utc):%Y-%m-%d}.",
+            *self._task_tables(),
         ]
         return "\n".join(lines) + "\n"
 
+    def _task_tables(self) -> list[str]:
+        from recbole_mgr.model.unimp.tasks.report import from_plain, task_tables
+
+        tables = []
+        for run in self.results:
+            label = run.label if len(self.rows.get(run.label, [])) < 2 else f"{run.label}, seed {run.seed}"
+            tables += ["", task_tables([from_plain(task) for task in run.tasks], label)] if run.tasks else []
+        return tables
+
     def _notes(self) -> list[str]:
-        first = self.results[0]
+        first = self.ranked[0]
         seeds = ", ".join(str(run.seed) for run in self.rows[first.label])
         protocol = first.settings["eval_args"]
         ranked = f"all {first.num_items:,} items"
@@ -267,10 +290,6 @@ class Comparison:
                 before = _mean_sd([run.alignment["before"] for run in runs])
                 after = _mean_sd([run.alignment["after"] for run in runs])
                 notes.append(f"- {label}: cross-modal retrieval accuracy {before} before alignment, {after} after.")
-        source = self.provenance.details.get("source", "no provenance file")
-        notes.append(f"- Data: {source} (fingerprint {self.provenance.fingerprint}).")
-        environment_text = ", ".join(f"{key} {value}" for key, value in first.environment.items())
-        notes.append(f"- {environment_text}; {datetime.now(timezone.utc):%Y-%m-%d}.")
         return notes
 
     def _validation_protocol(self) -> str:
@@ -355,7 +374,7 @@ def environment(device) -> dict[str, str]:
 
 def _columns(rows: list[dict[str, str]]) -> list[str]:
     """All columns in the order of the row that has most of them."""
-    longest = max(rows, key=len)
+    longest = max(rows, key=len, default={})
     return list(dict.fromkeys([*longest, *(column for row in rows for column in row)]))
 
 

@@ -22,7 +22,12 @@ class ComparableTrainer(ResumableTrainer):
     RecBole keeps seen items out of the ranking for general models and not for sequential ones. Here both ways can be
     had for every model: :attr:`mask_history` says which, and starts as RecBole's own way (or masked, by the setting
     of that name). ``valid_users`` of the users steer early stopping, tests use all.
+
+    Attributes:
+        recommends: whether the model learns to recommend, so that RecBole's tests mean something.
     """
+
+    recommends = True
 
     def __init__(self, config, model) -> None:
         super().__init__(config, model)
@@ -36,6 +41,10 @@ class ComparableTrainer(ResumableTrainer):
             self._steering_data = self._steering_data or sample_of_users(valid_data, self.config["valid_users"])
             valid_data = self._steering_data
         return super()._valid_epoch(valid_data, *args, **kwargs)
+
+    def evaluate_tasks(self, test_data, *, show_progress: bool = False) -> list[dict[str, Any]]:
+        """Results of tasks beside recommendation as plain data; a model without any has none."""
+        return []
 
     def evaluate(self, eval_data, *args, **kwargs):
         self._seen_items = getattr(eval_data._dataset, "seen_items", None) if eval_data else None

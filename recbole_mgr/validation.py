@@ -52,7 +52,7 @@ def validate(config: Config) -> Config:
     _check_metrics(values)
     if values["model"] in MODELS:
         _check_semantic_ids(values)
-        _check_network(values)
+        _check_network(values, config.model_class.backbones)
         _check_training(values)
         _check_ranking(values)
         config.model_class.check_settings(values)
@@ -114,11 +114,11 @@ def _check_semantic_ids(values: dict[str, Any]) -> None:
         values["drop_items_without"] = values.get("drop_items_without") or modalities
 
 
-def _check_network(values: dict[str, Any]) -> None:
-    _check_choice(values, "backbone", ("hierarchical", "t5"))
+def _check_network(values: dict[str, Any], backbones: tuple[str, ...]) -> None:
+    _check_choice(values, "backbone", backbones)
     _check_choice(values, "code_softmax", ("legal", "full"))
     _check_whole_numbers(values, _LOWEST_OF_OURS)
-    if values["backbone"] == "hierarchical":
+    if values["backbone"] != "t5":
         heads = values["n_heads"]
         _require(values["hidden_size"] % heads == 0, values, "hidden_size", f"a multiple of n_heads: {heads}")
     for key in ("hidden_dropout_prob", "attn_dropout_prob"):

@@ -36,10 +36,13 @@ def test_recboles_look_ups_find_our_classes(name, settings):
     assert issubclass(get_model(name), GenerativeRecommender)
     assert get_model(name).__name__ == name
     assert model_class(name) is get_model(name)
-    assert get_trainer(ModelType.SEQUENTIAL, name) is GenerativeTrainer
+    trainer_class = get_trainer(ModelType.SEQUENTIAL, name)
+    assert trainer_class.__name__ == "UniMPTrainer" if name == "UniMP" else trainer_class is GenerativeTrainer
     config = Config(model=name, dataset="tiny", config_dict=settings)
     assert config["code_softmax"] == "legal" and config["MODEL_TYPE"] is ModelType.SEQUENTIAL
-    assert isinstance(create_dataset(config), GenerativeDataset)
+    dataset = create_dataset(config)
+    assert isinstance(dataset, GenerativeDataset)
+    assert type(dataset).__name__ == ("UniMPDataset" if name == "UniMP" else "GenerativeDataset")
     assert is_generative(name) and not is_generative("SASRec")
 
 

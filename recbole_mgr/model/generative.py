@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from recbole_mgr.data.dataset import TARGET_COUNT, GenerativeDataset
 from recbole_mgr.generation.beam_search import RankedList, beam_search, exhaustive_scores
 from recbole_mgr.generation.trie import PrefixTrie
+from recbole_mgr.semantic_id.table import SemanticIdTable
 
 
 class GenerativeRecommender(SequentialRecommender):
@@ -26,9 +28,11 @@ class GenerativeRecommender(SequentialRecommender):
 
     Attributes:
         fusion: ``late`` (one quantiser per modality, codes concatenated) or ``early`` (one for the fused vector).
+        backbones: what the setting ``backbone`` may be.
     """
 
     fusion: ClassVar[str] = "late"
+    backbones: ClassVar[tuple[str, ...]] = ("hierarchical", "t5")
 
     @classmethod
     def has_transitions(cls, settings: Mapping[str, Any]) -> bool:
@@ -39,6 +43,13 @@ class GenerativeRecommender(SequentialRecommender):
     def check_settings(cls, settings: dict[str, Any]) -> None:
         """Refuse settings that contradict the model; raises ValueError naming key, value and remedy."""
 
+    @classmethod
+    def load_companions(cls, run_dir: Path, table: SemanticIdTable) -> Any:
+        """Read back what :meth:`save_companions` wrote, as the data set's ``personal``."""
+
+    def save_companions(self, run_dir: Path) -> None:
+        """Write into a run directory what the model knows of its items beside their semantic IDs: nothing here."""
+
     def __init__(self, config, dataset: GenerativeDataset) -> None:
         super().__init__(config, dataset)
         self.semantic_ids = dataset.semantic_ids
@@ -47,9 +58,9 @@ class GenerativeRecommender(SequentialRecommender):
         self.beam_size = config["beam_size"]
         sizes = [digit.size for digit in self.semantic_ids.digits]
         self.trie = PrefixTrie(self.semantic_ids.codes[1:], sizes)
-        self.backbone = self._build_backbone(config)
+        self.backbone = self._build_backbone(config, dataset)
 
-    def _build_backbone(self, config) -> nn.Module:
+    def _build_backbone(self, config, dataset: GenerativeDataset) -> nn.Module:
         shared = {
             "table": self.semantic_ids,
             "trie": self.trie,

@@ -7,6 +7,7 @@
     quantizers.npz              what gives new items their semantic IDs; absent where the user brought the IDs
     items.tsv                   title and picture name of each item
     histories.npz               what each user took; absent with ``keep_histories: False``
+    unimp/                      UniMP alone: what its prompts say and show of the items, and its tokenizer
 
 ``best.pth`` and ``progress.pth`` beside them serve RecBole's evaluation and resume; nothing here reads them.
 """
@@ -59,6 +60,7 @@ class _Catalogue(NamedTuple):
 
     semantic_ids: SemanticIdTable
     semantic_id_report: dict[str, Any]
+    personal: Any
 
     def num(self, field: str) -> int:
         return self.semantic_ids.num_items + 1
@@ -91,6 +93,7 @@ def export_run(
         with replacing(run_dir / QUANTIZERS_FILE) as path:
             np.savez_compressed(path, **tokenizer.arrays())
     write_item_texts(run_dir / ITEMS_FILE, table.item_tokens, item_texts)
+    network.save_companions(run_dir)
     if histories is not None:
         histories.save(run_dir / HISTORIES_FILE)
     about = {
@@ -135,7 +138,7 @@ def read_run(run_dir: Path) -> Run:
     _require_file(run_dir / ITEMS_FILE)
     item_texts = read_all_item_texts(run_dir / ITEMS_FILE)
     table = _read_table(run_dir / TABLE_FILE, about, list(item_texts), transitions=class_.has_transitions(settings))
-    network = make_network(settings, table)
+    network = make_network(settings, table, class_.load_companions(run_dir, table))
     _load_weights(network, run_dir / WEIGHTS_FILE)
     return Run(
         about=about,
@@ -147,9 +150,16 @@ def read_run(run_dir: Path) -> Run:
     )
 
 
-def make_network(settings: dict[str, Any], table: SemanticIdTable) -> GenerativeRecommender:
-    """An untrained network for a table of semantic IDs, on the CPU, in eval mode."""
-    return model_class(settings["model"])({**settings, "device": "cpu"}, _Catalogue(table, {})).eval()
+def make_network(settings: dict[str, Any], table: SemanticIdTable, companions: Any = None) -> GenerativeRecommender:
+    """An untrained network for a table of semantic IDs, on the CPU, in eval mode.
+
+    Args:
+        settings: of the run.
+        table: of the catalogue.
+        companions: what the model's class loads with ``load_companions``.
+    """
+    catalogue = _Catalogue(table, {}, companions)
+    return model_class(settings["model"])({**settings, "device": "cpu"}, catalogue).eval()
 
 
 def _read_table(path: Path, about: dict[str, Any], item_tokens: list[str], *, transitions: bool) -> SemanticIdTable:

@@ -1,0 +1,1 @@
+"""UniMP: one language model that sees pictures, for six personalisation tasks."""

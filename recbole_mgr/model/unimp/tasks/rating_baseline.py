@@ -1,0 +1,72 @@
+"""What ratings can be told without a model: mean, user and item bias."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recbole_mgr.model.unimp.tasks.task import Case
+
+if TYPE_CHECKING:
+    from recbole_mgr.model.unimp.personal_data import PersonalData
+
+# Of Surprise's BaselineOnly (alternating least squares).
+_ITEM_SHRINKAGE, _USER_SHRINKAGE, _ROUNDS = 10, 15, 10
+
+
+class RatingBaseline:
+    """Rating = mean + bias of the user + bias of the item, biases shrunk towards 0 where there are few ratings.
+
+    Source: Koren, "Factor in the neighbors", TKDD 2010, section 2.1.
+
+    Args:
+        data: whose training ratings are fitted, at least one.
+
+    Attributes:
+        mean: of the training ratings.
+    """
+
+    mean: float
+
+    def __init__(self, data: PersonalData) -> None:
+        self._data = data
+        users, items, ratings = _training_ratings(data)
+        self.mean = float(ratings.mean())
+        self._item_bias = np.zeros(len(data.table.codes))
+        user_bias = np.zeros(users.max() + 1)
+        item_weight = _ITEM_SHRINKAGE + np.bincount(items, minlength=len(self._item_bias))
+        user_weight = _USER_SHRINKAGE + np.bincount(users)
+        for _ in range(_ROUNDS):
+            rest = ratings - self.mean - user_bias[users]
+            self._item_bias = np.bincount(items, rest, minlength=len(self._item_bias)) / item_weight
+            rest = ratings - self.mean - self._item_bias[items]
+            user_bias = np.bincount(users, rest) / user_weight
+        self._user_bias = {user: user_bias[user] for user in np.unique(users).tolist()}
+
+    def predict(self, case: Case) -> float:
+        """The rating of a case's target, kept on the scale.
+
+        A user without training ratings (``user_split: by_user``) is judged by those of the case's history.
+        """
+        bias = self._user_bias.get(case.user_id)
+        if bias is None:
+            bias = self._bias_from_history(case)
+        values = self._data.rating_values
+        return float(np.clip(self.mean + self._item_bias[case.target] + bias, values.min(), values.max()))
+
+    def _bias_from_history(self, case: Case) -> float:
+        ratings = self._data.rating(case.history_interactions)
+        rated = ~np.isnan(ratings)
+        rest = (ratings - self.mean - self._item_bias[case.history])[rated]
+        return rest.sum() / (_USER_SHRINKAGE + len(rest))
+
+
+def _training_ratings(data: PersonalData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """User ids, item ids and ratings of the training part, [n] each."""
+    sequences = data.sequences("train")
+    users = np.repeat([user.user_id for user in sequences], [len(user.item_ids) for user in sequences])
+    items = np.concatenate([user.item_ids for user in sequences])
+    ratings = data.rating(np.concatenate([user.interactions for user in sequences]))
+    rated = ~np.isnan(ratings)
+    return users[rated], items[rated], ratings[rated]

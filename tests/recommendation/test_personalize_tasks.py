@@ -1,0 +1,176 @@
+"""Every task for one user, by a UniMP network that has learned nothing: who is asked what, and what may be answered."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recbole_mgr.config import make_config, plain_settings
+from recbole_mgr.model.unimp.catalogue import ItemCatalogue, RaggedTokenIds, tokenize
+from recbole_mgr.model.unimp.personal_data import PersonalData
+from recbole_mgr.model.unimp.pictures.item_pictures import ItemPictures
+from recbole_mgr.model.unimp.tokenizer import train_tokenizer
+from recbole_mgr.model.unimp.visual_features import VisualFeatures
+from recbole_mgr.model.unimp.vocabulary import PromptVocabulary
+from recbole_mgr.recommendation.histories import UserHistories
+from recbole_mgr.recommendation.item_texts import ItemText
+from recbole_mgr.recommendation.personalize import PersonalRequest, personalize
+from recbole_mgr.recommendation.run_directory import Run, make_network
+from recbole_mgr.semantic_id.table import SemanticIdTable
+
+TITLES = ["red soap", "blue soap", "red comb", "blue comb", "red mask", "blue mask"]
+ITEMS = list("abcdef")
+HISTORY = ["a", "c", "f"]  # of ann; f has no picture
+
+
+class GreyCodec:
+    """Two codes a picture, the brightness of its halves."""
+
+    num_tokens, num_codes, picture_size = 2, 5, 4
+
+    def decode(self, codes):
+        return np.repeat(codes * 50, 24, axis=1).astype(np.uint8).reshape(-1, 4, 4, 3)
+
+
+def make_run(tasks: str) -> Run:
+    changes = {
+        "data_path": "nowhere",
+        "tasks": tasks,
+        "hidden_size": 16,
+        "inner_size": 16,
+        "n_layers": 1,
+        "cross_attention_every": 1,
+        "n_heads": 2,
+        "history_items": 3,
+        "selection_candidates": 3,
+        "explanation_words": 3,
+        "beam_size": 6,
+        "topk": [5],
+        "valid_metric": "NDCG@5",
+        "gpu_id": "",
+    }
+    config = make_config("UniMP", "tiny", [], changes)
+    settings = plain_settings(config)
+    table = SemanticIdTable.from_blocks({"item": np.stack([np.arange(6) // 2, np.arange(6) % 2], 1)}, ITEMS)
+    tokenizer = train_tokenizer(TITLES, vocabulary_size=300)
+    codes = np.array([[-1, -1], *([item % 5, 4 - item % 5] for item in range(5)), [-1, -1]])
+    data = PersonalData(
+        catalogue=ItemCatalogue(
+            text=RaggedTokenIds.of([[], *tokenize(tokenizer, TITLES)]),
+            query=RaggedTokenIds.of([[], *tokenize(tokenizer, TITLES)]),
+            visual=VisualFeatures(np.ones((5, 1, 3), dtype=np.float32), np.array([-1, 0, 1, 2, 3, 4, -1])),
+            category=np.zeros(7, dtype=np.int64),
+            category_names=[""],
+            titles=["", *TITLES],
+            pictures=["", *(f"{item}.jpg" for item in "abcde"), ""],
+            queries=["", *TITLES],
+        ),
+        vocabulary=PromptVocabulary(len(tokenizer), table, num_ratings=3, num_candidates=3, picture_codes=5),
+        tokenizer=tokenizer,
+        table=table,
+        pictures=ItemPictures(GreyCodec(), codes),
+        rating_values=np.array([1.0, 2.0, 5.0]),
+        seed=0,
+        reviews=[],
+    )
+    item_ids = [1 + ITEMS.index(item) for item in HISTORY]
+    return Run(
+        about={"model": "UniMP"},
+        settings=settings,
+        network=make_network(settings, table, data),
+        item_texts=[ItemText(title, "") for title in TITLES],
+        tokenizer=None,
+        histories=UserHistories.of(np.array([[1, item] for item in item_ids]), ["ann"]),
+    )
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return make_run("rec,search,preference,explanation,selection,image")
+
+
+def test_recommendation_is_the_networks_own_ranking(run):
+    by_user = personalize(run, PersonalRequest("rec", user="ann", k=4))
+    by_history = personalize(run, PersonalRequest("rec", history=HISTORY, k=4))
+    assert by_user == by_history
+    scores = [float(line.split()[0]) for line in by_user.answer]
+    items = [line.split()[1] for line in by_user.answer]
+    assert len(set(items)) == 4 and set(items) <= set(ITEMS) and scores == sorted(scores, reverse=True)
+    assert by_user.answer[0].endswith(TITLES[ITEMS.index(items[0])])
+    assert by_user.images == ["a.jpg", "c.jpg"]
+    assert by_user.prompt.startswith("<image a.jpg> red soap<answer><item a><end>\n")
+    assert by_user.prompt.endswith("What comes next?<answer>")
+
+
+def test_all_items_sum_to_one(run):
+    answer = personalize(run, PersonalRequest("rec", user="ann", k=6)).answer
+    assert np.exp([float(line.split()[0]) for line in answer]).sum() == pytest.approx(1, abs=0.01)
+
+
+def test_a_search_hears_its_words(run):
+    soap = personalize(run, PersonalRequest("search", user="ann", query="soap", k=6))
+    comb = personalize(run, PersonalRequest("search", user="ann", query="comb", k=6))
+    assert soap.prompt.endswith("Looking for: soap<answer>") and comb.prompt.endswith("Looking for: comb<answer>")
+    # a recommendation after it is one again
+    assert personalize(run, PersonalRequest("rec", user="ann", k=6)).answer != soap.answer
+
+
+def test_ratings_stand_on_the_scale(run):
+    answer = personalize(run, PersonalRequest("preference", user="ann", item="e"))
+    (rating,) = answer.answer
+    assert 1 <= float(rating) <= 5
+    assert answer.images == ["a.jpg", "c.jpg", "e.jpg"] and answer.prompt.endswith("<answer>")
+
+
+def test_explanations_are_text(run):
+    answer = personalize(run, PersonalRequest("explanation", user="ann", item="e"))
+    assert len(answer.answer) == 1 and isinstance(answer.answer[0], str)
+
+
+def test_selections_come_from_the_candidates(run):
+    answer = personalize(run, PersonalRequest("selection", user="ann", candidates=["b", "d", "e"]))
+    assert "<s0>" in answer.prompt and "<s2>" in answer.prompt
+    assert all(line == "none of them" or line.split()[0] in "bde" for line in answer.answer)
+
+
+def test_pictures_are_drawn_from_the_codes(run):
+    answer = personalize(run, PersonalRequest("image", user="ann", query="soap"))
+    again = personalize(run, PersonalRequest("image", user="ann", query="soap"))
+    assert answer.picture.size == (4, 4) and answer.picture.tobytes() == again.picture.tobytes()
+    assert set(np.unique(answer.picture)) <= {0, 50, 100, 150, 200}
+    assert answer.images == ["a.jpg", "c.jpg"] and "<picture of 2 codes>" in answer.prompt
+    drawn = {
+        personalize(run, PersonalRequest("image", user="ann", query="soap", temperature=5.0)).picture.tobytes()
+        for _ in range(8)
+    }
+    assert len(drawn) > 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "named"),
+    [
+        (PersonalRequest("rec", user="bob"), "'bob' is not in the training data"),
+        (PersonalRequest("rec", history=["a", "z"]), "no such item 'z'"),
+        (PersonalRequest("rec,search", user="ann"), "one task at a time"),
+        (PersonalRequest("dance", user="ann"), "dance"),
+        (PersonalRequest("search", user="ann"), "--query"),
+        (PersonalRequest("image", user="ann", query=" "), "--query"),
+        (PersonalRequest("image", history=["f"], query="soap"), "none of the last 1 items"),
+        (PersonalRequest("preference", user="ann"), "--item"),
+        (PersonalRequest("explanation", user="ann", item="z"), "no such item 'z'"),
+        (PersonalRequest("selection", user="ann", candidates=["a"]), "choose from 3 items"),
+    ],
+)
+def test_what_is_wrong_is_named(run, request_, named):
+    with pytest.raises(ValueError, match=named):
+        personalize(run, request_)
+
+
+def test_only_what_the_run_has_learned():
+    run = make_run("rec")
+    with pytest.raises(ValueError, match="has learned recommendation"):
+        personalize(run, PersonalRequest("preference", user="ann", item="e"))
+    with pytest.raises(ValueError, match="MGRLF, which only recommends"):
+        personalize(run._replace(about={"model": "MGRLF"}), PersonalRequest("rec", user="ann"))
+    with pytest.raises(ValueError, match="keeps no histories"):
+        personalize(run._replace(histories=None), PersonalRequest("rec", user="ann"))
