@@ -30,7 +30,7 @@ RECBOLE_NEEDS = [
 setup(
     name="recbole_mgr",
     version=VERSION,
-    description="Multimodal generative recommendation for RecBole: TIGER, MGR-EF, MGR-LF, MGR-LF++",
+    description="Multimodal generative recommendation for RecBole: TIGER, MGR-EF, MGR-LF, MGR-LF++, UniMP",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",

@@ -45,3 +45,23 @@ def target_log_prob(head: nn.Module, hidden: Tensor, token_ids: Tensor) -> Tenso
     """
     logits = head(hidden).float()  # [T, V]
     return -F.cross_entropy(logits, token_ids, reduction="none")
+
+
+def focal_posterior(probability: Tensor, gamma: float) -> Tensor:
+    """What a model trained with focal loss believes: its own probabilities are flatter than the frequencies it learned.
+
+    At the minimum of the expected loss, a class of frequency f and predicted probability q has f proportional to
+    1 / -l'(q), where l(q) = -(1 - q)^gamma log q.
+
+    Args:
+        probability: [..., C], adding up to 1.
+        gamma: of the loss; 0 changes nothing.
+
+    Returns:
+        [..., C], adding up to 1.
+
+    Source: Charoenphakdee et al., "On Focal Loss for Class-Posterior Probability Estimation" (CVPR 2021).
+    """
+    q = probability.clamp(1e-12, 1 - 1e-9)
+    steepness = (1 - q) ** gamma / q - gamma * (1 - q) ** (gamma - 1) * q.log()
+    return (1 / steepness) / (1 / steepness).sum(-1, keepdim=True)

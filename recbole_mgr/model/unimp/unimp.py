@@ -132,7 +132,10 @@ class UniMP(GenerativeRecommender):
         return self.loss(RowBatch.from_interaction(interaction))
 
     def loss(self, batch: RowBatch) -> Tensor:
-        """Mean over target tokens of the task's weight x (1 - p)^gamma x (-log p).
+        """Focal loss of a batch: of each task the mean over its target tokens, and of the tasks the mean over the rows.
+
+        So a task counts by its rows, as where each batch holds one task (the reference code), and not by how much it
+        has to say: the few tokens of a choice would drown in those of the explanations beside them.
 
         Args:
             batch: rows with their true answers.
@@ -144,15 +147,23 @@ class UniMP(GenerativeRecommender):
         is_target = batch.is_target[:, 1:]  # [B, S-1]; the hidden state at s predicts the token at s + 1
         token_ids = batch.token_ids[:, 1:][is_target]  # [T]
         hidden = self.backbone.hidden(batch)[:, :-1][is_target]  # [T, H]
-        weights = self.task_weights[batch.task].unsqueeze(1).expand_as(is_target)[is_target]  # [T]
-        depths, codes = self.personal.vocabulary.digit_codes(token_ids)  # [T]
+        tasks = batch.task.unsqueeze(1).expand_as(is_target)[is_target]  # [T]
         if self.code_softmax == "full":
-            return focal_loss(target_log_prob(self.backbone.head, hidden, token_ids), weights, self.focal_gamma)
-        is_word = depths < 0
-        words = target_log_prob(self.backbone.head, hidden[is_word], token_ids[is_word])
-        digits, is_choice = self._digit_log_prob(hidden, depths, codes)
-        log_prob = torch.cat([words, digits])
-        return focal_loss(log_prob, torch.cat([weights[is_word], weights[is_choice]]), self.focal_gamma)
+            log_prob = target_log_prob(self.backbone.head, hidden, token_ids)
+        else:
+            depths, codes = self.personal.vocabulary.digit_codes(token_ids)  # [T]
+            is_word = depths < 0
+            words = target_log_prob(self.backbone.head, hidden[is_word], token_ids[is_word])
+            digits, is_choice = self._digit_log_prob(hidden, depths, codes)
+            log_prob, tasks = torch.cat([words, digits]), torch.cat([tasks[is_word], tasks[is_choice]])
+        return focal_loss(log_prob, self._token_weights(batch.task, tasks), self.focal_gamma)
+
+    def _token_weights(self, row_tasks: Tensor, token_tasks: Tensor) -> Tensor:
+        """Weights [T] of target tokens whose tasks are ``token_tasks``, in rows of the tasks ``row_tasks`` [B]: 1 on
+        average over the tokens of a batch, but for the tasks' own weights."""
+        rows = torch.bincount(row_tasks, minlength=len(self.task_names)) / len(row_tasks)
+        tokens = torch.bincount(token_tasks, minlength=len(self.task_names)) / max(1, len(token_tasks))
+        return (self.task_weights * rows / tokens)[token_tasks]
 
     def _digit_log_prob(self, hidden: Tensor, depths: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probability of semantic IDs' digits among the codes that the trie allows.

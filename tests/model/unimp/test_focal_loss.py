@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_mgr.model.unimp.focal_loss import focal_loss, target_log_prob
+from recbole_mgr.model.unimp.focal_loss import focal_loss, focal_posterior, target_log_prob
 
 PROBABILITY = torch.tensor([1e-9, 0.01, 0.3, 0.9, 0.999999], dtype=torch.float64)
 WEIGHT = torch.tensor([2.0, 1.0, 2.0, 1.0, 1.0])
@@ -58,3 +58,27 @@ def test_target_log_prob_is_the_log_softmax_of_the_target():
     head, hidden, token_ids = nn.Linear(4, 7), torch.randn(5, 4), torch.tensor([0, 6, 3, 3, 1])
     expected = head(hidden).double().log_softmax(-1)[torch.arange(5), token_ids]
     torch.testing.assert_close(target_log_prob(head, hidden, token_ids).double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_the_posterior_undoes_what_focal_loss_does_to_frequencies(gamma):
+    frequencies = torch.tensor([0.05, 0.15, 0.2, 0.6], dtype=torch.float64)
+    logits = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=500, tolerance_grad=1e-12, tolerance_change=1e-15)
+
+    def expected_loss():
+        optimizer.zero_grad()
+        log_prob = logits.log_softmax(0)
+        loss = (frequencies * (1 - log_prob.exp()) ** gamma * -log_prob).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(expected_loss)
+    learned = logits.detach().softmax(0)
+    assert (learned - frequencies).abs().max() > 0.05 or gamma < 2
+    torch.testing.assert_close(focal_posterior(learned, gamma), frequencies, rtol=1e-4, atol=1e-5)
+
+
+def test_the_posterior_of_certainty_is_certain():
+    certain = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    torch.testing.assert_close(focal_posterior(certain, 2.0), certain)

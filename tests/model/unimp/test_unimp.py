@@ -1,6 +1,7 @@
 """UniMP to RecBole and to its tasks: losses, rankings, checkpoints, and what it refuses."""
 
 import itertools
+from collections import Counter, defaultdict
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def reference_loss(model, batch: RowBatch, gamma: float, weights: dict[str, floa
     with model.backbone.showing(batch):
         logits = model.backbone.lm(input_ids=batch.token_ids, attention_mask=batch.attention_mask).logits.double()
     vocabulary, table = model.personal.vocabulary, model.semantic_ids.codes[1:].tolist()
-    terms = []
+    terms = defaultdict(list)
     for row, task in enumerate(batch.task.tolist()):
         prefix: list[int] = []
         for place in range(1, batch.token_ids.shape[1]):
@@ -107,13 +108,16 @@ def reference_loss(model, batch: RowBatch, gamma: float, weights: dict[str, floa
             if len(allowed) > 1:
                 scores = logits[row, place - 1, list(allowed)]
                 log_p = (logits[row, place - 1, token] - scores.logsumexp(0)).item()
-                terms.append(weights[model.task_names[task]] * (1 - torch.tensor(log_p).exp().item()) ** gamma * -log_p)
-    return sum(terms) / len(terms)
+                terms[model.task_names[task]].append((1 - torch.tensor(log_p).exp().item()) ** gamma * -log_p)
+    rows = Counter(model.task_names[task] for task in batch.task.tolist())
+    return sum(weights[name] * rows[name] * sum(losses) / len(losses) for name, losses in terms.items()) / rows.total()
 
 
 @pytest.mark.parametrize("code_softmax", ["legal", "full"])
 @pytest.mark.parametrize("gamma", [0.0, 2.0])
-def test_the_loss_is_that_of_every_target_token_on_its_own(world, monkeypatch, code_softmax, gamma):
+def test_the_loss_is_that_of_every_target_token_on_its_own_and_a_task_counts_by_its_rows(
+    world, monkeypatch, code_softmax, gamma
+):
     monkeypatch.setattr(world.model, "code_softmax", code_softmax)
     monkeypatch.setattr(world.model, "focal_gamma", gamma)
     batch, weights = world.batch(rows=1), {name: 1.0 + (name == "recommendation") for name in TASKS}

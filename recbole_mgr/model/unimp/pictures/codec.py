@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SIDE_OF_A_CODE = 8  # pixels of a picture that one code stands for, in either direction
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "diffusion_pytorch_model.safetensors"  # diffusers' names
 
-STEPS = 800  # of training
+STEPS = 400  # of training
 _WIDTHS, _LATENT_CHANNELS = (32, 64), 8
 _BATCH, _LEARNING_RATE = 32, 2e-3
 _RECONSTRUCTION = 4.0  # weight of the squared error beside the codes' losses

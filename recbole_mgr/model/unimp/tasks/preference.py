@@ -1,4 +1,7 @@
-"""Preference prediction: the rating a user will give an item, as the expectation over the rating tokens."""
+"""Preference prediction: the rating a user will give an item, as the expectation over the rating tokens.
+
+The expectation is that of the frequencies which focal loss has made flatter (`focal_posterior`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from recbole_mgr.model.unimp.focal_loss import focal_posterior
 from recbole_mgr.model.unimp.rows import RowBuilder
 from recbole_mgr.model.unimp.tasks.estimate import Estimate, estimate
 from recbole_mgr.model.unimp.tasks.rating_baseline import RatingBaseline
@@ -69,7 +73,8 @@ class PreferenceTask(EvaluatedTask):
         with torch.no_grad():
             for batch in self.prompts(model, cases):
                 logits = model.answer_logits(batch, self.vocabulary.rating_ids.to(model.device))  # [B, R]
-                expected.append(logits.double().softmax(-1).cpu() @ scale)
+                likely = focal_posterior(logits.double().softmax(-1), self.settings["focal_gamma"])  # [B, R]
+                expected.append(likely.cpu() @ scale)
         return torch.cat(expected).numpy()
 
     def evaluate(self, model: UniMP, cases: Sequence[Case], run_dir: Path) -> TaskResult:

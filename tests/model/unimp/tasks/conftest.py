@@ -25,6 +25,7 @@ HISTORIES = {
 SETTINGS = {
     "history_items": 3,
     "max_tokens": 200,
+    "focal_gamma": 0.0,
     "context_targets": True,
     "ask_after": "every",
     "image_attention": "own",
