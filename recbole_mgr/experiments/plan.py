@@ -15,6 +15,7 @@ from recbole_mgr.experiments.definition import BOTH, ONCE, PER_SEED, Experiment,
 from recbole_mgr.quick_start import checked_provenance, run_directory, run_one, slug
 from recbole_mgr.registry import is_generative
 from recbole_mgr.results import RunResult
+from recbole_mgr.semantic_id.table_file import read_columns
 
 
 class PlannedRun(NamedTuple):
@@ -44,7 +45,11 @@ class PlannedRun(NamedTuple):
 
     @property
     def builds_semantic_ids(self) -> bool:
-        return is_generative(self.row.model) and not self.config["semantic_ids"]
+        """Whether a quantiser makes its IDs, or those of a modality that the brought file lacks."""
+        if not is_generative(self.row.model) or not self.config["semantic_ids"]:
+            return is_generative(self.row.model)
+        brought = read_columns(Path(self.config["semantic_ids"]))
+        return self.config.model_class.fusion == "late" and not set(self.config["modalities"]) <= set(brought)
 
     def run(self, provenance: Provenance) -> None:
         """Train and test, or go on where it was interrupted; leaves the result in ``run_dir``."""

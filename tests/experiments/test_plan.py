@@ -57,6 +57,10 @@ def test_where_ids_are_brought_no_quantiser_is_retrained(experiment, tmp_path):
     plan = make_plan(experiment(retrain_quantizer="both"), given)
     assert plan.runs[0].config["semantic_ids"] == str(table)
     assert not plan.variance_runs
+    table.write_text("item_id:token\timage_codes:token_seq\ni0\t0\n")  # the text codes are built
+    plan = make_plan(experiment(retrain_quantizer="both"), given)
+    needs_text = [run.row.model != "SASRec" and "text" in run.config["modalities"] for run in plan.runs]
+    assert [run.builds_semantic_ids for run in plan.runs] == needs_text
 
 
 def test_tables_share_runs_whatever_they_call_them(experiment):

@@ -18,6 +18,7 @@ _CHOICES = {
     "closing_sees": CLOSING_SEES,
     "item_ids": ("semantic", "atomic"),
     "context_targets": (True, False),
+    "selection_by": (None, "likelihood", "marks"),
 }
 _LOWEST = {
     "history_items": 1,
@@ -67,6 +68,8 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
     LanguageModelSettings.from_config(settings)
     if settings["picture_codec"]:
         _require(Path(settings["picture_codec"]).is_dir(), settings, "picture_codec", "a folder that exists")
+    if settings["selection_by"] == "likelihood" and "selection" in tasks and "recommendation" not in tasks:
+        raise ValueError("selection_by: likelihood needs recommendation among the tasks; add it, or take marks")
     if settings["semantic_ids"] and settings["item_ids"] == "atomic":
         raise ValueError("semantic_ids: atomic item_ids would ignore the file; leave one of the two out")
     if settings["compile"]:

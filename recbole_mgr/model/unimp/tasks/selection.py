@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from recbole.data.interaction import Interaction
 
 from recbole_mgr.model.unimp.rows import RowBuilder
 from recbole_mgr.model.unimp.tasks.estimate import Estimate, estimate
@@ -35,6 +36,10 @@ class SelectionTask(EvaluatedTask):
     What he takes is the item asked about, or that and the one before it; the history ends before both. The others are
     drawn uniformly from the items that his sequence in this part lacks; in training that keeps out his training items
     alone, so that nothing is told of validation and test.
+
+    ``selection_by`` says how the answer is found: ``marks`` generates the candidates' marks, as the paper does;
+    ``likelihood`` (ours) takes the one candidate whose ID is the likeliest answer to the recommendation question: a
+    mark is learned from a token or two a row, an ID from all that recommendation has to teach.
 
     Source: the shares are the reference code's, which offers three candidates.
 
@@ -84,21 +89,52 @@ class SelectionTask(EvaluatedTask):
         return self.vocabulary.candidate_ids.numpy()[np.flatnonzero(case.is_taken)]
 
     def evaluate(self, model: UniMP, cases: Sequence[SelectionCase], run_dir: Path) -> TaskResult:
+        by_marks = _set_metrics(self.choose_by_marks(model, cases), cases)
+        by_likelihood = {"generated marks": by_marks} if self._goes_by_likelihood(model) else {}
         popularity = training_popularity(self.data)
         favourites = [np.arange(len(case.candidates)) == popularity[case.candidates].argmax() for case in cases]
         return TaskResult(
             task=self.name,
             cases=len(cases),
-            metrics=_set_metrics(self.choose(model, cases), cases),
+            metrics=_set_metrics(self.choose(model, cases), cases) if by_likelihood else by_marks,
             baselines={
+                **by_likelihood,
                 "at random (expected)": _random_metrics(cases),
                 "most popular candidate": _set_metrics(favourites, cases),
             },
-            notes=["At random: one candidate in 60 % of the cases, two in 40 %."],
+            notes=[
+                "At random: one candidate in 60 % of the cases, two in 40 %.",
+                "UniMP's row: " + ("the candidate with the likeliest ID." if by_likelihood else "generated marks."),
+            ],
         )
 
     def choose(self, model: UniMP, cases: Sequence[SelectionCase]) -> list[np.ndarray]:
-        """Which candidates the model picks of each case, bool [C]; none where it ends its answer at once."""
+        """Which candidates the model picks of each case, bool [C]."""
+        by_likelihood = self._goes_by_likelihood(model)
+        return self.choose_by_likelihood(model, cases) if by_likelihood else self.choose_by_marks(model, cases)
+
+    def _goes_by_likelihood(self, model: UniMP) -> bool:
+        if self.settings["selection_by"] == "marks":
+            return False
+        return model.ranking_task is not None and model.ranking_task.name == "recommendation"
+
+    def choose_by_likelihood(self, model: UniMP, cases: Sequence[SelectionCase]) -> list[np.ndarray]:
+        """The candidate whose ID is the likeliest after the history, bool [C] for each case."""
+        chosen = []
+        for case in cases:
+            count = len(case.candidates)
+            rows = {
+                model.ITEM_SEQ: torch.from_numpy(case.history).expand(count, -1),  # [C, L]
+                model.ITEM_SEQ_LEN: torch.full((count,), len(case.history)),
+                model.ITEM_ID: torch.from_numpy(case.candidates),
+            }
+            with torch.no_grad():
+                likelihood = model.predict(Interaction(rows).to(model.device))  # [C]
+            chosen.append(np.arange(count) == int(likelihood.argmax()))
+        return chosen
+
+    def choose_by_marks(self, model: UniMP, cases: Sequence[SelectionCase]) -> list[np.ndarray]:
+        """The candidates whose marks are generated, bool [C] for each case; none where the answer ends at once."""
         marks = self.vocabulary.candidate_ids[: self.settings["selection_candidates"]]
         allowed = torch.cat([marks, torch.tensor([self.vocabulary.end_id])]).to(model.device)
         answers = []

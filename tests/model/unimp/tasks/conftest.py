@@ -32,6 +32,7 @@ SETTINGS = {
     "closing_sees": "all",
     "task_cases": 1000,
     "selection_candidates": 4,
+    "selection_by": "marks",
     "search_title_words": 0,
     "explanation_words": 5,
 }

@@ -1,6 +1,7 @@
 """Selection: candidates, rows, and set metrics of known choices."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -106,3 +107,37 @@ def test_a_case_of_more_candidates_than_marks_is_refused(world, settings):
     task = SelectionTask(world.data, settings)
     with pytest.raises(ValueError, match="task selection: 5 candidates, .* at most 4"):
         task.row(case_of([4, 9, 2, 8, 3], [2]), answer=False)
+
+
+class Recommender:
+    """Finds an item the likelier the smaller its id, and must be asked with the case's own history."""
+
+    ITEM_SEQ, ITEM_SEQ_LEN, ITEM_ID = "item_id_list", "item_length", "item_id"
+    device = torch.device("cpu")
+    ranking_task = SimpleNamespace(name="recommendation")
+
+    def __init__(self, cases):
+        self.histories = {tuple(case.history.tolist()) for case in cases}
+
+    def predict(self, interaction):
+        lengths = interaction["item_length"].tolist()
+        assert {tuple(row[:n]) for row, n in zip(interaction["item_id_list"].tolist(), lengths, strict=True)} <= (
+            self.histories
+        )
+        return -interaction["item_id"].float()
+
+
+@pytest.mark.parametrize("selection_by", [None, "likelihood"])
+def test_the_likeliest_candidate_is_chosen(world, settings, selection_by):
+    task = SelectionTask(world.data, {**settings, "selection_by": selection_by})
+    cases = task.cases("test")
+    for case, chosen in zip(cases, task.choose(Recommender(cases), cases), strict=True):
+        assert case.candidates[chosen].tolist() == [min(case.candidates)]
+
+
+def test_who_has_not_learned_to_recommend_generates_marks(world, settings, knowing_model):
+    task = SelectionTask(world.data, {**settings, "selection_by": None})
+    cases = task.cases("test")
+    model = knowing_model(task, cases)
+    model.ranking_task = None
+    assert all((chosen == case.is_taken).all() for case, chosen in zip(cases, task.choose(model, cases), strict=True))
