@@ -172,7 +172,9 @@ class _Personalizer:
     def _query(self) -> np.ndarray:
         if not (self.request.query or "").strip():
             raise ValueError(f"--task {self.task.name} needs words to look for; give them with --query")
-        return self.task.tokenize(self.request.query)
+        # the network learned each word in the spelling of the catalogue
+        spelled = {word.lower(): word for query in self.task.catalogue.queries for word in query.split()}
+        return self.task.tokenize(" ".join(spelled.get(word.lower(), word) for word in self.request.query.split()))
 
     def _item(self) -> int:
         if self.request.item is None:

@@ -111,6 +111,9 @@ def test_a_search_hears_its_words(run):
     soap = personalize(run, PersonalRequest("search", user="ann", query="soap", k=6))
     comb = personalize(run, PersonalRequest("search", user="ann", query="comb", k=6))
     assert soap.prompt.endswith("Looking for: soap<answer>") and comb.prompt.endswith("Looking for: comb<answer>")
+    # words are read in the catalogue's spelling, which the network learned; others as they come
+    assert personalize(run, PersonalRequest("search", user="ann", query="SOAP", k=6)).answer == soap.answer
+    assert "Looking for: SOAPS<answer>" in personalize(run, PersonalRequest("search", user="ann", query="SOAPS")).prompt
     # a recommendation after it is one again
     assert personalize(run, PersonalRequest("rec", user="ann", k=6)).answer != soap.answer
 
