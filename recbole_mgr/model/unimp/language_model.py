@@ -11,7 +11,7 @@ import hashlib
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -34,7 +34,7 @@ TRAINING_MODES = ("frozen", "lora", "full")
 LORA_DEFAULTS = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.05}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LanguageModelSettings:
     """What UniMP's settings say about its language model.
 
@@ -50,16 +50,16 @@ class LanguageModelSettings:
         ValueError: If ``lm_training`` is unknown or does not fit the language model, or the heads do not divide H.
     """
 
-    language_model: str | None = None
-    lm_training: Literal["frozen", "lora", "full"] = "full"
-    lora_options: Mapping[str, Any] = field(default_factory=dict)
-    max_tokens: int = 320
-    hidden_size: int = 128
-    n_layers: int = 3
-    n_heads: int = 4
-    inner_size: int = 512
-    hidden_dropout_prob: float = 0.1
-    attn_dropout_prob: float = 0.1
+    language_model: str | None
+    lm_training: Literal["frozen", "lora", "full"]
+    lora_options: Mapping[str, Any]
+    max_tokens: int
+    hidden_size: int
+    n_layers: int
+    n_heads: int
+    inner_size: int
+    hidden_dropout_prob: float
+    attn_dropout_prob: float
 
     def __post_init__(self) -> None:
         if self.lm_training not in TRAINING_MODES:
@@ -79,8 +79,18 @@ class LanguageModelSettings:
     @classmethod
     def from_config(cls, config) -> LanguageModelSettings:
         """The settings in RecBole's Config or in a plain dictionary, which must hold every one of them."""
-        settings = {name: config[name] for name in cls.__dataclass_fields__}
-        return cls(**settings | {"lora_options": settings["lora_options"] or {}})
+        return cls(
+            language_model=config["language_model"],
+            lm_training=config["lm_training"],
+            lora_options=config["lora_options"] or {},
+            max_tokens=config["max_tokens"],
+            hidden_size=config["hidden_size"],
+            n_layers=config["n_layers"],
+            n_heads=config["n_heads"],
+            inner_size=config["inner_size"],
+            hidden_dropout_prob=config["hidden_dropout_prob"],
+            attn_dropout_prob=config["attn_dropout_prob"],
+        )
 
 
 class Reading(NamedTuple):

@@ -3,11 +3,12 @@
 import importlib.util
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_language_models import CONFIGS, NUM_BASE, NUM_NEW, tiny_lm
+from tiny_language_models import CONFIGS, NUM_BASE, NUM_NEW, tiny_lm, tiny_lm_settings
 
 from recbole_mgr.model.unimp.focal_loss import focal_loss, target_log_prob
 from recbole_mgr.model.unimp.language_model import (
@@ -26,14 +27,14 @@ FAMILIES = list(CONFIGS)
 
 
 def pretrained(lm_training: str = "lora", **options) -> LanguageModelSettings:
-    return LanguageModelSettings(**{"language_model": "some/model", "lm_training": lm_training, **options})
+    return tiny_lm_settings(**{"language_model": "some/model", "lm_training": lm_training, **options})
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """A pretrained language model in half precision, with its tokenizer and habits of generation of its own."""
     tokenizer = train_tokenizer(["red lipstick", "blue pencil"], vocabulary_size=300)
-    lm = make_language_model(LanguageModelSettings(max_tokens=40), vocabulary_size=len(tokenizer), pad_token_id=0)
+    lm = make_language_model(tiny_lm_settings(max_tokens=40), vocabulary_size=len(tokenizer), pad_token_id=0)
     lm.generation_config.repetition_penalty = 1.5
     lm.bfloat16().save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -41,7 +42,7 @@ def folder(tmp_path) -> Path:
 
 
 def test_the_small_language_model_has_the_sizes_of_the_settings():
-    settings = LanguageModelSettings(
+    settings = tiny_lm_settings(
         hidden_size=24, n_layers=2, n_heads=3, inner_size=40, max_tokens=17, hidden_dropout_prob=0.3
     )
     lm = make_language_model(settings, vocabulary_size=50, pad_token_id=1)
@@ -100,14 +101,12 @@ def test_a_language_model_that_is_not_there_is_named(tmp_path):
 )
 def test_settings_that_contradict_each_other_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        LanguageModelSettings(**settings)
+        tiny_lm_settings(**settings)
 
 
 def test_settings_come_from_a_config():
-    names = LanguageModelSettings.__dataclass_fields__
-    config = {name: getattr(LanguageModelSettings(), name) for name in names}
-    config |= {"n_layers": 5, "lora_options": None, "unrelated": 1}
-    assert LanguageModelSettings.from_config(config) == LanguageModelSettings(n_layers=5)
+    config = asdict(tiny_lm_settings()) | {"n_layers": 5, "lora_options": None, "unrelated": 1}
+    assert LanguageModelSettings.from_config(config) == tiny_lm_settings(n_layers=5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

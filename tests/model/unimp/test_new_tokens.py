@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tiny_language_models import CONFIGS, HIDDEN, NUM_BASE, NUM_NEW, tiny_lm
+from tiny_language_models import CONFIGS, HIDDEN, NUM_BASE, NUM_NEW, tiny_lm, tiny_lm_settings
 from torch import nn
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
-from recbole_mgr.model.unimp.language_model import LanguageModelSettings, apply_training
+from recbole_mgr.model.unimp.language_model import apply_training
 from recbole_mgr.model.unimp.new_tokens import extend_vocabulary
 
 FAMILIES = list(CONFIGS)
@@ -16,7 +16,7 @@ TOKEN_IDS = torch.tensor([[1, NUM_BASE, 4, NUM_TOKENS - 1, 10], [NUM_BASE + 1, 2
 
 def extended(family: str, lm_training: str = "full"):
     lm = tiny_lm(family)
-    apply_training(lm, LanguageModelSettings(language_model=family, lm_training=lm_training))
+    apply_training(lm, tiny_lm_settings(language_model=family, lm_training=lm_training))
     extend_vocabulary(lm, NUM_NEW)
     return lm
 

@@ -3,6 +3,8 @@
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
+from recbole_mgr.model.unimp.language_model import LanguageModelSettings
+
 NUM_BASE, NUM_NEW, HIDDEN, LAYERS = 11, 5, 16, 3
 CONFIGS = {
     "gpt2": lambda: GPT2Config(
@@ -37,3 +39,20 @@ def tiny_lm(family: str, seed: int = 0):
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.3)
     return lm.eval()
+
+
+def tiny_lm_settings(**changes) -> LanguageModelSettings:
+    """Of a small random language model, trained in full."""
+    settings = {
+        "language_model": None,
+        "lm_training": "full",
+        "lora_options": {},
+        "max_tokens": 40,
+        "hidden_size": HIDDEN,
+        "n_layers": LAYERS,
+        "n_heads": 2,
+        "inner_size": 24,
+        "hidden_dropout_prob": 0.1,
+        "attn_dropout_prob": 0.1,
+    }
+    return LanguageModelSettings(**settings | changes)
