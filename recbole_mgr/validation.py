@@ -45,10 +45,10 @@ def validate(config: Config) -> Config:
     for key in ("modalities", "drop_items_without"):
         if isinstance(values.get(key), str):
             values[key] = [values[key]]
-    _check_whole_numbers(values, _LOWEST)
+    require_whole_numbers(values, _LOWEST)
     for key in ("num_threads", "valid_users"):
         if values.get(key) is not None:
-            _check_whole_numbers(values, {key: 1})
+            require_whole_numbers(values, {key: 1})
     _check_metrics(values)
     if values["model"] in MODELS:
         _check_semantic_ids(values)
@@ -73,19 +73,36 @@ def require_one_target_per_user(eval_args: dict[str, Any]) -> None:
         )
 
 
-def _require(legal: bool, values: dict[str, Any], key: str, rule: str) -> None:
+def require(legal: bool, values: dict[str, Any], key: str, rule: str) -> None:
+    """Raise ValueError naming a setting, its value and the rule, unless it is legal."""
     if not legal:
         raise ValueError(f"{key}: {values[key]!r} must be {rule}")
 
 
-def _check_whole_numbers(values: dict[str, Any], lowest: dict[str, int]) -> None:
+def require_whole_numbers(values: dict[str, Any], lowest: dict[str, int]) -> None:
+    """Raise ValueError for the first setting in ``lowest`` that is no whole number from there on."""
     for key, low in lowest.items():
-        _require(type(values[key]) is int and values[key] >= low, values, key, f"a whole number >= {low}")
+        require(is_whole(values[key], low), values, key, f"a whole number >= {low}")
+
+
+def require_choice(values: dict[str, Any], key: str, choices: tuple[Any, ...]) -> None:
+    """Raise ValueError for a setting that is none of ``choices``."""
+    require(values[key] in choices, values, key, f"one of {', '.join(map(str, choices))}")
+
+
+def is_whole(value: Any, low: int) -> bool:
+    """Whether a value is a whole number (True is none) of at least ``low``."""
+    return type(value) is int and value >= low
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number (True is none)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_metrics(values: dict[str, Any]) -> None:
     cuts = values["topk"]
-    _require(bool(cuts) and all(type(k) is int for k in cuts), values, "topk", "a list of whole numbers >= 1")
+    require(bool(cuts) and all(type(k) is int for k in cuts), values, "topk", "a list of whole numbers >= 1")
     metric, _, cut = values["valid_metric"].partition("@")
     if metric.lower() not in [name.lower() for name in values["metrics"]]:
         raise ValueError(
@@ -99,43 +116,43 @@ def _check_semantic_ids(values: dict[str, Any]) -> None:
     from recbole_mgr.semantic_id.quantizer import QUANTIZERS
 
     modalities = values["modalities"]
-    _require(
+    require(
         bool(modalities) and len(set(modalities)) == len(modalities),
         values,
         "modalities",
         "a list of at least one modality, each once",
     )
-    _check_choice(values, "missing_modality", ("mean", "zero", "drop"))
-    _check_choice(values, "quantizer", tuple(QUANTIZERS))
-    _check_choice(values, "early_fusion", ("concat", "mean", "sum"))
+    require_choice(values, "missing_modality", ("mean", "zero", "drop"))
+    require_choice(values, "quantizer", tuple(QUANTIZERS))
+    require_choice(values, "early_fusion", ("concat", "mean", "sum"))
     if values["semantic_ids"]:
-        _require(Path(values["semantic_ids"]).is_file(), values, "semantic_ids", "the path of a file that exists")
+        require(Path(values["semantic_ids"]).is_file(), values, "semantic_ids", "the path of a file that exists")
     elif values["missing_modality"] == "drop":
         values["drop_items_without"] = values.get("drop_items_without") or modalities
 
 
 def _check_network(values: dict[str, Any], backbones: tuple[str, ...]) -> None:
-    _check_choice(values, "backbone", backbones)
-    _check_choice(values, "code_softmax", ("legal", "full"))
-    _check_whole_numbers(values, _LOWEST_OF_OURS)
+    require_choice(values, "backbone", backbones)
+    require_choice(values, "code_softmax", ("legal", "full"))
+    require_whole_numbers(values, _LOWEST_OF_OURS)
     if values["backbone"] != "t5":
         heads = values["n_heads"]
-        _require(values["hidden_size"] % heads == 0, values, "hidden_size", f"a multiple of n_heads: {heads}")
+        require(values["hidden_size"] % heads == 0, values, "hidden_size", f"a multiple of n_heads: {heads}")
     for key in ("hidden_dropout_prob", "attn_dropout_prob"):
-        _require(_is_number(values[key]) and 0 <= values[key] < 1, values, key, "a number in [0, 1)")
+        require(is_number(values[key]) and 0 <= values[key] < 1, values, key, "a number in [0, 1)")
 
 
 def _check_training(values: dict[str, Any]) -> None:
     rate, decay, stride = values["learning_rate"], values["weight_decay"], values["window_stride"]
-    _require(_is_number(rate) and rate > 0, values, "learning_rate", "a number > 0")
-    _require(_is_number(decay) and decay >= 0, values, "weight_decay", "a number >= 0")
-    _check_choice(values, "lr_scheduler", ("constant", "cosine", "linear"))
-    _check_choice(values, "learner", ("adam", "adamw", "sgd", "adagrad", "rmsprop"))  # else RecBole takes adam
-    _check_choice(values, "loss_type", ("CE",))
+    require(is_number(rate) and rate > 0, values, "learning_rate", "a number > 0")
+    require(is_number(decay) and decay >= 0, values, "weight_decay", "a number >= 0")
+    require_choice(values, "lr_scheduler", ("constant", "cosine", "linear"))
+    require_choice(values, "learner", ("adam", "adamw", "sgd", "adagrad", "rmsprop"))  # else RecBole takes adam
+    require_choice(values, "loss_type", ("CE",))
     if stride is not None:
         longest = values["MAX_ITEM_LIST_LENGTH"]
         rule = f"None or a whole number from 1 to MAX_ITEM_LIST_LENGTH: {longest}"
-        _require(type(stride) is int and 1 <= stride <= longest, values, "window_stride", rule)
+        require(type(stride) is int and 1 <= stride <= longest, values, "window_stride", rule)
         if values["backbone"] != "hierarchical":
             raise ValueError(
                 f"window_stride: {stride} means nothing to backbone: {values['backbone']}, which trains on one row per "
@@ -146,7 +163,7 @@ def _check_training(values: dict[str, Any]) -> None:
 def _check_ranking(values: dict[str, Any]) -> None:
     longest = max(values["topk"])
     for key in ("beam_size", "valid_beam_size"):
-        _require(values[key] >= longest, values, key, f"at least the largest topk: {longest}")
+        require(values[key] >= longest, values, key, f"at least the largest topk: {longest}")
     for name in values["metrics"]:
         if name.lower() in _SCORE_METRICS:
             raise ValueError(
@@ -154,11 +171,3 @@ def _check_ranking(values: dict[str, Any]) -> None:
                 "use Recall, NDCG, MRR, Hit, Precision, MAP, ItemCoverage, AveragePopularity, "
                 "ShannonEntropy, GiniIndex or TailPercentage"
             )
-
-
-def _check_choice(values: dict[str, Any], key: str, choices: tuple[str, ...]) -> None:
-    _require(values[key] in choices, values, key, f"one of {', '.join(choices)}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

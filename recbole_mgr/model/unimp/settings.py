@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
-from recbole_mgr.model.unimp.language_model import TRAINING_MODES, LanguageModelSettings
+from recbole_mgr.model.unimp.language_model import LanguageModelSettings
 from recbole_mgr.model.unimp.rows import CLOSING_SEES, IMAGE_ATTENTION
 from recbole_mgr.model.unimp.tasks import TASKS, task_names
+from recbole_mgr.validation import is_number, is_whole, require, require_choice, require_whole_numbers
 
 _CHOICES = {
     "task_sampling": ("proportional", "uniform", "staged"),
@@ -48,26 +48,25 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
     tasks = settings["tasks"] = task_names(settings["tasks"])
     settings["image_attention"] = settings["image_attention"] or "none"  # the command line reads the word as None
     for key, choices in _CHOICES.items():
-        _require(settings[key] in choices, settings, key, f"one of {', '.join(map(str, choices))}")
-    for key, low in _LOWEST.items():
-        _require(_is_whole(settings[key], low), settings, key, f"a whole number >= {low}")
+        require_choice(settings, key, choices)
+    require_whole_numbers(settings, _LOWEST)
     for key, low in _LOWEST_OR_NONE.items():
         value = settings[key]
-        _require(value is None or _is_whole(value, low), settings, key, f"None or a whole number >= {low}")
-    _require(_is_number(settings["focal_gamma"]), settings, "focal_gamma", "a number >= 0")
+        require(value is None or is_whole(value, low), settings, key, f"None or a whole number >= {low}")
+    gamma = settings["focal_gamma"]
+    require(is_number(gamma) and gamma >= 0, settings, "focal_gamma", "a number >= 0")
     fields = settings["text_fields"]
-    legal = isinstance(fields, dict) and all(_is_whole(most, 1) for most in fields.values())
-    _require(bool(fields) and legal, settings, "text_fields", "columns of .item with the most tokens of each, >= 1")
+    legal = isinstance(fields, dict) and all(is_whole(most, 1) for most in fields.values())
+    require(bool(fields) and legal, settings, "text_fields", "columns of .item with the most tokens of each, >= 1")
     weights = settings["task_weights"]
     legal = isinstance(weights, dict) and set(weights) <= set(TASKS)
-    legal = legal and all(_is_number(weight) and weight > 0 for weight in weights.values())
-    _require(legal, settings, "task_weights", f"weights > 0 by task name: {', '.join(TASKS)}")
+    legal = legal and all(is_number(weight) and weight > 0 for weight in weights.values())
+    require(legal, settings, "task_weights", f"weights > 0 by task name: {', '.join(TASKS)}")
     source = settings["language_model"]
-    _require(source is None or isinstance(source, str), settings, "language_model", "None, a path or a hub name")
-    _require(settings["lm_training"] in TRAINING_MODES, settings, "lm_training", f"one of {', '.join(TRAINING_MODES)}")
-    LanguageModelSettings.from_config(settings)
+    require(source is None or isinstance(source, str), settings, "language_model", "None, a path or a hub name")
+    LanguageModelSettings.from_config(settings)  # which checks them
     if settings["picture_codec"]:
-        _require(Path(settings["picture_codec"]).is_dir(), settings, "picture_codec", "a folder that exists")
+        require(Path(settings["picture_codec"]).is_dir(), settings, "picture_codec", "a folder that exists")
     if settings["selection_by"] == "likelihood" and "selection" in tasks and "recommendation" not in tasks:
         raise ValueError("selection_by: likelihood needs recommendation among the tasks; add it, or take marks")
     if settings["semantic_ids"] and settings["item_ids"] == "atomic":
@@ -79,16 +78,3 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
             f"eval_args: mode {settings['eval_args']['mode']['test']}: search ranks all items, because its query tells "
             "of the target; use mode full or leave search out of tasks"
         )
-
-
-def _require(legal: bool, settings: dict[str, Any], key: str, rule: str) -> None:
-    if not legal:
-        raise ValueError(f"{key}: {settings[key]!r} must be {rule}")
-
-
-def _is_whole(value: Any, low: int) -> bool:
-    return type(value) is int and value >= low
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < math.inf
