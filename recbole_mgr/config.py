@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from recbole.config import Config
 
+from recbole_mgr.files import read_yaml
 from recbole_mgr.registry import MODELS, model_class
 from recbole_mgr.validation import require_one_target_per_user, validate
 
@@ -172,14 +173,7 @@ def refuse_unknown_keys(settings: dict[str, Any], known: set[str], where: str) -
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    with open(path, encoding="utf-8") as file:
-        try:
-            content = yaml.load(file, Loader=_PropertyLoader)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path}: not valid YAML: {error}") from error
-    if content is not None and not isinstance(content, dict):
-        raise ValueError(f"{path}: expected 'key: value' lines, found a {type(content).__name__}")
-    return content or {}
+    return read_yaml(path, remedy="correct it", may_be_empty=True, loader=_PropertyLoader)
 
 
 def _dataset_properties(dataset: str) -> dict[str, Any]:

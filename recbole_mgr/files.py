@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and reading YAML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
+
+import yaml
 
 
 @contextmanager
@@ -29,3 +32,26 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_yaml(path: Path, *, remedy: str, may_be_empty: bool = False, loader: type = yaml.SafeLoader) -> dict[str, Any]:
+    """Read a YAML file of ``key: value`` lines.
+
+    Args:
+        path: a file that exists.
+        remedy: what the error advises, e.g. ``restore the file``.
+        may_be_empty: whether a file without content is an empty dictionary, and no error.
+        loader: PyYAML's class that reads it, one that builds no objects.
+
+    Raises:
+        ValueError: Naming the file and the remedy.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid YAML ({error}); {remedy}") from error
+    if content is None and may_be_empty:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected 'key: value' lines, found a {type(content).__name__}; {remedy}")
+    return content

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from recbole_mgr.data.atomic_files import Provenance
 from recbole_mgr.experiments.report import RUNS_FILE
+from recbole_mgr.files import read_yaml
 from recbole_mgr.recommendation.run_directory import SETTINGS_FILE, TABLE_FILE
 from recbole_mgr.registry import is_generative
 from recbole_mgr.results import Comparison, RunResult
@@ -52,7 +51,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[Comparison, list[FinishedRun]]:
     data = list(dict.fromkeys(run.result.data for run in runs))
     if len(data) > 1:
         raise ValueError(f"the runs are of different data: {', '.join(data)}; analyse each table for itself")
-    about = yaml.safe_load((runs[0].folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+    about = read_yaml(runs[0].folder / SETTINGS_FILE, remedy="copy the run directory again")
     comparison = Comparison(
         Provenance(data[0], str(about["data_fingerprint"]), details={}), [run.result for run in runs]
     )

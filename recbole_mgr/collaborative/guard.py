@@ -11,8 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from recbole_mgr.files import read_yaml
 from recbole_mgr.semantic_id.table_file import read_columns
 
 TRAINED_ON = "interactions"  # what ``trained_on`` says in the .yaml of such vectors
@@ -84,10 +83,4 @@ def read_description(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid YAML ({error}); restore the file or make the vectors again") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected 'key: value' lines; restore the file or make the vectors again")
-    return content
+    return read_yaml(path, remedy="restore the file or make the vectors again")

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import yaml
+
+from recbole_mgr.files import read_yaml
 
 _TYPES = {"token", "token_seq", "float", "float_seq"}
 
@@ -106,14 +107,7 @@ def read_provenance(folder: Path, name: str) -> Provenance:
         ValueError: If the file is not a YAML mapping.
     """
     path = folder / f"{name}.provenance.yaml"
-    details: dict = {}
-    if path.is_file():
-        try:
-            details = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path}: not valid YAML: {error}") from error
-        if not isinstance(details, dict):
-            raise ValueError(f"{path}: expected 'key: value' lines")
+    details = read_yaml(path, remedy="correct it", may_be_empty=True) if path.is_file() else {}
     label = f"{name} (synthetic sample)" if details.get("synthetic") else name
     return Provenance(label, _fingerprint(folder, name), details)
 

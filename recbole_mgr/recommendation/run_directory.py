@@ -27,7 +27,7 @@ from safetensors.torch import load_model, save_model
 from recbole_mgr.config import model_properties
 from recbole_mgr.data.atomic_files import Provenance
 from recbole_mgr.data.dataset import semantic_id_settings
-from recbole_mgr.files import replacing, write_text
+from recbole_mgr.files import read_yaml, replacing, write_text
 from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.recommendation.histories import UserHistories
 from recbole_mgr.recommendation.item_texts import ItemText, read_all_item_texts, write_item_texts
@@ -209,13 +209,7 @@ def _read_arrays(path: Path, use: Callable[[dict[str, np.ndarray]], T]) -> T:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     _require_file(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: no readable YAML ({error}); copy the run directory again") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected 'key: value' lines; copy the run directory again")
-    return content
+    return read_yaml(path, remedy="copy the run directory again")
 
 
 def _require_file(path: Path) -> None:

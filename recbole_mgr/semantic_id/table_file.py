@@ -9,14 +9,14 @@ The dedup column and the description (``.yaml``, same name) are optional: a user
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import yaml
 
-from recbole_mgr.files import replacing, write_text
+from recbole_mgr.files import read_yaml, replacing, write_text
 
 ITEM_COLUMN = "item_id:token"
 DEDUP_COLUMN = "dedup:token"
@@ -156,10 +156,7 @@ def _parsed(field: str, *, where: str) -> list[int]:
 def _read_description(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    try:
-        description = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: no readable YAML ({error}); restore it or remove it") from error
-    if not isinstance(description, Mapping) or not {"fingerprint", "digits"} <= set(description):
+    description = read_yaml(path, remedy="restore it or remove it")
+    if not {"fingerprint", "digits"} <= set(description):
         raise ValueError(f"{path}: the description lacks 'fingerprint' or 'digits'; restore it or remove it")
-    return dict(description)
+    return description

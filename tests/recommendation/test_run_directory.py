@@ -52,7 +52,7 @@ def test_yaml_that_holds_code_is_refused(copy):
     for name in ("run.yaml", "settings.yaml"):
         whole = (copy / name).read_text()
         (copy / name).write_text(whole + "bomb: !!python/object/apply:os.mkdir [executed]\n")
-        with pytest.raises(ValueError, match=f"{name}: no readable YAML"):
+        with pytest.raises(ValueError, match=f"{name}: not valid YAML"):
             load(copy)
         (copy / name).write_text(whole)
     assert not Path("executed").exists()
