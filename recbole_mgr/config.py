@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import functools
 import re
 from pathlib import Path
@@ -19,6 +18,7 @@ import yaml
 from recbole.config import Config
 
 from recbole_mgr.files import read_yaml
+from recbole_mgr.hints import near_miss
 from recbole_mgr.registry import MODELS, model_class
 from recbole_mgr.validation import require_one_target_per_user, validate
 
@@ -167,9 +167,7 @@ def refuse_unknown_keys(settings: dict[str, Any], known: set[str], where: str) -
     """Raise ValueError for the first setting that ``where`` does not know, with the nearest one it knows."""
     for key in settings:
         if key not in known:
-            near = difflib.get_close_matches(key, sorted(known), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"unknown setting {key!r} for {where}{hint}")
+            raise ValueError(f"unknown setting {key!r} for {where}{near_miss(key, known)}")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

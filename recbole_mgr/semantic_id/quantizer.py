@@ -5,7 +5,6 @@ Adding one: write a class that follows `Quantizer` in a file of its own, and nam
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from recbole_mgr.hints import near_miss
 from recbole_mgr.semantic_id.vectors import Rows
 
 QUANTIZERS = {
@@ -54,7 +54,8 @@ def quantizer_class(name: str) -> type[Quantizer]:
         ValueError: If the name is unknown; suggests the nearest.
     """
     if name not in QUANTIZERS:
-        raise ValueError(f"quantizer: {name!r} is unknown{_nearest(name, QUANTIZERS)}; known: {sorted(QUANTIZERS)}")
+        hint = near_miss(name, QUANTIZERS)
+        raise ValueError(f"quantizer: {name!r} is unknown; known: {sorted(QUANTIZERS)}{hint}")
     module, _, attribute = QUANTIZERS[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -74,8 +75,8 @@ def make_quantizer(name: str, *, levels: int, codebook_size: int, seed: int, opt
     known = set(inspect.signature(quantizer).parameters) - {"levels", "codebook_size", "seed"}
     for option in options:
         if option not in known:
-            hint = _nearest(option, known)
-            raise ValueError(f"quantizer_options: {name} has no option {option!r}{hint}; known: {sorted(known)}")
+            hint = near_miss(option, known)
+            raise ValueError(f"quantizer_options: {name} has no option {option!r}; known: {sorted(known)}{hint}")
     return quantizer(levels=levels, codebook_size=codebook_size, seed=seed, **options)
 
 
@@ -99,8 +100,3 @@ def require_positive(**values: float) -> None:
     for name, value in values.items():
         if value <= 0:
             raise ValueError(f"{name} must be above 0, not {value!r}")
-
-
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
