@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from recbole_mgr.model.unimp.catalogue import tokenize
-from recbole_mgr.model.unimp.rows import SEES_ALL, Row, RowBatch, RowBuilder, collate
+from recbole_mgr.model.unimp.rows import SEES_ALL, Row, RowBatch, RowBuilder
 from recbole_mgr.model.unimp.tasks.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -239,9 +239,8 @@ class EvaluatedTask(Task):
     def prompts(self, model: UniMP, cases: Sequence[Case]) -> Iterator[RowBatch]:
         """The cases' prompts in batches on the model's device, padded on the left."""
         for start in range(0, len(cases), _CASES_AT_ONCE):
-            rows = [self.row(case, answer=False) for case in cases[start : start + _CASES_AT_ONCE]]
-            batch = collate(rows, [0] * len(rows), pad_token_id=self.data.tokenizer.pad_token_id, padding="left")
-            yield batch.to(model.device)
+            part = cases[start : start + _CASES_AT_ONCE]
+            yield model.collate_prompts([self.row(case, answer=False) for case in part])
 
 
 def case_of(sequence: UserSequence, *, first: int, target: int) -> Case | None:

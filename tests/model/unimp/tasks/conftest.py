@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from prompted_model import PromptedModel
 
 from recbole_mgr.model.unimp import user_sequences
 from recbole_mgr.model.unimp.catalogue import ItemCatalogue, RaggedTokenIds, tokenize
@@ -135,10 +136,8 @@ class World:
         return row.images.tolist()
 
 
-class KnowingModel:
+class KnowingModel(PromptedModel):
     """Answers each prompt as the task's own row does; prompts it does not know are an error."""
-
-    device = torch.device("cpu")
 
     def __init__(self, task, cases):
         self.answers = {

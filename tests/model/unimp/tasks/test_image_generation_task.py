@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from prompted_model import PromptedModel
 
 from recbole_mgr.model.unimp.personal_data import PersonalData
 from recbole_mgr.model.unimp.pictures.item_pictures import ItemPictures
-from recbole_mgr.model.unimp.rows import collate
 from recbole_mgr.model.unimp.tasks.image_generation import SHEET_FILE, ImageGenerationTask
 from recbole_mgr.model.unimp.vocabulary import PromptVocabulary
 
@@ -29,17 +28,12 @@ class FlatCodec:
         return np.stack([grey, 255 - grey, grey // 2], axis=-1)
 
 
-class Painter:
+class Painter(PromptedModel):
     """Draws the codes that it is given, one row after another."""
-
-    device = torch.device("cpu")
 
     def __init__(self, answers):
         self.answers = iter(answers)
         self.temperatures = set()
-
-    def collate_prompts(self, rows):
-        return collate(rows, [0] * len(rows), pad_token_id=0, padding="left")
 
     def generate_answers(self, batch, *, allowed_token_ids, max_new_tokens, temperature):
         self.temperatures.add(temperature)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from prompted_model import PromptedModel
 
 from recbole_mgr.model.unimp.tasks.preference import PreferenceTask
 
@@ -35,9 +36,7 @@ def test_a_model_that_knows_has_no_error(world, settings, knowing_model, tmp_pat
 
 
 def test_the_prediction_is_the_expectation(world, settings):
-    class Undecided:
-        device = torch.device("cpu")
-
+    class Undecided(PromptedModel):
         def answer_logits(self, batch, token_ids):
             assert token_ids.tolist() == world.data.vocabulary.rating_ids.tolist()
             return torch.log(torch.tensor([0.1, 0.2, 0.3, 0.4, 0.0])[: len(token_ids)]).expand(len(batch.task), -1)
@@ -50,9 +49,7 @@ def test_the_prediction_is_the_expectation(world, settings):
 
 
 def test_errors_by_hand(world, settings, tmp_path):
-    class Constant:
-        device = torch.device("cpu")
-
+    class Constant(PromptedModel):
         def answer_logits(self, batch, token_ids):
             logits = torch.full((len(batch.task), len(token_ids)), -1e9)
             logits[:, 2] = 0

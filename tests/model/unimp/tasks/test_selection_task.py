@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from prompted_model import PromptedModel
 
 from recbole_mgr.model.unimp.tasks.selection import SelectionCase, SelectionTask
 
@@ -61,9 +62,7 @@ def test_a_model_that_knows_chooses_right(world, settings, knowing_model, tmp_pa
 
 
 def test_set_metrics_by_hand(world, settings, tmp_path):
-    class Fixed:
-        device = torch.device("cpu")
-
+    class Fixed(PromptedModel):
         def generate_answers(self, batch, *, allowed_token_ids, max_new_tokens):
             s0, s1, s2, _, end = allowed_token_ids.tolist()
             return [[s0, s2, end], [s1, s1, s1], [end]]  # a repeated mark counts once; nothing is nothing
