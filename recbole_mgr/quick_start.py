@@ -1,7 +1,7 @@
 """The pipeline: several models on one split, trained, tested and put into one table.
 
 Atomic files -> data set and semantic IDs -> model -> RecBole's training loop -> ranked lists -> RecBole's metrics
--> :mod:`recbole_mgr.results`. A finished run is read back, an unfinished one resumed.
+-> :mod:`recbole_mgr.results`, :mod:`recbole_mgr.comparison`. A finished run is read back, an unfinished one resumed.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ from recbole.utils import get_trainer, init_logger, init_seed
 
 from recbole_mgr import __version__
 from recbole_mgr.collector import Ranking
+from recbole_mgr.comparison import Comparison
 from recbole_mgr.config import known_keys, make_config, plain_settings, read_config_files, refuse_unknown_keys
 from recbole_mgr.data.atomic_files import Provenance, check_interactions, read_provenance
 from recbole_mgr.data.seen_items import mark_seen_items
 from recbole_mgr.files import write_text
+from recbole_mgr.id_level import id_level_metrics
 from recbole_mgr.recommendation.histories import UserHistories
 from recbole_mgr.recommendation.item_texts import read_item_texts
 from recbole_mgr.recommendation.run_directory import export_run, forget_histories
 from recbole_mgr.registry import is_generative
-from recbole_mgr.results import Comparison, RunResult, environment, id_level_metrics
+from recbole_mgr.results import RunResult, environment
 from recbole_mgr.trainer import ComparableTrainer, comparable
 
 # Settings that change where, how loudly or how fast a run goes, not what it computes.

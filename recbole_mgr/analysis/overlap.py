@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_mgr.results import Comparison
+from recbole_mgr.comparison import Comparison
 
 
 class Overlap(NamedTuple):

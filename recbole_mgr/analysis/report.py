@@ -17,8 +17,8 @@ from recbole_mgr.analysis.dominance import agreements
 from recbole_mgr.analysis.figures import grouped_bars, upset, write_figure
 from recbole_mgr.analysis.overlap import overlap
 from recbole_mgr.analysis.runs import FinishedRun
+from recbole_mgr.comparison import Comparison
 from recbole_mgr.files import write_text
-from recbole_mgr.results import Comparison
 from recbole_mgr.semantic_id.report import AMI_ITEMS
 
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from recbole_mgr.comparison import Comparison
 from recbole_mgr.data.atomic_files import Provenance
 from recbole_mgr.experiments.report import RUNS_FILE
 from recbole_mgr.files import read_yaml
 from recbole_mgr.recommendation.run_directory import SETTINGS_FILE, TABLE_FILE
 from recbole_mgr.registry import is_generative
-from recbole_mgr.results import Comparison, RunResult
+from recbole_mgr.results import RunResult
 from recbole_mgr.semantic_id.table_file import TableFile, read_table_file
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mgr.comparison import Comparison
 from recbole_mgr.experiments.definition import BOTH, ONCE, PER_SEED
 from recbole_mgr.experiments.plan import Plan, PlannedRun
 from recbole_mgr.files import write_text
 from recbole_mgr.quick_start import OPERATIONAL
-from recbole_mgr.results import Comparison, RunResult
+from recbole_mgr.results import RunResult
 
 RUNS_FILE = "runs.tsv"
 RUNS_HEADER = ("label", "seed", "run_dir")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recbole_mgr.analysis.overlap import overlap
-from recbole_mgr.results import Comparison
+from recbole_mgr.comparison import Comparison
 
 
 def result(label: str, ranks: list[int], users: str = "abcde") -> SimpleNamespace:
