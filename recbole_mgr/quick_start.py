@@ -19,7 +19,6 @@ import torch
 import yaml
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
-from recbole.data.dataset import Dataset
 from recbole.utils import get_trainer, init_logger, init_seed
 
 from recbole_mgr import __version__
@@ -27,6 +26,7 @@ from recbole_mgr.collector import Ranking
 from recbole_mgr.comparison import Comparison
 from recbole_mgr.config import known_keys, make_config, plain_settings, read_config_files, refuse_unknown_keys
 from recbole_mgr.data.atomic_files import Provenance, check_interactions, read_provenance
+from recbole_mgr.data.dataset import tokens_of
 from recbole_mgr.data.seen_items import mark_seen_items
 from recbole_mgr.files import write_text
 from recbole_mgr.id_level import id_level_metrics
@@ -134,7 +134,8 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
     dataset = create_dataset(config)
     pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]].to_numpy(dtype=np.int64)
     # read now, so that a malformed file is told before the training and not after it
-    item_texts = read_item_texts(Path(config["data_path"]) / f"{config['dataset']}.item", _tokens(dataset, "iid_field"))
+    item_file = Path(config["data_path"]) / f"{config['dataset']}.item"
+    item_texts = read_item_texts(item_file, tokens_of(dataset, dataset.iid_field))
     train_data, valid_data, test_data = data_preparation(config, dataset)
     mark_seen_items(pairs, valid_data._dataset, test_data._dataset)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
@@ -151,12 +152,13 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
     if is_generative(config["model"]):
         if trainer.recommends:
             id_level = id_level_metrics(test.ranking, model.semantic_ids, config["topk"])
+        user_tokens = tokens_of(dataset, dataset.uid_field)
         export_run(
             run_dir,
             network=model,
             tokenizer=dataset.item_tokenizer,
             item_texts=item_texts,
-            histories=UserHistories.of(pairs, _tokens(dataset, "uid_field")) if config["keep_histories"] else None,
+            histories=UserHistories.of(pairs, user_tokens) if config["keep_histories"] else None,
             provenance=provenance,
         )
     result = RunResult(
@@ -208,11 +210,6 @@ def _config(request: ModelRequest, dataset: str, settings: dict[str, Any]) -> Co
     known = known_keys(request.name)
     shared = {key: value for key, value in settings.items() if key in known}
     return make_config(request.name, dataset, [], {**shared, **request.settings})
-
-
-def _tokens(dataset: Dataset, field: str) -> list[str]:
-    """Tokens of users (``uid_field``) or items (``iid_field``) in the order of internal ids, PAD left out."""
-    return [str(token) for token in dataset.field2id_token[getattr(dataset, field)][1:]]
 
 
 def _refuse_repeated(option: str, values: list) -> None:

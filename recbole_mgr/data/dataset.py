@@ -58,6 +58,11 @@ def _drop_items_without(dataset: Dataset, modalities: list[str]) -> None:
     dataset.inter_feat = dataset.inter_feat.drop(index=dataset.inter_feat.index[dropped])
 
 
+def tokens_of(dataset: Dataset, field: str) -> list[str]:
+    """Tokens of users (``uid_field``) or items (``iid_field``) in the order of RecBole's internal ids, PAD left out."""
+    return [str(token) for token in dataset.field2id_token[field][1:]]
+
+
 class GenerativeDataset(SequentialDataset):
     """Sequential data set of the generating models.
 
@@ -95,8 +100,8 @@ class GenerativeDataset(SequentialDataset):
 
     @property
     def item_tokens(self) -> list[str]:
-        """Item tokens in the order of RecBole's internal ids, PAD left out (N strings)."""
-        return [str(token) for token in self.field2id_token[self.iid_field][1:]]
+        """N strings, see `tokens_of`."""
+        return tokens_of(self, self.iid_field)
 
     def build(self) -> list[GenerativeDataset]:
         """Split as RecBole does, then build or load the semantic IDs and arrange the training rows.

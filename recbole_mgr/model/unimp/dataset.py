@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from recbole_mgr.data.dataset import GenerativeDataset
+from recbole_mgr.data.dataset import GenerativeDataset, tokens_of
 from recbole_mgr.model.unimp import user_sequences
 from recbole_mgr.model.unimp.catalogue import ItemCatalogue
 from recbole_mgr.model.unimp.item_words import ItemWords, read_item_words
@@ -61,7 +61,7 @@ class UniMPDataset(GenerativeDataset):
 
     @property
     def _part_of_user(self) -> np.ndarray:
-        return user_sequences.parts_of_users([str(token) for token in self.field2id_token[self.uid_field][1:]])
+        return user_sequences.parts_of_users(tokens_of(self, self.uid_field))
 
     def _semantic_id_table(self) -> tuple[SemanticIdTable, dict[str, Any]]:
         if self.config["item_ids"] == "semantic":
