@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+from recbole_mgr.preparation.batches import Batch
+from recbole_mgr.preparation.raw_lines import json_batches
 
 LICENCE = "research use; the rights are Amazon's and the reviewers'"
 ITEM_COLUMNS = {
@@ -14,8 +19,39 @@ ITEM_COLUMNS = {
     **dict.fromkeys(("description", "image_url"), pl.String),
 }
 
+_REVIEW = {
+    **dict.fromkeys(("reviewerID", "asin", "reviewText"), pl.String),
+    **dict.fromkeys(("overall", "unixReviewTime"), pl.Float64),
+}
 _TAG = re.compile(r"<(script|style)\b.*?(</\1>|$)|</?[a-zA-Z][^<>]*>|<!--.*?(-->|$)", re.DOTALL | re.IGNORECASE)
 _AMOUNT = re.compile(r"\s*\$?\s*(\d[\d,]*(?:\.\d+)?)")
+
+
+class EarlyEdition:
+    """What the editions of 2014 and 2018 share: a file of reviews, JSON lines with the same keys, and one of items.
+
+    Args:
+        edition: its year.
+        category: as in the file names.
+        reviews, meta: the two files.
+    """
+
+    field_types: dict[str, str] = {}
+    picture_folder: Path | None = None
+
+    def __init__(self, edition: int, category: str, reviews: Path, meta: Path) -> None:
+        self._reviews, self._meta = reviews, meta
+        self.provenance = {
+            "source": f"Amazon review data {edition}, {category} ({reviews.name}, {meta.name})",
+            "licence": LICENCE,
+        }
+
+    def interactions(self) -> Iterator[Batch]:
+        names = dict(
+            reviewerID="user_id", asin="item_id", unixReviewTime="timestamp", overall="rating", reviewText="review"
+        )
+        for batch in json_batches(self._reviews, _REVIEW):
+            yield batch._replace(frame=batch.frame.rename(names))
 
 
 def text(value: Any) -> str | None:

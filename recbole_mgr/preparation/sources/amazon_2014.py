@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
-
-import polars as pl
 
 from recbole_mgr.preparation.batches import Batch
-from recbole_mgr.preparation.raw_lines import json_batches, record_batches
+from recbole_mgr.preparation.raw_lines import record_batches
 from recbole_mgr.preparation.sources import amazon
 from recbole_mgr.preparation.sources.raw_files import RawFolder
 
 _BASE = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
-_REVIEW = {
-    **dict.fromkeys(("reviewerID", "asin", "reviewText"), pl.String),
-    **dict.fromkeys(("overall", "unixReviewTime"), pl.Float64),
-}
 
 
-class Amazon2014:
+class Amazon2014(amazon.EarlyEdition):
     """One category.
 
     Args:
@@ -32,32 +25,18 @@ class Amazon2014:
         category: as in the file names, e.g. ``Beauty``.
     """
 
-    field_types: dict[str, str] = {}
-    picture_folder: Path | None = None
-
     def __init__(self, raw: RawFolder, category: str) -> None:
         reviews = [f"reviews_{category}{core}.json{gz}" for core in ("_5", "") for gz in (".gz", "")]
-        self._reviews = raw.file(reviews, f"{_BASE}/reviews_{category}_5.json.gz")
-        self._meta = raw.file([f"meta_{category}.json.gz", f"meta_{category}.json"], f"{_BASE}/meta_{category}.json.gz")
-        self.provenance = {
-            "source": f"Amazon review data 2014, {category} ({self._reviews.name}, {self._meta.name})",
-            "licence": amazon.LICENCE,
-        }
-
-    def interactions(self) -> Iterator[Batch]:
-        return reviews(self._reviews)
+        meta = [f"meta_{category}.json{gz}" for gz in (".gz", "")]
+        super().__init__(
+            2014,
+            category,
+            reviews=raw.file(reviews, f"{_BASE}/reviews_{category}_5.json.gz"),
+            meta=raw.file(meta, f"{_BASE}/meta_{category}.json.gz"),
+        )
 
     def items(self) -> Iterator[Batch]:
         return record_batches(self._meta, _literal, _item, amazon.ITEM_COLUMNS)
-
-
-def reviews(path: Path) -> Iterator[Batch]:
-    """Read a review file of the 2014 or 2018 edition."""
-    names = dict(
-        reviewerID="user_id", asin="item_id", unixReviewTime="timestamp", overall="rating", reviewText="review"
-    )
-    for batch in json_batches(path, _REVIEW):
-        yield batch._replace(frame=batch.frame.rename(names))
 
 
 def _literal(line: bytes) -> dict:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 from recbole_mgr.preparation.batches import Batch
 from recbole_mgr.preparation.raw_lines import record_batches
 from recbole_mgr.preparation.sources import amazon
-from recbole_mgr.preparation.sources.amazon_2014 import reviews
 from recbole_mgr.preparation.sources.raw_files import RawFolder
 
 _BASE = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2"
 
 
-class Amazon2018:
+class Amazon2018(amazon.EarlyEdition):
     """One category.
 
     Args:
@@ -27,21 +25,15 @@ class Amazon2018:
         category: as in the file names, e.g. ``Luxury_Beauty``.
     """
 
-    field_types: dict[str, str] = {}
-    picture_folder: Path | None = None
-
     def __init__(self, raw: RawFolder, category: str) -> None:
         reviews = [f"{category}{core}.json{gz}" for core in ("_5", "") for gz in (".gz", "")]
-        self._reviews = raw.file(reviews, f"{_BASE}/categoryFilesSmall/{category}_5.json.gz")
         meta = [f"meta_{category}.json{gz}" for gz in (".gz", "")]
-        self._meta = raw.file(meta, f"{_BASE}/metaFiles2/meta_{category}.json.gz")
-        self.provenance = {
-            "source": f"Amazon review data 2018, {category} ({self._reviews.name}, {self._meta.name})",
-            "licence": amazon.LICENCE,
-        }
-
-    def interactions(self) -> Iterator[Batch]:
-        return reviews(self._reviews)
+        super().__init__(
+            2018,
+            category,
+            reviews=raw.file(reviews, f"{_BASE}/categoryFilesSmall/{category}_5.json.gz"),
+            meta=raw.file(meta, f"{_BASE}/metaFiles2/meta_{category}.json.gz"),
+        )
 
     def items(self) -> Iterator[Batch]:
         return record_batches(self._meta, json.loads, _item, amazon.ITEM_COLUMNS)
