@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-from workload import load
+from workload import load, synchronize
 
 from recbole_mgr.model.backbone.t5 import T5Backbone
 
@@ -108,11 +108,6 @@ def rate(run: Callable[[], object], num_rows: int, device: str) -> Rate:
 
 def median(rates: list[Rate]) -> Rate:
     return Rate(*(sorted(column)[len(column) // 2] for column in zip(*rates, strict=True)))
-
-
-def synchronize(device: str) -> None:
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize()
 
 
 def print_profile(run: Callable[[], object], device: str) -> None:

@@ -66,13 +66,17 @@ def train_steps(workload: Workload, batches: Iterable, optimizer: torch.optim.Op
 
 def seconds(work: Callable[[], Any], device: str) -> float:
     """Wall seconds of a call; waits for the device."""
-    if device != "cpu":
-        torch.cuda.synchronize()
+    synchronize(device)
     started = time.perf_counter()
     work()
-    if device != "cpu":
-        torch.cuda.synchronize()
+    synchronize(device)
     return time.perf_counter() - started
+
+
+def synchronize(device: str) -> None:
+    """Wait until the device has done what it was given."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
 
 
 def machine(arguments: argparse.Namespace) -> str:
