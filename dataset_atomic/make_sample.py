@@ -62,6 +62,8 @@ APPEAL = 0.4  # standard deviation of a product's own appeal, in logits
 NEXT_STEP, SAME_STEP, OTHER_ROUTINE = 0.62, 0.08, 0.15  # the rest is spread over all types
 IMPULSE = 0.08  # purchases that follow appeal only
 HABIT, DRIFT = 0.15, 0.03  # after a purchase: take over its attribute, or take a fancy to another
+# A rating says how much of a product is to the shopper's liking: stars for none of it, for each favourite, and noise.
+NO_FAVOURITE, EACH_FAVOURITE, MOOD = 2.0, 0.8, 0.4
 
 REASONS = {
     "brand": "{brand} has never let me down",
@@ -127,7 +129,7 @@ def shop(rng: random.Random, catalogue: Catalogue, user: str) -> list[Purchase]:
         item = rng.choices(range(len(chances)), chances)[0]
         traits = {name: int(values[item]) for name, values in catalogue.attributes.items()}
         liked = [name for name in ATTRIBUTES if traits[name] == taste[name]]
-        rating = max(1, min(5, round(3.2 + 0.45 * len(liked) + rng.gauss(0, 0.8))))
+        rating = max(1, min(5, round(NO_FAVOURITE + EACH_FAVOURITE * len(liked) + rng.gauss(0, MOOD))))
         review = _write_review(rng, traits, liked, rating)
         history.append(Purchase(user, item, time, rating, review, chances))
         bought[item], step = True, catalogue.kind[item]

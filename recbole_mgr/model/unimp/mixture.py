@@ -31,7 +31,8 @@ class TaskMixture:
 
     Args:
         tasks: at least one; ``RowBatch.task`` counts in their order.
-        settings: ``task_sampling``, ``epochs``, ``train_batch_size``, ``max_tokens`` and ``max_batch_tokens``.
+        settings: ``task_sampling``, ``epochs``, ``train_batch_size``, ``max_tokens``, ``max_batch_tokens`` and
+            ``epoch_rows`` (most rows of a task in an epoch, drawn anew each time; None for all).
         seed: of the order.
         pad_token_id: of the tokenizer.
 
@@ -65,6 +66,9 @@ class TaskMixture:
 
     def _counts(self, available: Sequence[int], epoch: int) -> list[int]:
         """Rows of each task in an epoch."""
+        most = self.settings["epoch_rows"]
+        if most is not None:
+            available = [min(rows, most) for rows in available]
         sampling = self.settings["task_sampling"]
         if sampling == "proportional":
             return list(available)

@@ -33,7 +33,7 @@ _LOWEST = {
     "visual_latents": 1,
     "resampler_layers": 1,
 }
-_LOWEST_OR_NONE = {"task_cases": 1, "max_batch_tokens": 1}
+_LOWEST_OR_NONE = {"task_cases": 1, "max_batch_tokens": 1, "epoch_rows": 1}
 
 
 def check_unimp_settings(settings: dict[str, Any]) -> None:
@@ -55,6 +55,8 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
         require(value is None or is_whole(value, low), settings, key, f"None or a whole number >= {low}")
     gamma = settings["focal_gamma"]
     require(is_number(gamma) and gamma >= 0, settings, "focal_gamma", "a number >= 0")
+    start = settings["gate_start"]
+    require(start is None or (is_number(start) and start >= 0), settings, "gate_start", "None or a number >= 0")
     fields = settings["text_fields"]
     legal = isinstance(fields, dict) and all(is_whole(most, 1) for most in fields.values())
     require(bool(fields) and legal, settings, "text_fields", "columns of .item with the most tokens of each, >= 1")

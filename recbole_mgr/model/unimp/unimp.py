@@ -104,6 +104,10 @@ class UniMP(GenerativeRecommender):
         extend_vocabulary(lm, vocabulary.num_new)
         vision = None
         if config["image_attention"] != "none" and personal.catalogue.has_image.any():
+            pretrained = config["language_model"] is not None
+            gate_start = config["gate_start"]
+            if gate_start is None:  # closed gates shield what a language model has learned, and hold up a random one
+                gate_start = 0.0 if pretrained else 1.0
             vision = VisualConditioning(
                 lm,
                 every_n=config["cross_attention_every"],
@@ -111,8 +115,9 @@ class UniMP(GenerativeRecommender):
                 latents=config["visual_latents"],
                 resampler_layers=config["resampler_layers"],
                 heads=config["n_heads"],
-                inner_size=config["inner_size"] if config["language_model"] is None else None,
+                inner_size=None if pretrained else config["inner_size"],
                 dropout=config["attn_dropout_prob"],
+                gate_start=gate_start,
             )
         return PromptBackbone(
             lm=lm,

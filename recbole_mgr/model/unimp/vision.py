@@ -134,21 +134,24 @@ class PerceiverResampler(nn.Module):
 
 
 class GatedCrossAttention(nn.Module):
-    """Cross-attention to image latents and a feed-forward layer, each behind a tanh gate that starts at 0.
+    """Cross-attention to image latents and a feed-forward layer, each behind a tanh gate.
 
     Args:
         hidden_size: H.
         heads: must divide H.
         inner_size: width of the feed-forward layer.
         dropout: in [0, 1).
+        gate_start: where both gates start; at 0 the layer changes nothing.
     """
 
-    def __init__(self, *, hidden_size: int, heads: int, inner_size: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, *, hidden_size: int, heads: int, inner_size: int, dropout: float = 0.0, gate_start: float = 0.0
+    ) -> None:
         super().__init__()
         self.attention = CrossAttention(hidden_size, heads, dropout=dropout)
         self.feed_forward = feed_forward(hidden_size, inner_size, dropout)
-        self.attention_gate = nn.Parameter(torch.zeros(()))
-        self.feed_forward_gate = nn.Parameter(torch.zeros(()))
+        self.attention_gate = nn.Parameter(torch.tensor(float(gate_start)))
+        self.feed_forward_gate = nn.Parameter(torch.tensor(float(gate_start)))
 
     def forward(self, hidden: Tensor, key_value: Tensor, visible: Tensor) -> Tensor:
         """Hidden states [n, S, H] and what they see: key_value [n, T, 2H], visible bool [n, S, T]."""
@@ -177,6 +180,7 @@ class VisualConditioning(nn.Module):
         heads: of both attentions; must divide the hidden size of the language model.
         inner_size: of the blocks' feed-forward layers; None is 4 times the hidden size.
         dropout: in [0, 1).
+        gate_start: of the blocks' gates; 0 leaves the language model as it is until they are trained.
 
     Raises:
         ValueError: If the language model has no layer for a block, or heads do not divide its hidden size.
@@ -193,6 +197,7 @@ class VisualConditioning(nn.Module):
         heads: int,
         inner_size: int | None = None,
         dropout: float = 0.0,
+        gate_start: float = 0.0,
     ) -> None:
         super().__init__()
         layers = decoder_layers(lm)[every_n - 1 :: every_n] if every_n >= 1 else []
@@ -206,7 +211,8 @@ class VisualConditioning(nn.Module):
         shape = {"hidden_size": hidden_size, "heads": heads, "dropout": dropout}
         self.resampler = PerceiverResampler(dim=visual_dim, latents=latents, layers=resampler_layers, **shape)
         self.blocks = nn.ModuleList(
-            GatedCrossAttention(inner_size=inner_size or 4 * hidden_size, **shape) for _ in layers
+            GatedCrossAttention(inner_size=inner_size or 4 * hidden_size, gate_start=gate_start, **shape)
+            for _ in layers
         )
         self._shown: _Shown | None = None
         self._keys_values: dict[int, Tensor] = {}

@@ -14,6 +14,7 @@ SETTINGS = {
     "train_batch_size": 4,
     "max_tokens": 100,
     "max_batch_tokens": None,
+    "epoch_rows": None,
 }
 
 
@@ -96,6 +97,14 @@ def test_stages_add_a_task_and_replay_a_quarter():
     by_epoch = [counts(staged.epoch(epoch)) for epoch in range(6)]
     assert by_epoch == [[0, 40, 0]] * 2 + [[8, 10, 0]] * 2 + [[2, 10, 20]] * 2
     assert counts(staged.epoch(9)) == [2, 10, 20]
+
+
+def test_most_rows_of_a_task_are_drawn_anew_each_epoch():
+    capped = mixture(90, 10, epoch_rows=30)
+    epochs = [drawn(capped.epoch(epoch)) for epoch in range(8)]
+    assert [counts(capped.epoch(epoch)) for epoch in range(2)] == [[30, 10, 0]] * 2
+    assert all(len(set(epoch)) == 40 for epoch in epochs)
+    assert len({pair for epoch in epochs for pair in epoch if pair[0] == 0}) > 70
 
 
 def test_most_tokens_of_a_batch():

@@ -149,9 +149,6 @@ def test_training_learns_a_task(world, name):
 
 def test_the_loss_reaches_every_parameter_but_unused_tokens(world):
     model = world.new_model(seed=2).train()
-    for block in model.backbone.vision.blocks:  # gates at 0 keep the gradient from what stands behind them
-        torch.nn.init.ones_(block.attention_gate)
-        torch.nn.init.ones_(block.feed_forward_gate)
     model.loss(world.batch()).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
@@ -220,6 +217,20 @@ def trained_a_little(world, seed: int):
         model.loss(world.batch(epoch=epoch)).backward()
         optimizer.step()
     return model.eval()
+
+
+def test_gates_start_closed_beside_a_pretrained_language_model_alone(make_world, world, pretrained):
+    def gates(model) -> set[float]:
+        return {
+            gate.item()
+            for block in model.backbone.vision.blocks
+            for gate in (block.attention_gate, block.feed_forward_gate)
+        }
+
+    assert gates(world.model) == {1.0}
+    assert gates(make_world(gate_start=0.25).model) == {0.25}
+    settings = {"language_model": str(pretrained), "max_tokens": MAX_TOKENS}
+    assert gates(make_world(**settings).model) == {0.0}
 
 
 @pytest.mark.parametrize("lm_training", ["frozen", "lora", "full"])

@@ -55,8 +55,7 @@ class ExplanationTask(EvaluatedTask):
         return np.concatenate([super().history_answer(case, index), self._opinion(case.history_interactions[index])])
 
     def ask(self, builder: RowBuilder, case: Case) -> None:
-        self.show(builder, case.target)
-        super().ask(builder, case)
+        self.ask_about(builder, case.target)
 
     def answer(self, case: Case) -> np.ndarray:
         return self._opinion(case.target_interaction)

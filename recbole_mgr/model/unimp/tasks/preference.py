@@ -60,8 +60,7 @@ class PreferenceTask(EvaluatedTask):
         )
 
     def ask(self, builder: RowBuilder, case: Case) -> None:
-        self.show(builder, case.target)
-        super().ask(builder, case)
+        self.ask_about(builder, case.target)
 
     def answer(self, case: Case) -> np.ndarray:
         return rating_token_ids(self.data, case.target_interaction)

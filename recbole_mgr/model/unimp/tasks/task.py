@@ -197,10 +197,22 @@ class Task(ABC):
             closing_sees=self.settings["closing_sees"],
         )
 
-    def show(self, builder: RowBuilder, item_id: int) -> None:
-        """Append an item's ``<image>``, where it has a picture, and its text, which sees that picture."""
+    def show(self, builder: RowBuilder, item_id: int) -> int:
+        """Append an item's ``<image>``, where it has a picture, and its text, which sees that picture.
+
+        Returns:
+            What the text sees.
+        """
         image = builder.image(item_id)
         builder.text(self.catalogue.text_token_ids(item_id), sees=image)
+        return image
+
+    def ask_about(self, builder: RowBuilder, item_id: int) -> None:
+        """Append a question about one item: its picture and text, and the instruction, which sees that picture alone.
+
+        So its answer sees what the answers in the chunks of the history see.
+        """
+        builder.text(self.instruction_ids, sees=self.show(builder, item_id))
 
     def tokenize(self, text: str) -> np.ndarray:
         """Token ids int64 of a text."""

@@ -19,6 +19,12 @@ def test_chunks_carry_ratings_and_the_question_shows_the_target(world, settings)
     )
 
 
+def test_the_question_sees_the_target_as_chunks_see_their_items(world, settings):
+    task = PreferenceTask(world.data, settings)
+    row = task.row(next(case for case in task.cases("valid") if case.user_id == 1), answer=False)
+    assert set(row.sees[row.image_positions[3] :]) == {3}  # its own picture, not the three of the history
+
+
 def test_what_was_not_rated_is_not_asked(world, settings):
     task = PreferenceTask(world.data, settings)
     cases = [case for epoch in range(10) for case in task.training_rows(epoch)] + task.cases("valid")
