@@ -7,9 +7,10 @@ matches his query, how he rates an item and why, which candidates he would choos
 Deviations, each a setting: items have semantic IDs, decoded along the catalogue's trie, so that every answer is an
 item (``item_ids: atomic`` is the paper's one token per item, still decoded along the trie); a digit is normalised over
 the codes the trie allows (``code_softmax: full`` trains it over the whole vocabulary, as the paper); the closing
-question sees all pictures of the history (``closing_sees: last``); every item of a row is followed by the question
-(``ask_after: last``); the language model is a small one trained from scratch (``language_model`` names a pretrained
-one). History answers are shown in use as in training; the reference code drops them at test.
+question sees all pictures of the history (``closing_sees: last``) unless it is about one item; every item of a row is
+followed by the question (``ask_after: last``); the language model is a small one trained from scratch
+(``language_model`` names a pretrained one), and then the gates of the pictures start open (``gate_start: 0``). History
+answers are shown in use as in training; the reference code drops them at test.
 """
 
 from __future__ import annotations
