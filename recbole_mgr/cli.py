@@ -16,6 +16,7 @@ COMMANDS = {
     "experiment": "make one table as its file says, resuming what is not done",
     "analyse": "the MGR paper's analyses on finished runs: dominance, overlap, correspondence",
 }
+_RESUMING = ("run", "encode", "collaborative", "experiment")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,5 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+        resume = "; run the same command again to resume" if command in _RESUMING else ""
+        print(f"\nstopped{resume}", file=sys.stderr)
         return 130

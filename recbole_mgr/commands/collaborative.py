@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from recbole_mgr.collaborative.vectors import CollaborativeVectors, write_collaborative_vectors
@@ -24,13 +23,9 @@ from the vectors; a run with another split, or on changed interactions, refuses 
 def main(arguments: list[str]) -> int:
     """Run the command; the same again resumes an interrupted training."""
     asked = _parse(arguments)
-    try:
-        written = write_collaborative_vectors(
-            asked.dataset, model=asked.model, modality=asked.modality, settings=asked.settings, output=asked.output
-        )
-    except KeyboardInterrupt:
-        print("\nstopped; run the same command again to resume", file=sys.stderr)
-        return 130
+    written = write_collaborative_vectors(
+        asked.dataset, model=asked.model, modality=asked.modality, settings=asked.settings, output=asked.output
+    )
     print(_summary(written))
     return 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -41,20 +40,16 @@ def main(arguments: list[str]) -> int:
         device=device,
         precision=asked.precision or ("fp16" if device.startswith("cuda") else "fp32"),
     )
-    try:
-        report = encode_modality(
-            Path(asked.data_path) / asked.dataset,
-            asked.dataset,
-            asked.modality,
-            request,
-            output=asked.output,
-            fields=asked.fields.split(",") if asked.fields else None,
-            batch_size=asked.batch_size,
-            overwrite=asked.overwrite,
-        )
-    except KeyboardInterrupt:
-        print("\nstopped; run the same command again to resume", file=sys.stderr)
-        return 130
+    report = encode_modality(
+        Path(asked.data_path) / asked.dataset,
+        asked.dataset,
+        asked.modality,
+        request,
+        output=asked.output,
+        fields=asked.fields.split(",") if asked.fields else None,
+        batch_size=asked.batch_size,
+        overwrite=asked.overwrite,
+    )
     if report:
         print(_summary(report))
     return 0

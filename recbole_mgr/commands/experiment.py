@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from recbole_mgr.commands.parser import CommandParser
@@ -39,11 +38,7 @@ def main(arguments: list[str]) -> int:
             print(f"{'done' if run.done else 'to do':<6} {run.title}: {run.run_dir}")
         print(f"{len(left_to_do(plan, **choice))} runs to do")
         return 0
-    try:
-        folder = run_experiment(plan, asked.results, **choice)
-    except KeyboardInterrupt:
-        print("\nstopped; run the same command again to resume", file=sys.stderr)
-        return 130
+    folder = run_experiment(plan, asked.results, **choice)
     print("\n" + (folder / "table.md").read_text(encoding="utf-8"))
     print(f"Written to {folder}/table.md, .csv and .json; its runs are listed in runs.tsv")
     return 0

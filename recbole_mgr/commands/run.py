@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,21 @@ Run the same command again to resume an interrupted run; finished runs are read 
 
 def main(arguments: list[str]) -> int:
     """Run the command; what has been done is kept, so that the same command again resumes it."""
-    try:
-        _run(_parse(arguments))
-    except KeyboardInterrupt:
-        print("\nstopped; run the same command again to resume", file=sys.stderr)
-        return 130
+    request = _parse(arguments)
+    comparison = run_comparison(
+        request.requests,
+        request.dataset,
+        config_files=request.config_files,
+        settings=request.settings,
+        seeds=request.seeds,
+    )
+    identity = json.dumps([request.model, request.settings, request.seeds, request.config_files], default=str)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    provenance = comparison.provenance
+    folder = Path(request.results) / f"{slug(provenance.label)}-{provenance.fingerprint}-{digest}"
+    comparison.save(folder)
+    print("\n" + comparison.markdown())
+    print(f"Written to {folder}/table.md, .csv and .json")
     return 0
 
 
@@ -55,23 +64,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if known.seeds and any("seed" in own for own in (known.settings, *(r.settings for r in known.requests))):
         raise ValueError("--seeds and the setting seed contradict each other; leave one of them out")
     return known
-
-
-def _run(request: argparse.Namespace) -> None:
-    comparison = run_comparison(
-        request.requests,
-        request.dataset,
-        config_files=request.config_files,
-        settings=request.settings,
-        seeds=request.seeds,
-    )
-    identity = json.dumps([request.model, request.settings, request.seeds, request.config_files], default=str)
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-    provenance = comparison.provenance
-    folder = Path(request.results) / f"{slug(provenance.label)}-{provenance.fingerprint}-{digest}"
-    comparison.save(folder)
-    print("\n" + comparison.markdown())
-    print(f"Written to {folder}/table.md, .csv and .json")
 
 
 def _split_off_settings(arguments: list[str]) -> tuple[list[str], list[str]]:
