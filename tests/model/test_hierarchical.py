@@ -20,6 +20,7 @@ HISTORY = torch.tensor(
 )
 LENGTHS = torch.tensor([3, 1, 6, 3, 2])
 TARGETS = torch.tensor([4, 1, 5, 6, 2])
+SMALLEST = dict(hidden_size=8, num_layers=1, num_heads=1, inner_size=8, dropout=0.0, attention_dropout=0.0)
 
 
 def table_of(*modalities: str, transitions: bool = True) -> SemanticIdTable:
@@ -183,17 +184,9 @@ def test_every_parameter_learns_but_the_head_of_a_digit_without_choice():
     """A head that is never asked gets no gradient; the optimiser passes it over, weight decay included."""
     blocks = {"text": np.array([[0], [1], [1]]), "image": np.array([[1], [0], [0]])}
     table = SemanticIdTable.from_blocks(blocks, list("abc"))  # the text's code decides about the image's
-    sizes = {
-        "hidden_size": 8,
-        "num_layers": 1,
-        "num_heads": 1,
-        "inner_size": 8,
-        "dropout": 0.0,
-        "attention_dropout": 0.0,
-    }
     for code_softmax, idle in (("legal", ["decoder.heads.1.bias", "decoder.heads.1.weight"]), ("full", [])):
         trie = PrefixTrie(table.codes[1:], table.sizes)
-        backbone = HierarchicalBackbone(table=table, trie=trie, code_softmax=code_softmax, max_length=3, **sizes)
+        backbone = HierarchicalBackbone(table=table, trie=trie, code_softmax=code_softmax, max_length=3, **SMALLEST)
         backbone.loss(torch.tensor([[1, 2], [2, 1]]), torch.tensor([2, 2]), torch.tensor([1, 3]), None).backward()
         assert sorted(name for name, p in backbone.named_parameters() if p.grad is None) == idle
 
@@ -231,14 +224,6 @@ def test_modalities_may_be_called_anything():
     blocks = {"dedup": BLOCKS["text"], "clip-b.32": BLOCKS["image"]}
     table = SemanticIdTable.from_blocks(blocks, list("abcdefgh"), transitions=True)
     trie = PrefixTrie(table.codes[1:], table.sizes)
-    sizes = {
-        "hidden_size": 8,
-        "num_layers": 1,
-        "num_heads": 1,
-        "inner_size": 8,
-        "dropout": 0.0,
-        "attention_dropout": 0.0,
-    }
-    backbone = HierarchicalBackbone(table=table, trie=trie, code_softmax="legal", max_length=6, **sizes)
+    backbone = HierarchicalBackbone(table=table, trie=trie, code_softmax="legal", max_length=6, **SMALLEST)
     assert list(backbone.modality_encodings(torch.tensor([1]))) == ["dedup", "clip-b.32"]
     assert backbone.loss(HISTORY, LENGTHS, TARGETS, None).isfinite()

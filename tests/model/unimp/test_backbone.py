@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+from tiny_language_models import CONFIGS, NUM_BASE
+from transformers import AutoModelForCausalLM
 
 from recbole_mgr.generation.beam_search import beam_search, exhaustive_scores
 from recbole_mgr.generation.trie import PrefixTrie
@@ -16,20 +17,7 @@ from recbole_mgr.model.unimp.vision import VisualConditioning
 from recbole_mgr.model.unimp.vocabulary import PromptVocabulary
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
-BASE, HIDDEN, NUM_ITEMS = 12, 16, 9
-LANGUAGE_MODELS = {
-    "gpt2": lambda: GPT2Config(
-        vocab_size=BASE, n_embd=HIDDEN, n_layer=2, n_head=2, n_positions=64, eos_token_id=None, bos_token_id=None
-    ),
-    "llama": lambda: LlamaConfig(
-        vocab_size=BASE,
-        hidden_size=HIDDEN,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-    ),
-}
+NUM_ITEMS = 9
 
 
 class World:
@@ -40,7 +28,7 @@ class World:
         codes = np.array(list(itertools.product(range(3), range(3))))
         tokens = [f"i{item}" for item in range(1, NUM_ITEMS + 1)]
         self.table = SemanticIdTable.from_blocks({"text": np.c_[codes, codes[:, ::-1].sum(1) % 2]}, tokens)
-        self.vocabulary = PromptVocabulary(BASE, self.table, num_ratings=0, num_candidates=0, picture_codes=0)
+        self.vocabulary = PromptVocabulary(NUM_BASE, self.table, num_ratings=0, num_candidates=0, picture_codes=0)
         self.has_image = np.arange(NUM_ITEMS + 1) % 4 != 0
         features = torch.randn(NUM_ITEMS + 1, 2, 5)
         lm = AutoModelForCausalLM.from_config(config)
@@ -67,7 +55,7 @@ class World:
     def builder(self, history: list[int], target: int) -> RowBuilder:
         builder = RowBuilder(self.vocabulary, has_image=self.has_image)
         for item in history:
-            builder.text([item % BASE, 7], sees=builder.image(item))
+            builder.text([item % NUM_BASE, 7], sees=builder.image(item))
         builder.text([1 + target % 5], sees=SEES_ALL)
         builder.open_answer()
         return builder
@@ -90,9 +78,9 @@ class World:
         return self.backbone.head(hidden[0, -1])[self.vocabulary.digit_ids(depth)]
 
 
-@pytest.fixture(params=LANGUAGE_MODELS)
+@pytest.fixture(params=CONFIGS)
 def world(request):
-    return World(LANGUAGE_MODELS[request.param]())
+    return World(CONFIGS[request.param]())
 
 
 @torch.no_grad()
@@ -169,7 +157,7 @@ def test_a_greedy_answer_takes_the_best_allowed_token_each_time(world):
 
 
 def test_without_vision_prompts_are_read_as_text():
-    world = World(LANGUAGE_MODELS["gpt2"](), pictures=False)
+    world = World(CONFIGS["gpt2"](), pictures=False)
     batch = world.backbone.collate_prompts([world.builder([1, 2], 0).row()])
     with torch.no_grad():
         expected = world.backbone.lm(input_ids=batch.token_ids, output_hidden_states=True).hidden_states[-1]
