@@ -11,6 +11,7 @@ import polars as pl
 
 from recbole_mgr.preparation.batches import Batch
 from recbole_mgr.preparation.raw_lines import json_batches
+from recbole_mgr.preparation.sources.raw_files import RawFolder
 
 LICENCE = "research use; the rights are Amazon's and the reviewers'"
 ITEM_COLUMNS = {
@@ -28,21 +29,28 @@ _AMOUNT = re.compile(r"\s*\$?\s*(\d[\d,]*(?:\.\d+)?)")
 
 
 class EarlyEdition:
-    """What the editions of 2014 and 2018 share: a file of reviews, JSON lines with the same keys, and one of items.
+    """One category of the edition of 2014 or 2018: a file of reviews, JSON lines with the same keys, and one of items.
 
     Args:
-        edition: its year.
+        raw: folder of the files; of a 5-core and a full review file the 5-core is read.
         category: as in the file names.
-        reviews, meta: the two files.
     """
 
+    edition: int
+    reviews_name: str  # of the file of a category {}
+    reviews_url: str
+    meta_url: str
     field_types: dict[str, str] = {}
     picture_folder: Path | None = None
 
-    def __init__(self, edition: int, category: str, reviews: Path, meta: Path) -> None:
-        self._reviews, self._meta = reviews, meta
+    def __init__(self, raw: RawFolder, category: str) -> None:
+        name = self.reviews_name.format(category)
+        reviews = [f"{name}{core}.json{gz}" for core in ("_5", "") for gz in (".gz", "")]
+        self._reviews = raw.file(reviews, f"{self.reviews_url}/{name}_5.json.gz")
+        meta = [f"meta_{category}.json{gz}" for gz in (".gz", "")]
+        self._meta = raw.file(meta, f"{self.meta_url}/{meta[0]}")
         self.provenance = {
-            "source": f"Amazon review data {edition}, {category} ({reviews.name}, {meta.name})",
+            "source": f"Amazon review data {self.edition}, {category} ({self._reviews.name}, {self._meta.name})",
             "licence": LICENCE,
         }
 

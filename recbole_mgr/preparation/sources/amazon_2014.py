@@ -12,28 +12,14 @@ from collections.abc import Iterator
 from recbole_mgr.preparation.batches import Batch
 from recbole_mgr.preparation.raw_lines import record_batches
 from recbole_mgr.preparation.sources import amazon
-from recbole_mgr.preparation.sources.raw_files import RawFolder
-
-_BASE = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 
 
 class Amazon2014(amazon.EarlyEdition):
-    """One category.
+    """One category, e.g. ``Beauty``."""
 
-    Args:
-        raw: folder of the files; of a 5-core and a full review file the 5-core is read.
-        category: as in the file names, e.g. ``Beauty``.
-    """
-
-    def __init__(self, raw: RawFolder, category: str) -> None:
-        reviews = [f"reviews_{category}{core}.json{gz}" for core in ("_5", "") for gz in (".gz", "")]
-        meta = [f"meta_{category}.json{gz}" for gz in (".gz", "")]
-        super().__init__(
-            2014,
-            category,
-            reviews=raw.file(reviews, f"{_BASE}/reviews_{category}_5.json.gz"),
-            meta=raw.file(meta, f"{_BASE}/meta_{category}.json.gz"),
-        )
+    edition = 2014
+    reviews_name = "reviews_{}"
+    reviews_url = meta_url = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 
     def items(self) -> Iterator[Batch]:
         return record_batches(self._meta, _literal, _item, amazon.ITEM_COLUMNS)
