@@ -44,6 +44,19 @@ def showing(conditioning, features, images=IMAGES, image_positions=IMAGE_POSITIO
     return conditioning.showing(features.__getitem__, images=images, image_positions=image_positions, sees=sees)
 
 
+def generate(lm, conditioning, features, **options):
+    """Continue the rows, with the scores of every new token."""
+    with showing(conditioning, features):
+        return lm.generate(
+            input_ids=TOKEN_IDS,
+            attention_mask=ATTENTION_MASK,
+            pad_token_id=0,
+            output_scores=True,
+            return_dict_in_generate=True,
+            **options,
+        )
+
+
 def test_visible_images_token_by_token():
     visible = visible_images(SEES, IMAGES, IMAGE_POSITIONS)
     first, second, both, nothing = [True, False], [False, True], [True, True], [False, False]
@@ -194,27 +207,13 @@ def test_showing_anew_in_the_middle_of_a_cache_starts_at_the_first_pass_inside(f
 def test_generation_with_images_and_a_cache_equals_generation_without(family, beams, features):
     lm, conditioning = conditioned(family)
     extend_vocabulary(lm, NUM_NEW)
-
-    def generate(shown, **options):
-        with showing(conditioning, shown):
-            return lm.generate(
-                input_ids=TOKEN_IDS,
-                attention_mask=ATTENTION_MASK,
-                max_new_tokens=6,
-                num_beams=beams,
-                num_return_sequences=beams,
-                do_sample=False,
-                pad_token_id=0,
-                output_scores=True,
-                return_dict_in_generate=True,
-                **options,
-            )
-
-    cached, uncached = generate(features), generate(features, use_cache=False)
+    search = dict(max_new_tokens=6, num_beams=beams, num_return_sequences=beams, do_sample=False)
+    cached = generate(lm, conditioning, features, **search)
+    uncached = generate(lm, conditioning, features, **search, use_cache=False)
     assert torch.equal(cached.sequences, uncached.sequences)
     for with_cache, without in zip(cached.scores, uncached.scores, strict=True):
         torch.testing.assert_close(with_cache, without, rtol=1e-3, atol=1e-4)
-    other_images = generate(features.flip(0))
+    other_images = generate(lm, conditioning, features.flip(0), **search)
     assert not torch.allclose(cached.scores[-1], other_images.scores[-1], atol=1e-3)
 
 
@@ -297,18 +296,8 @@ def test_other_families_can_see_too(model_type, features):
     extend_vocabulary(lm, NUM_NEW)
 
     def scores(shown, **options):
-        with showing(conditioning, shown):
-            return lm.generate(
-                input_ids=TOKEN_IDS,
-                attention_mask=ATTENTION_MASK,
-                max_new_tokens=3,
-                num_beams=2,
-                pad_token_id=0,
-                eos_token_id=None,
-                output_scores=True,
-                return_dict_in_generate=True,
-                **options,
-            ).scores[-1]
+        search = dict(max_new_tokens=3, num_beams=2, eos_token_id=None)
+        return generate(lm, conditioning, shown, **search, **options).scores[-1]
 
     torch.testing.assert_close(scores(features), scores(features, use_cache=False), rtol=1e-3, atol=1e-4)
     assert not torch.allclose(scores(features), scores(-features), atol=1e-3)
