@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import SequentialRecommender
@@ -47,8 +48,14 @@ class GenerativeRecommender(SequentialRecommender):
     def load_companions(cls, run_dir: Path, table: SemanticIdTable) -> Any:
         """Read back what :meth:`save_companions` wrote, as the data set's ``personal``."""
 
-    def save_companions(self, run_dir: Path) -> None:
-        """Write into a run directory what the model knows of its items beside their semantic IDs: nothing here."""
+    def save_companions(self, run_dir: Path, interactions: np.ndarray | None) -> None:
+        """Write into a run directory what the model knows of items and users beside the semantic IDs: nothing here.
+
+        Args:
+            run_dir: of the run.
+            interactions: int64 [n], row numbers of the data set's interactions in the order of the run's histories;
+                None keeps nothing of any user.
+        """
 
     def __init__(self, config, dataset: GenerativeDataset) -> None:
         super().__init__(config, dataset)

@@ -17,12 +17,17 @@ class UserHistories:
         users: U user tokens, all different.
         starts: int64 [U + 1], where each user's items begin.
         item_ids: int32 [interactions], 1..N.
+        interactions: int64 [interactions], each one's row number in the data set; None where they are numbered as they
+            stand here, as in a loaded run.
     """
 
-    def __init__(self, users: list[str], starts: np.ndarray, item_ids: np.ndarray) -> None:
+    def __init__(
+        self, users: list[str], starts: np.ndarray, item_ids: np.ndarray, interactions: np.ndarray | None = None
+    ) -> None:
         self._row_of = {user: row for row, user in enumerate(users)}
         self._starts = starts
         self._item_ids = item_ids
+        self.interactions = interactions
 
     @classmethod
     def of(cls, pairs: np.ndarray, user_tokens: list[str]) -> UserHistories:
@@ -34,15 +39,30 @@ class UserHistories:
         """
         order = np.argsort(pairs[:, 0], kind="stable")
         starts = np.searchsorted(pairs[order, 0], np.arange(1, len(user_tokens) + 2))
-        return cls(user_tokens, starts, pairs[order, 1].astype(np.int32))
+        return cls(user_tokens, starts, pairs[order, 1].astype(np.int32), order)
 
     def __len__(self) -> int:
         return len(self._row_of)
+
+    @property
+    def num_interactions(self) -> int:
+        """Of all users together."""
+        return len(self._item_ids)
 
     def of_user(self, user: str) -> np.ndarray | None:
         """Item ids int32 [l] of one user; None if there is no such user."""
         row = self._row_of.get(user)
         return None if row is None else self._item_ids[self._starts[row] : self._starts[row + 1]]
+
+    def interactions_of_user(self, user: str) -> np.ndarray:
+        """Numbers int64 [l] of the same interactions, which ratings and reviews go by.
+
+        Raises:
+            KeyError: If there is no such user.
+        """
+        row = self._row_of[user]
+        start, end = self._starts[row], self._starts[row + 1]
+        return np.arange(start, end) if self.interactions is None else self.interactions[start:end]
 
     def save(self, path: Path) -> None:
         """Write a compressed .npz of plain arrays."""

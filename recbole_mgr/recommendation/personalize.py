@@ -16,7 +16,7 @@ from recbole_mgr.model.unimp.tasks.selection import SelectionCase
 from recbole_mgr.model.unimp.tasks.task import Case
 from recbole_mgr.recommendation.prompt_text import prompt_text
 from recbole_mgr.recommendation.recommender import Recommender
-from recbole_mgr.recommendation.run_directory import Run
+from recbole_mgr.recommendation.run_directory import HISTORIES_FILE, OPINIONS_FILE, Run
 
 
 class PersonalRequest(NamedTuple):
@@ -89,7 +89,7 @@ class _Personalizer:
             )
         self.data = self.network.personal
         self.id_of = {token: item_id for item_id, token in enumerate(self.data.table.item_tokens, start=1)}
-        self.history = self._history()  # int64 [n]
+        self.history, self.interactions = self._history()  # int64 [n] each
         self.task = make_tasks([name], self.data, run.settings)[0]
 
     def answer(self) -> PersonalAnswer:
@@ -123,9 +123,13 @@ class _Personalizer:
         if len(self.request.candidates) != wanted:
             raise ValueError(f"--candidates: this run has learned to choose from {wanted} items; give as many")
         candidates = np.array([self._item_id("--candidates", token) for token in self.request.candidates])
-        items = self._latest()
         case = SelectionCase(
-            0, items, 0, np.full_like(items, -1), candidates=candidates, is_taken=np.zeros(wanted, dtype=bool)
+            0,
+            self._latest(self.history),
+            0,
+            self._latest(self.interactions),
+            candidates=candidates,
+            is_taken=np.zeros(wanted, dtype=bool),
         )
         (chosen,) = self.task.choose(self.network, [case])
         taken = [self._described(candidates[index]) for index in np.flatnonzero(chosen)]
@@ -151,23 +155,32 @@ class _Personalizer:
         images = [self.data.catalogue.pictures[item_id] for item_id in row.images]
         return PersonalAnswer(prompt_text(row, self.data), images, lines)
 
-    def _history(self) -> np.ndarray:
-        """The item ids, oldest first, of whom the request is for."""
+    def _history(self) -> tuple[np.ndarray, np.ndarray]:
+        """Item ids, oldest first, of whom the request is for, and their interactions, -1 where nothing was said."""
         if self.request.history is not None:
-            return np.array([self._item_id("--history", token) for token in self.request.history], dtype=np.int64)
+            items = np.array([self._item_id("--history", token) for token in self.request.history], dtype=np.int64)
+            return items, np.full_like(items, -1)
         if self.run.histories is None:
             raise ValueError("--user: this run keeps no histories of its users (keep_histories: False); use --history")
         history = self.run.histories.of_user(self.request.user)
         if history is None:
             raise ValueError(f"--user: {self.request.user!r} is not in the training data; correct it or use --history")
-        return history.astype(np.int64)
+        interactions = self.run.histories.interactions_of_user(self.request.user)
+        known, wanted = self.data.num_interactions, self.run.histories.num_interactions
+        if known == 0:  # nobody said anything, or the run is older than its keeping it
+            interactions = np.full_like(interactions, -1)
+        elif known != wanted:
+            raise ValueError(
+                f"{OPINIONS_FILE} is about {known} interactions, {HISTORIES_FILE} about {wanted}; copy the run "
+                "directory whole"
+            )
+        return history.astype(np.int64), interactions
 
-    def _latest(self) -> np.ndarray:
-        return self.history[-self.run.settings["history_items"] :]
+    def _latest(self, values: np.ndarray) -> np.ndarray:
+        return values[-self.run.settings["history_items"] :]
 
     def _case(self, item_id: int) -> Case:
-        items = self._latest()
-        return Case(0, items, item_id, np.full_like(items, -1))
+        return Case(0, self._latest(self.history), item_id, self._latest(self.interactions))
 
     def _query(self) -> np.ndarray:
         if not (self.request.query or "").strip():

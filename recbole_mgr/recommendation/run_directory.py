@@ -8,6 +8,7 @@
     items.tsv                   title and picture name of each item
     histories.npz               what each user took; absent with ``keep_histories: False``
     unimp/                      UniMP alone: what its prompts say and show of the items, and its tokenizer
+    unimp/opinions.npz          ratings and reviews of what stands in histories.npz; absent without it or them
 
 ``best.pth`` and ``progress.pth`` beside them serve RecBole's evaluation and resume; nothing here reads them.
 """
@@ -42,6 +43,7 @@ FORMAT = 1  # raise it when an older reader could not read the folder
 ABOUT_FILE, SETTINGS_FILE, TABLE_FILE = "run.yaml", "settings.yaml", "best.semantic_ids.tsv"
 WEIGHTS_FILE, QUANTIZERS_FILE = "model.safetensors", "quantizers.npz"
 ITEMS_FILE, HISTORIES_FILE = "items.tsv", "histories.npz"
+OPINIONS_FILE = "unimp/opinions.npz"  # which the model itself writes and reads, see PersonalData
 
 
 class Run(NamedTuple):
@@ -82,7 +84,7 @@ def export_run(
         network: with the weights to keep.
         tokenizer: for items to come; None where the semantic IDs were brought.
         item_texts: in the order of the table.
-        histories: what "users by id" will know; None keeps nothing of any user.
+        histories: of the data set's interactions, what "users by id" will know; None keeps nothing of any user.
         provenance: of the data.
     """
     table = network.semantic_ids
@@ -93,7 +95,8 @@ def export_run(
         with replacing(run_dir / QUANTIZERS_FILE) as path:
             np.savez_compressed(path, **tokenizer.arrays())
     write_item_texts(run_dir / ITEMS_FILE, table.item_tokens, item_texts)
-    network.save_companions(run_dir)
+    forget_histories(run_dir)  # an earlier attempt may have kept them
+    network.save_companions(run_dir, None if histories is None else histories.interactions)
     if histories is not None:
         histories.save(run_dir / HISTORIES_FILE)
     about = {
@@ -111,7 +114,8 @@ def export_run(
 
 def forget_histories(run_dir: Path) -> None:
     """Remove what a run directory knows of its users."""
-    (run_dir / HISTORIES_FILE).unlink(missing_ok=True)
+    for name in (HISTORIES_FILE, OPINIONS_FILE):
+        (run_dir / name).unlink(missing_ok=True)
 
 
 def read_run(run_dir: Path) -> Run:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,12 +12,15 @@ from recbole_mgr.config import make_config, plain_settings
 from recbole_mgr.model.unimp.catalogue import ItemCatalogue, RaggedTokenIds, tokenize
 from recbole_mgr.model.unimp.personal_data import PersonalData
 from recbole_mgr.model.unimp.pictures.item_pictures import ItemPictures
+from recbole_mgr.model.unimp.tasks import make_tasks
 from recbole_mgr.model.unimp.tokenizer import train_tokenizer
+from recbole_mgr.model.unimp.user_sequences import leave_one_out
 from recbole_mgr.model.unimp.visual_features import VisualFeatures
 from recbole_mgr.model.unimp.vocabulary import PromptVocabulary
 from recbole_mgr.recommendation.histories import UserHistories
 from recbole_mgr.recommendation.item_texts import ItemText
 from recbole_mgr.recommendation.personalize import PersonalRequest, personalize
+from recbole_mgr.recommendation.prompt_text import prompt_text
 from recbole_mgr.recommendation.run_directory import Run, make_network
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
@@ -32,7 +38,7 @@ class GreyCodec:
         return np.repeat(codes * 50, 24, axis=1).astype(np.uint8).reshape(-1, 4, 4, 3)
 
 
-def make_run(tasks: str) -> Run:
+def make_run(tasks: str, **said) -> Run:
     changes = {
         "data_path": "nowhere",
         "tasks": tasks,
@@ -68,10 +74,10 @@ def make_run(tasks: str) -> Run:
         vocabulary=PromptVocabulary(len(tokenizer), table, num_ratings=3, num_candidates=3, picture_codes=5),
         tokenizer=tokenizer,
         table=table,
-        pictures=ItemPictures(GreyCodec(), codes),
+        pictures=ItemPictures(GreyCodec(), codes) if "image" in tasks else None,
         rating_values=np.array([1.0, 2.0, 5.0]),
         seed=0,
-        reviews=[],
+        **{"reviews": [], **said},
     )
     item_ids = [1 + ITEMS.index(item) for item in HISTORY]
     return Run(
@@ -147,6 +153,69 @@ def test_pictures_are_drawn_from_the_codes(run):
         for _ in range(8)
     }
     assert len(drawn) > 1
+
+
+@pytest.fixture(scope="module")
+def before_the_test(tmp_path_factory):
+    """What training knew, and the run that is left of it, whose histories end where the test asks.
+
+    Ann takes a, c and f and then the test's e; bob's rows stand between hers.
+    """
+    users, items = np.array([[1, 1], [2, 2], [1, 3], [2, 1], [1, 6], [1, 5]]).T
+    run = make_run(
+        "rec,preference,explanation",
+        sequences=leave_one_out(users, items),
+        ratings=np.array([5, 1, np.nan, 1, 2, 1]),
+        reviews=["so red", "dull", "blue", "dull", "", "too red"],
+    )
+    trained, folder = run.network.personal, tmp_path_factory.mktemp("kept")
+    histories = UserHistories.of(np.stack([users, items], 1)[:-1], ["ann", "bob"])
+    trained.save(folder / "unimp", histories.interactions)
+    histories.save(folder / "histories.npz")
+    return trained, folder, run
+
+
+def reread(run: Run, folder) -> Run:
+    data = PersonalData.load(folder / "unimp", run.network.personal.table)
+    with np.load(folder / "histories.npz", allow_pickle=False) as arrays:
+        histories = UserHistories.from_arrays(arrays)
+    return run._replace(network=make_network(run.settings, data.table, data), histories=histories)
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("preference", ["<item a><rating 5><end>", "<item c><end>", "<item f><rating 2><end>"]),
+        ("explanation", ["<item a><rating 5> so red<end>", "<item c> blue<end>", "<item f><rating 2><end>"]),
+    ],
+)
+def test_a_user_is_asked_as_the_test_asks(before_the_test, task, said):
+    trained, folder, run = before_the_test
+    of_the_test = make_tasks([task], trained, run.settings)[0]
+    (case,) = of_the_test.cases("test")
+    asked = personalize(reread(run, folder), PersonalRequest(task, user="ann", item="e"))
+    assert asked.prompt == prompt_text(of_the_test.row(case, answer=False), trained)
+    assert asked.images == ["a.jpg", "c.jpg", "e.jpg"]
+    assert [line.partition("<answer>")[2] for line in asked.prompt.splitlines()[:3]] == said
+
+
+@pytest.mark.parametrize("task", ["preference", "explanation"])
+def test_of_a_history_alone_and_in_older_runs_nobody_said_anything(before_the_test, task, tmp_path):
+    _, folder, run = before_the_test
+    by_history = personalize(reread(run, folder), PersonalRequest(task, history=HISTORY, item="e"))
+    assert [line.partition("<answer>")[2] for line in by_history.prompt.splitlines()[:3]] == [
+        f"<item {item}><end>" for item in HISTORY
+    ]
+    older = Path(shutil.copytree(folder, tmp_path / "older"))
+    (older / "unimp" / "opinions.npz").unlink()
+    assert personalize(reread(run, older), PersonalRequest(task, user="ann", item="e")).prompt == by_history.prompt
+
+
+def test_opinions_of_other_histories_are_refused(before_the_test):
+    _, folder, run = before_the_test
+    other = reread(run, folder)._replace(histories=UserHistories.of(np.array([[1, 1]]), ["ann"]))
+    with pytest.raises(ValueError, match="opinions.npz is about 5 interactions, histories.npz about 1; copy the run"):
+        personalize(other, PersonalRequest("rec", user="ann"))
 
 
 @pytest.mark.parametrize(

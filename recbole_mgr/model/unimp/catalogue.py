@@ -38,6 +38,13 @@ class RaggedTokenIds:
         """int64 [tokens of this text]."""
         return self.values[self.starts[index] : self.starts[index + 1]].astype(np.int64)
 
+    def take(self, indices: np.ndarray) -> RaggedTokenIds:
+        """Some of the texts, those at int64 [m], each >= 0."""
+        lengths = np.diff(self.starts)[indices]  # [m]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.arange(starts[-1]) + np.repeat(self.starts[indices] - starts[:-1], lengths)
+        return RaggedTokenIds(self.values[places], starts)
+
 
 class ItemCatalogue:
     """Texts, queries, pictures and categories of N items, by internal item id; 0 is PAD and has nothing.

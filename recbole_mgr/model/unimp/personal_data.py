@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import yaml
 from transformers import PreTrainedTokenizerFast
 
-from recbole_mgr.files import write_text
+from recbole_mgr.files import replacing, write_text
 from recbole_mgr.model.unimp.catalogue import ItemCatalogue, RaggedTokenIds, tokenize
 from recbole_mgr.model.unimp.tokenizer import load_tokenizer
 from recbole_mgr.model.unimp.user_sequences import UserSequence
@@ -21,14 +22,14 @@ from recbole_mgr.semantic_id.table import SemanticIdTable
 if TYPE_CHECKING:
     from recbole_mgr.model.unimp.pictures.item_pictures import ItemPictures
 
-_ABOUT, _TOKENIZER, _PICTURES = "personal.yaml", "tokenizer", "pictures"
+_ABOUT, _TOKENIZER, _PICTURES, _OPINIONS = "personal.yaml", "tokenizer", "pictures", "opinions.npz"
 
 
 class PersonalData:
     """Items, tokens, users' sequences, and what users said of n interactions.
 
-    An interaction is a row number; -1 stands for one that nobody has a record of (of a loaded run, all): it has no
-    rating and no review.
+    An interaction is a row number; -1 stands for one that nobody has a record of: it has no rating and no review. Row
+    numbers of a loaded run are those of its histories.
 
     Args:
         catalogue, vocabulary, tokenizer, table: of the items; the table's rows are the catalogue's.
@@ -37,7 +38,8 @@ class PersonalData:
         seed: of everything drawn from these data.
         sequences: part -> users' sequences; empty in a loaded run.
         ratings: float64 [n], nan where there is none.
-        reviews: n texts, "" where there is none; None where the data have none at all.
+        reviews: n texts, "" where there is none (all, in a loaded run); None where the data have none at all.
+        review_token_ids: of n reviews, in a loaded run; by default they are made of the texts.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class PersonalData:
         sequences: Mapping[str, list[UserSequence]] | None = None,
         ratings: np.ndarray | None = None,
         reviews: list[str] | None = None,
+        review_token_ids: RaggedTokenIds | None = None,
     ) -> None:
         self.catalogue, self.vocabulary, self.tokenizer, self.table = catalogue, vocabulary, tokenizer, table
         self.pictures, self.rating_values, self.seed = pictures, rating_values, seed
@@ -64,6 +67,13 @@ class PersonalData:
         unrated = np.isnan(self._ratings) | (not self.has_ratings)
         self._rating_places = np.where(unrated, -1, np.searchsorted(between, self._ratings))
         self._reviews = [""] * len(self._ratings) if reviews is None else [*reviews, ""]
+        if review_token_ids is not None:
+            self._review_token_ids = review_token_ids
+
+    @property
+    def num_interactions(self) -> int:
+        """n; 0 in a loaded run that keeps nothing of what users said."""
+        return len(self._ratings) - 1
 
     def sequences(self, part: str) -> list[UserSequence]:
         """Users' items in a part: ``train``, or ``valid`` and ``test``, where the last item is the target."""
@@ -105,13 +115,28 @@ class PersonalData:
                 token_ids[index] = tokens
         return RaggedTokenIds.of(token_ids)
 
-    def save(self, folder: Path) -> None:
-        """Write what a trained run needs of it: items and tokens, nothing of any user."""
+    def save(self, folder: Path, interactions: np.ndarray | None = None) -> None:
+        """Write what a trained run needs of it: items and tokens, and what users said.
+
+        Args:
+            folder: the run directory's.
+            interactions: int64 [m], those whose ratings and reviews are kept; in a loaded run they are 0..m-1. None
+                keeps nothing of any user.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.catalogue.save(folder)
         self.tokenizer.save_pretrained(str(folder / _TOKENIZER))
         if self.pictures is not None:
             self.pictures.save(folder / _PICTURES)
+        if interactions is not None and (self.has_ratings or self.has_reviews):
+            reviews = self._review_token_ids.take(interactions)
+            with replacing(folder / _OPINIONS) as unfinished:
+                np.savez_compressed(
+                    unfinished,
+                    rating_index=self.rating_index(interactions).astype(np.int8),  # [m], -1 = none
+                    review=reviews.values,
+                    review_starts=reviews.starts,
+                )
         about = {
             "vocabulary": self.vocabulary.state(),
             "rating_values": self.rating_values.tolist(),
@@ -124,7 +149,7 @@ class PersonalData:
 
     @classmethod
     def load(cls, folder: Path, table: SemanticIdTable) -> PersonalData:
-        """Read what `save` wrote: no sequences, ratings or reviews, but whether there were any.
+        """Read what `save` wrote: no sequences, and of what users said the tokens alone, where they were kept.
 
         Args:
             folder: the run directory's.
@@ -149,6 +174,7 @@ class PersonalData:
             from recbole_mgr.model.unimp.pictures.item_pictures import ItemPictures  # imports diffusers, seconds
 
             pictures = ItemPictures.load(folder / _PICTURES)
+        ratings, review_token_ids = _load_opinions(folder / _OPINIONS, rating_values)
         return cls(
             catalogue=ItemCatalogue.load(folder),
             vocabulary=vocabulary,
@@ -157,5 +183,28 @@ class PersonalData:
             pictures=pictures,
             rating_values=rating_values,
             seed=seed,
-            reviews=[] if has_reviews else None,
+            ratings=ratings,
+            reviews=[""] * len(ratings) if has_reviews else None,
+            review_token_ids=review_token_ids,
         )
+
+
+def _load_opinions(path: Path, rating_values: np.ndarray) -> tuple[np.ndarray, RaggedTokenIds]:
+    """Ratings float64 [m], nan where there is none, and m reviews; m = 0 where the run keeps none.
+
+    Raises:
+        ValueError: Naming the file: it is damaged, or belongs to another rating scale.
+    """
+    if not path.is_file():
+        return np.empty(0), RaggedTokenIds.of([])
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            rating_index = arrays["rating_index"]
+            review_token_ids = RaggedTokenIds(arrays["review"], arrays["review_starts"])
+        if len(review_token_ids.starts) != len(rating_index) + 1:
+            raise ValueError("not as many ratings as reviews")
+        if not ((rating_index >= -1) & (rating_index < len(rating_values))).all():
+            raise ValueError("ratings beyond the run's scale")
+        return np.append(rating_values, np.nan)[rating_index], review_token_ids  # -1 finds nan
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not readable ratings and reviews ({error}); copy the run directory whole") from error

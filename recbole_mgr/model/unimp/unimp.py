@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
@@ -75,8 +76,8 @@ class UniMP(GenerativeRecommender):
     def load_companions(cls, run_dir: Path, table: SemanticIdTable) -> PersonalData:
         return PersonalData.load(run_dir / FOLDER, table)
 
-    def save_companions(self, run_dir: Path) -> None:
-        self.personal.save(run_dir / FOLDER)
+    def save_companions(self, run_dir: Path, interactions: np.ndarray | None) -> None:
+        self.personal.save(run_dir / FOLDER, interactions)
 
     def __init__(self, config, dataset) -> None:
         super().__init__(config, dataset)

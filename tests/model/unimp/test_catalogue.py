@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mgr.model.unimp.catalogue import FILE, ItemCatalogue
+from recbole_mgr.model.unimp.catalogue import FILE, ItemCatalogue, RaggedTokenIds
 from recbole_mgr.model.unimp.item_words import ItemWords
 from recbole_mgr.model.unimp.tokenizer import train_tokenizer
 from recbole_mgr.model.unimp.visual_features import VisualFeatures
@@ -31,6 +31,14 @@ def make(tokenizer):
         return ItemCatalogue.of(words, tokenizer, visual, text_fields=text_fields or {"title": 3, "brand": 9})
 
     return make
+
+
+def test_some_of_the_texts():
+    texts = [[1, 2, 3], [], [4], [5, 6], []]
+    some = RaggedTokenIds.of(texts).take(np.array([3, 4, 0, 3]))
+    assert [some[index].tolist() for index in range(4)] == [[5, 6], [], [1, 2, 3], [5, 6]]
+    assert len(some.starts) == 5
+    assert RaggedTokenIds.of(texts).take(np.empty(0, dtype=np.int64)).values.size == 0
 
 
 def test_attributes_are_cut_and_joined_in_the_order_of_the_setting(make, tokenizer):

@@ -91,6 +91,42 @@ def test_a_run_keeps_items_and_no_user(tmp_path, make):
     assert not any(b"secret" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
+def test_a_run_keeps_what_users_said_where_it_is_told(tmp_path, make, tokenizer):
+    before = make(ratings=np.array([1, np.nan, 4.5]), reviews=["soap mask", "", "balm"])
+    before.save(tmp_path, np.array([2, 0, 1]))
+    after = PersonalData.load(tmp_path, table())
+    assert after.num_interactions == before.num_interactions == 3
+    assert after.rating_index(np.array([0, 1, 2, -1])).tolist() == [2, 0, -1, -1]
+    said = [tokenizer.decode(after.review_token_ids(row)) for row in (0, 1, 2, -1)]
+    assert said == [" balm", " soap mask", "", ""]
+    with np.load(tmp_path / "opinions.npz", allow_pickle=False) as arrays:
+        assert {array.dtype for array in arrays.values()} == {np.dtype(kind) for kind in (np.int8, np.int32, np.int64)}
+
+
+def test_where_nobody_can_say_anything_no_file_is_kept(tmp_path, make):
+    make(rating_values=np.array([]), ratings=np.full(3, np.nan)).save(tmp_path, np.array([0, 1, 2]))
+    assert not (tmp_path / "opinions.npz").exists()
+    assert PersonalData.load(tmp_path, table()).num_interactions == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:100]),
+        lambda path: np.savez(path, rating_index=np.zeros(1, np.int8)),
+        lambda path: np.savez(path, rating_index=np.zeros(2, np.int8), review=np.zeros(0), review_starts=np.zeros(2)),
+        lambda path: np.savez(path, rating_index=np.full(1, 3), review=np.zeros(0), review_starts=np.zeros(2)),
+        lambda path: np.savez(path, rating_index=np.array([print], dtype=object)),
+    ],
+    ids=["cut short", "no reviews", "more ratings", "another scale", "code"],
+)
+def test_damaged_opinions_are_named(tmp_path, make, damage):
+    make(ratings=np.array([1, 3, 5.0])).save(tmp_path, np.array([0, 1, 2]))
+    damage(tmp_path / "opinions.npz")
+    with pytest.raises(ValueError, match=r"opinions\.npz: not readable .*copy the run directory whole"):
+        PersonalData.load(tmp_path, table())
+
+
 def test_other_semantic_ids_and_damage(tmp_path, make):
     with pytest.raises(ValueError, match=r"personal\.yaml: missing or damaged"):
         PersonalData.load(tmp_path, table())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +17,15 @@ from tiny_shop import NUM_ITEMS, TASKS, shop_settings, write_shop
 
 from recbole_mgr.checkpoint import load_checkpoint
 from recbole_mgr.config import make_config
+from recbole_mgr.model.unimp.tasks import make_tasks
+from recbole_mgr.model.unimp.tasks.task import Case
 from recbole_mgr.model.unimp.trainer import UniMPTrainer
 from recbole_mgr.model.unimp.unimp import UniMP
 from recbole_mgr.quick_start import ModelRequest, run_comparison
+from recbole_mgr.recommendation.personalize import PersonalRequest, personalize
+from recbole_mgr.recommendation.prompt_text import prompt_text
 from recbole_mgr.recommendation.recommender import load
+from recbole_mgr.recommendation.run_directory import read_run
 
 KILLED_RUN = """
 import json, os, signal, sys
@@ -109,6 +115,38 @@ def test_the_run_directory_recommends_what_the_test_ranked(finished):
     assert ranks == result.ranks[:5].tolist()
     with pytest.raises(ValueError, match="new items cannot be added to a trained run"):
         recommender.add_items(["new"], {m: np.zeros((1, 6), np.float32) for m in recommender.modalities})
+
+
+@pytest.mark.parametrize("task", ["preference", "explanation"])
+def test_the_run_directory_asks_with_what_users_said(finished, settings, task):
+    _, folder = finished
+    config = make_config("UniMP", "tiny", [], settings)
+    dataset = create_dataset(config)
+    dataset.build()
+    sequence = dataset.personal.sequences("test")[7]
+    case = Case(sequence.user_id, sequence.item_ids[-3:], 1, sequence.interactions[-3:])
+    row = make_tasks([task], dataset.personal, config)[0].row(case, answer=False)
+    user, item = (dataset.id2token(field, index) for field, index in (("user_id", sequence.user_id), ("item_id", 1)))
+    asked = personalize(read_run(folder), PersonalRequest(task, user=user, item=item))
+    assert asked.prompt == prompt_text(row, dataset.personal)
+    assert asked.prompt.count("<rating ") == 3
+
+
+def test_what_users_said_is_kept_only_where_wanted(finished, settings):
+    _, folder = finished
+    shutil.copytree(folder.parents[2], "saved")
+    forgotten = ["histories.npz", "opinions.npz"]
+    assert sorted(file.name for file in Path("saved").rglob("*.npz") if file.name in forgotten) == forgotten
+    run(settings, "UniMP", keep_histories=False)  # read back
+    assert not any(file.name in forgotten for file in Path("saved").rglob("*"))
+
+    for name in forgotten:  # as if it had ended between its files and its result
+        (kept,) = folder.rglob(name)
+        shutil.copy(kept, run_dir() / kept.relative_to(folder))
+    (run_dir() / "result.json").unlink()
+    run(settings, "UniMP", keep_histories=False)  # tested again
+    assert not any(file.name in forgotten for file in Path("saved").rglob("*"))
+    assert personalize(read_run(run_dir()), PersonalRequest("preference", history=["i1"], item="i2")).answer
 
 
 def test_without_recommendation_the_tasks_stand_alone(settings):
