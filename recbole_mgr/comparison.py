@@ -223,8 +223,11 @@ class Comparison:
 
     def _validation_protocol(self) -> str:
         """Who validated, and whose seen items were masked: RecBole masks for all models but sequential ones."""
-        samples = {str(result.settings.get("valid_users") or "all") for result in self.results}
-        sampled = f"; on a fixed sample of {' or '.join(sorted(samples))} users" if samples != {"all"} else ""
+        several_tasks = {r.label: None for r in self.results if len(r.settings.get("tasks") or []) > 1}
+        samples = {str(r.settings.get("valid_users") or "all") for r in self.results if r.label not in several_tasks}
+        sampled = f"; on a fixed sample of {' or '.join(sorted(samples))} users" if samples - {"all"} else ""
+        if several_tasks:
+            sampled += f"; {', '.join(several_tasks)} on the geometric mean of the losses of all tasks"
         masked = {
             result.label: None
             for result in self.results

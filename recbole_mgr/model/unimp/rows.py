@@ -105,15 +105,17 @@ class RowBuilder:
         """Append tokens that look at one picture (its index), at SEES_ALL or at SEES_NOTHING."""
         self._append(token_ids, self._scope(sees), target=False)
 
-    def answer(self, token_ids: Sequence[int], *, target: bool) -> None:
+    def answer(self, token_ids: Sequence[int], *, target: bool, given: Sequence[int] = ()) -> None:
         """Append ``<answer>``, tokens and end-of-chunk, which see what the token before them sees.
 
         Args:
             token_ids: int64 [n], the answer.
             target: whether the tokens and the end are to be predicted.
+            given: int64 [m], stands before the answer and is not to be predicted.
         """
         scope = self._last_scope
         self.open_answer()
+        self._append(given, scope, target=False)
         self._append(token_ids, scope, target=target)
         self._append([self._vocabulary.end_id], scope, target=target)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,16 @@ from recbole_mgr.model.unimp.tasks.task import Case, Task, TaskResult
 from recbole_mgr.model.unimp.unimp import RANKING_TASKS
 from recbole_mgr.trainer import GenerativeTrainer
 
-_LOGGED_CASES = 100  # validation cases of a task whose loss is told and steers nothing
+_VALID_CASES = 200  # of each task, to compute its loss from
+_LEAST_LOSS = 1e-9  # a loss of 0 has no logarithm
 
 
 class UniMPTrainer(GenerativeTrainer):
     """Trains on the rows of all tasks of a run.
 
-    Validation ranks items where recommendation (else search) is among the tasks; otherwise minus the mean of the tasks'
-    validation losses steers. RecBole's loaders serve evaluation only.
+    One task that ranks items is validated as RecBole validates models, by ``valid_metric``. Of several tasks, the epoch
+    with the lowest geometric mean of their validation losses is the best: no task's scale dominates it. RecBole's
+    loaders serve evaluation only.
 
     Args:
         config: of the run.
@@ -59,16 +63,21 @@ class UniMPTrainer(GenerativeTrainer):
     def _valid_epoch(self, *args, **kwargs):
         losses = self._valid_losses()
         self.logger.info("validation loss: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items()))
+        result = {f"loss of {name}": loss for name, loss in losses.items()}
         if self.model.ranking_task is not None:
-            return super()._valid_epoch(*args, **kwargs)
-        return -sum(losses.values()) / len(losses), {f"loss of {name}": loss for name, loss in losses.items()}
+            score, metrics = super()._valid_epoch(*args, **kwargs)
+            if len(losses) == 1:
+                return score, metrics
+            result = {**metrics, **result}
+        return -math.exp(statistics.fmean(math.log(max(loss, _LEAST_LOSS)) for loss in losses.values())), result
 
     @torch.no_grad()
     def _valid_losses(self) -> dict[str, float]:
         """Task name -> mean loss of its validation cases."""
         if self._valid_batches is None:
-            most = None if self.model.ranking_task is None else _LOGGED_CASES
-            self._valid_batches = [self._answered(index, cases[:most]) for index, cases in enumerate(self._valid_cases)]
+            self._valid_batches = [
+                self._answered(index, cases[:_VALID_CASES]) for index, cases in enumerate(self._valid_cases)
+            ]
         self.model.eval()
         losses = {}
         for task, batches in zip(self.tasks, self._valid_batches, strict=True):

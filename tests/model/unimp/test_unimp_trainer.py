@@ -173,13 +173,18 @@ def trainer(settings):
     return make
 
 
-def test_validation_ranks_where_it_can_and_else_takes_the_mean_loss(trainer):
-    ours, valid, _ = trainer(tasks="preference,selection")
-    score, losses = ours._valid_epoch(valid)
-    assert score == pytest.approx(-sum(losses.values()) / 2)
-    ours, valid, _ = trainer(tasks="rec,preference", train_batch_size=7)
+def test_one_task_is_validated_by_its_ranking_and_several_by_the_geometric_mean_of_their_losses(trainer):
+    ours, valid, _ = trainer(tasks="rec")
     ours.eval_collector.data_collect(valid)
-    assert ours._valid_epoch(valid)[0] == ours._valid_epoch(valid)[1]["ndcg@10"]
+    score, result = ours._valid_epoch(valid)
+    assert score == result["ndcg@10"]
+    for tasks in ("preference,selection", "rec,preference"):
+        ours, valid, _ = trainer(tasks=tasks, train_batch_size=7)
+        ours.eval_collector.data_collect(valid)
+        score, result = ours._valid_epoch(valid)
+        one, other = (loss for name, loss in result.items() if name.startswith("loss of "))
+        assert score == pytest.approx(-((one * other) ** 0.5))
+    assert "ndcg@10" in result
 
 
 @torch.no_grad()

@@ -52,7 +52,10 @@ class ExplanationTask(EvaluatedTask):
         return case if case is not None and len(self.data.review_token_ids(case.target_interaction)) else None
 
     def history_answer(self, case: Case, index: int) -> np.ndarray:
-        return np.concatenate([super().history_answer(case, index), self._opinion(case.history_interactions[index])])
+        return self._opinion(case.history_interactions[index])
+
+    def history_given(self, case: Case, index: int) -> np.ndarray:
+        return self.id_token_ids[case.history[index]]
 
     def ask(self, builder: RowBuilder, case: Case) -> None:
         self.ask_about(builder, case.target)

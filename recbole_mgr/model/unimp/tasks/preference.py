@@ -55,9 +55,10 @@ class PreferenceTask(EvaluatedTask):
         return case if case is not None and not np.isnan(self.data.rating(case.target_interaction)) else None
 
     def history_answer(self, case: Case, index: int) -> np.ndarray:
-        return np.concatenate(
-            [super().history_answer(case, index), rating_token_ids(self.data, case.history_interactions[index])]
-        )
+        return rating_token_ids(self.data, case.history_interactions[index])
+
+    def history_given(self, case: Case, index: int) -> np.ndarray:
+        return self.id_token_ids[case.history[index]]
 
     def ask(self, builder: RowBuilder, case: Case) -> None:
         self.ask_about(builder, case.target)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from recbole_mgr.model.unimp.unimp import UniMP
 
 _CASES_AT_ONCE = 64
+_NOTHING = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +178,12 @@ class Task(ABC):
         )
 
     def history_answer(self, case: Case, index: int) -> np.ndarray:
-        """Token ids of what the chunk of the history's item ``index`` answers: its ID, and more in some tasks."""
+        """Token ids of what the chunk of the history's item ``index`` answers: its ID, or what the task asks of it."""
         return self.id_token_ids[case.history[index]]
+
+    def history_given(self, case: Case, index: int) -> np.ndarray:
+        """Token ids that stand before this answer and are no targets: nothing, or the ID where it is not the answer."""
+        return _NOTHING
 
     def teaches_context(self, case: Case) -> bool:
         """Whether the answers in the chunks of the history are targets (context reconstruction)."""
@@ -222,7 +227,11 @@ class Task(ABC):
         builder = self.new_builder()
         for index, item_id in enumerate(case.history):
             self.show(builder, item_id)
-            builder.answer(self.history_answer(case, index), target=self.teaches_context(case))
+            builder.answer(
+                self.history_answer(case, index),
+                target=self.teaches_context(case),
+                given=self.history_given(case, index),
+            )
         return self.close(builder, case, answer)
 
     def close(self, builder: RowBuilder, case: Case, answer: bool) -> Row:

@@ -25,6 +25,12 @@ def test_the_question_sees_the_target_as_chunks_see_their_items(world, settings)
     assert set(row.sees[row.image_positions[3] :]) == {3}  # its own picture, not the three of the history
 
 
+def test_ratings_are_learned_and_ids_are_given(world, settings):
+    task = PreferenceTask(world.data, settings)
+    case = next(case for case in task.training_rows(0) if case.user_id == 1)  # 1 (5 stars), then 4 (4)
+    assert world.targets(task.row(case, answer=True)) == "r3 <end> r2 <end>"
+
+
 def test_what_was_not_rated_is_not_asked(world, settings):
     task = PreferenceTask(world.data, settings)
     cases = [case for epoch in range(10) for case in task.training_rows(epoch)] + task.cases("valid")
