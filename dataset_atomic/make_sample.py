@@ -62,8 +62,10 @@ APPEAL = 0.4  # standard deviation of a product's own appeal, in logits
 NEXT_STEP, SAME_STEP, OTHER_ROUTINE = 0.62, 0.08, 0.15  # the rest is spread over all types
 IMPULSE = 0.08  # purchases that follow appeal only
 HABIT, DRIFT = 0.15, 0.03  # after a purchase: take over its attribute, or take a fancy to another
-# A rating says how much of a product is to the shopper's liking: stars for none of it, for each favourite, and noise.
-NO_FAVOURITE, EACH_FAVOURITE, MOOD = 2.0, 0.8, 0.4
+# A rating: stars without any favourite, for each favourite, and a random error; and the mood that a shopper is in when
+# rating, which wanders (its standard deviation, and what is kept of it from one rating to the next).
+NO_FAVOURITE, EACH_FAVOURITE, ERROR = 3.0, 0.3, 0.3
+MOOD, MOOD_KEPT = 0.8, 0.85
 
 REASONS = {
     "brand": "{brand} has never let me down",
@@ -122,6 +124,8 @@ def _evenly(rng: random.Random, attribute: str, count: int) -> list[int]:
 def shop(rng: random.Random, catalogue: Catalogue, user: str) -> list[Purchase]:
     """Let one shopper buy; no product twice."""
     taste = {name: _fancy(rng, name) for name in ATTRIBUTES}
+    moods = random.Random(f"moods of {user}")  # a stream of its own, so that ratings do not change what is bought
+    mood = moods.gauss(0, MOOD)
     time = 1_609_459_200 + int(rng.random() * 700 * 86_400)  # 2021 and 2022
     step, bought, history = rng.randrange(len(TYPES)), np.zeros(len(catalogue.kind), bool), []
     for _ in range(CORE + min(int(rng.expovariate(1 / 4.5)), 35)):
@@ -129,7 +133,8 @@ def shop(rng: random.Random, catalogue: Catalogue, user: str) -> list[Purchase]:
         item = rng.choices(range(len(chances)), chances)[0]
         traits = {name: int(values[item]) for name, values in catalogue.attributes.items()}
         liked = [name for name in ATTRIBUTES if traits[name] == taste[name]]
-        rating = max(1, min(5, round(NO_FAVOURITE + EACH_FAVOURITE * len(liked) + rng.gauss(0, MOOD))))
+        rating = max(1, min(5, round(NO_FAVOURITE + EACH_FAVOURITE * len(liked) + mood + rng.gauss(0, ERROR))))
+        mood = MOOD_KEPT * mood + math.sqrt(1 - MOOD_KEPT**2) * moods.gauss(0, MOOD)
         review = _write_review(rng, traits, liked, rating)
         history.append(Purchase(user, item, time, rating, review, chances))
         bought[item], step = True, catalogue.kind[item]

@@ -109,7 +109,7 @@ class UniMP(GenerativeRecommender):
             pretrained = config["language_model"] is not None
             gate_start = config["gate_start"]
             if gate_start is None:  # closed gates shield what a language model has learned, and hold up a random one
-                gate_start = 0.0 if pretrained else 1.0
+                gate_start = 0.0 if pretrained else 0.3
             vision = VisualConditioning(
                 lm,
                 every_n=config["cross_attention_every"],

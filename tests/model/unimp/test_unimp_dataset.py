@@ -79,7 +79,7 @@ def test_the_sample_by_hand(sample):
     user = sample[0].token2id("user_id", "U00000")
     whole = next(sequence for sequence in personal.sequences("test") if sequence.user_id == user)
     assert [table.item_tokens[item - 1] for item in whole.item_ids[:3]] == ["B0SYN00540", "B0SYN00344", "B0SYN00473"]
-    assert personal.rating(whole.interactions[:3]).tolist() == [4, 3, 4]
+    assert personal.rating(whole.interactions[:3]).tolist() == [5, 3, 4]
     assert personal.review_text(whole.interactions[0]) == ""
     assert personal.review_text(whole.interactions[1]).startswith("The ruby shade is exactly my colour")
     longest = max(

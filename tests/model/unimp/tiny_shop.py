@@ -46,6 +46,7 @@ def shop_settings(tiny_settings, folder: Path, **changes: Any) -> dict[str, Any]
     """
     small = {
         "tasks": TASKS,
+        "task_weights": {},
         "n_layers": 1,
         "cross_attention_every": 1,
         "n_heads": 2,

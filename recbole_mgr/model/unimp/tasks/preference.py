@@ -15,7 +15,7 @@ import torch
 from recbole_mgr.model.unimp.focal_loss import focal_posterior
 from recbole_mgr.model.unimp.rows import RowBuilder
 from recbole_mgr.model.unimp.tasks.estimate import Estimate, estimate
-from recbole_mgr.model.unimp.tasks.rating_baseline import RatingBaseline
+from recbole_mgr.model.unimp.tasks.rating_baseline import best_on_validation
 from recbole_mgr.model.unimp.tasks.task import Case, EvaluatedTask, TaskResult
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class PreferenceTask(EvaluatedTask):
 
     def evaluate(self, model: UniMP, cases: Sequence[Case], run_dir: Path) -> TaskResult:
         truth = self.data.rating(np.array([case.target_interaction for case in cases]))
-        baseline = RatingBaseline(self.data)
+        baseline = best_on_validation(self.data, self.cases("valid"))
         return TaskResult(
             task=self.name,
             cases=len(cases),
@@ -88,7 +88,7 @@ class PreferenceTask(EvaluatedTask):
                 "global mean": _errors(np.full(len(cases), baseline.mean), truth),
                 "user and item bias": _errors(np.array([baseline.predict(case) for case in cases]), truth),
             },
-            notes=["Baselines are fitted to the training ratings."],
+            notes=["Baselines are fitted to the training ratings; how much biases are shrunk is chosen on validation."],
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +13,8 @@ from recbole_mgr.model.unimp.tasks.task import Case
 if TYPE_CHECKING:
     from recbole_mgr.model.unimp.personal_data import PersonalData
 
-# Of Surprise's BaselineOnly (alternating least squares).
-_ITEM_SHRINKAGE, _USER_SHRINKAGE, _ROUNDS = 10, 15, 10
+_ROUNDS = 10  # of alternating least squares
+_SHRINKAGES = (1, 2, 5, 10, 15, 30)
 
 
 class RatingBaseline:
@@ -22,6 +24,7 @@ class RatingBaseline:
 
     Args:
         data: whose training ratings are fitted, at least one.
+        user_shrinkage, item_shrinkage: > 0, how many ratings of 0 bias each user and item is given.
 
     Attributes:
         mean: of the training ratings.
@@ -29,14 +32,14 @@ class RatingBaseline:
 
     mean: float
 
-    def __init__(self, data: PersonalData) -> None:
-        self._data = data
+    def __init__(self, data: PersonalData, user_shrinkage: float = 15, item_shrinkage: float = 10) -> None:
+        self._data, self._user_shrinkage = data, user_shrinkage
         users, items, ratings = _training_ratings(data)
         self.mean = float(ratings.mean())
         self._item_bias = np.zeros(len(data.table.codes))
         user_bias = np.zeros(users.max() + 1)
-        item_weight = _ITEM_SHRINKAGE + np.bincount(items, minlength=len(self._item_bias))
-        user_weight = _USER_SHRINKAGE + np.bincount(users)
+        item_weight = item_shrinkage + np.bincount(items, minlength=len(self._item_bias))
+        user_weight = user_shrinkage + np.bincount(users)
         for _ in range(_ROUNDS):
             rest = ratings - self.mean - user_bias[users]
             self._item_bias = np.bincount(items, rest, minlength=len(self._item_bias)) / item_weight
@@ -59,7 +62,17 @@ class RatingBaseline:
         ratings = self._data.rating(case.history_interactions)
         rated = ~np.isnan(ratings)
         rest = (ratings - self.mean - self._item_bias[case.history])[rated]
-        return rest.sum() / (_USER_SHRINKAGE + len(rest))
+        return rest.sum() / (self._user_shrinkage + len(rest))
+
+
+def best_on_validation(data: PersonalData, cases: Sequence[Case]) -> RatingBaseline:
+    """The baseline with the shrinkages that err least, by squares, on the validation part's rated cases."""
+    truth = data.rating(np.array([case.target_interaction for case in cases]))
+
+    def error(baseline: RatingBaseline) -> float:
+        return float(((np.array([baseline.predict(case) for case in cases]) - truth) ** 2).mean())
+
+    return min((RatingBaseline(data, *pair) for pair in itertools.product(_SHRINKAGES, repeat=2)), key=error)
 
 
 def _training_ratings(data: PersonalData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recbole_mgr.model.unimp.tasks.preference import PreferenceTask
-from recbole_mgr.model.unimp.tasks.rating_baseline import RatingBaseline
+from recbole_mgr.model.unimp.tasks.rating_baseline import RatingBaseline, best_on_validation
 
 
 def test_biases_solve_the_regularised_least_squares(world, settings):
@@ -37,6 +37,18 @@ def test_a_new_user_is_judged_by_his_history(make_world, settings):
     world.data._ratings[case.history_interactions[-1]] = 5.0
     high = RatingBaseline(world.data).predict(case)
     assert high - low == pytest.approx(3 / (15 + 1))
+
+
+def test_shrinkages_are_chosen_on_validation(world, settings):
+    cases = PreferenceTask(world.data, settings).cases("valid")
+    truth = world.ratings[[case.target_interaction for case in cases]]
+
+    def error(baseline):
+        return np.mean((np.array([baseline.predict(case) for case in cases]) - truth) ** 2)
+
+    chosen = error(best_on_validation(world.data, cases))
+    assert all(chosen <= error(RatingBaseline(world.data, user, item)) for user in (1, 5, 30) for item in (1, 5, 30))
+    assert chosen < error(RatingBaseline(world.data, 1e9, 1e9))  # the mean alone
 
 
 def test_predictions_stay_on_the_scale(world, settings):
