@@ -161,6 +161,13 @@ def test_without_recommendation_the_tasks_stand_alone(settings):
         load(run_dir(), device="cpu").recommend(users=["u1"])
 
 
+def test_unseen_users_are_tested_after_a_staged_training(settings):
+    result = run(settings, "UniMP", user_split="by_user", task_sampling="staged", epochs=2).results[0]
+    assert len(result.users) == 3  # of 30
+    assert {task["task"]: task["cases"] for task in result.tasks} == dict.fromkeys(TASKS[1:], 3)
+    assert all(0 < value < 10 for name, value in result.valid.items() if name.startswith("loss of "))
+
+
 @pytest.fixture
 def trainer(settings):
     def make(**changes):
