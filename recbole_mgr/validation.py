@@ -135,7 +135,7 @@ def _check_network(values: dict[str, Any], backbones: tuple[str, ...]) -> None:
     require_choice(values, "backbone", backbones)
     require_choice(values, "code_softmax", ("legal", "full"))
     require_whole_numbers(values, _LOWEST_OF_OURS)
-    if values["backbone"] != "t5":
+    if values["backbone"] == "hierarchical":  # a T5 has heads of a size of their own, a language model checks its own
         heads = values["n_heads"]
         require(values["hidden_size"] % heads == 0, values, "hidden_size", f"a multiple of n_heads: {heads}")
     for key in ("hidden_dropout_prob", "attn_dropout_prob"):
