@@ -133,7 +133,9 @@ class _Personalizer:
         )
         (chosen,) = self.task.choose(self.network, [case])
         taken = [self._described(candidates[index]) for index in np.flatnonzero(chosen)]
-        return self._answered(self.task.row(case, answer=False), taken or ["none of them"])
+        by_likelihood = self.task.goes_by_likelihood(self.network)
+        row = self.network.ranking_task.prompt(self.history) if by_likelihood else self.task.row(case, answer=False)
+        return self._answered(row, taken or ["none of them"])
 
     def _draw(self) -> PersonalAnswer:
         row = self.task.prompt(self.history, query_token_ids=self._query())
@@ -142,9 +144,13 @@ class _Personalizer:
 
     def _ranked(self, prompt: Any) -> PersonalAnswer:
         # the history is the prompt's affair alone, so a search is ranked like a recommendation
-        self.network.rank_by(_Ranking("recommendation", lambda history, target: prompt(history)))
         tokens = [self.data.table.item_tokens[item_id - 1] for item_id in self.history]
-        ranked = Recommender(self.run, run_dir=Path()).recommend(histories=[tokens], k=self.request.k)
+        ranking_task = self.network.ranking_task
+        self.network.rank_by(_Ranking("recommendation", lambda history, target: prompt(history)))
+        try:
+            ranked = Recommender(self.run, run_dir=Path()).recommend(histories=[tokens], k=self.request.k)
+        finally:
+            self.network.rank_by(ranking_task)
         lines = [
             f"{score:8.3f}  {self._described(self.id_of[token])}"
             for token, score in zip(ranked.item_ids[0], ranked.scores[0], strict=True)

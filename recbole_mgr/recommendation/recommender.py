@@ -40,6 +40,7 @@ def load(run_dir: str | Path, *, device: str | torch.device | None = None) -> Re
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         run.network.to(device)
+        run.network.device = torch.device(device)  # RecBole's models tell it themselves
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device: {device} cannot be used here ({reason}); try cpu") from error

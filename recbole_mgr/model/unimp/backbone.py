@@ -151,7 +151,15 @@ class PromptBackbone(nn.Module):
         Returns:
             B answers as token ids, without the end of chunk.
         """
-        sampling = {"do_sample": False} if temperature is None else {"do_sample": True, "temperature": temperature}
+        sampling = (
+            {"do_sample": False}
+            if temperature is None
+            else {
+                "do_sample": True,
+                "temperature": temperature,
+                "top_k": 0,  # transformers would leave all but 50 tokens out
+            }
+        )
         allowed = _Allowed(allowed_token_ids.to(batch.token_ids.device), self.vocabulary.size)
         with self.showing(batch):
             sequences = self.lm.generate(

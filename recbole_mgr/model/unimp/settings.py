@@ -67,6 +67,14 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
     source = settings["language_model"]
     require(source is None or isinstance(source, str), settings, "language_model", "None, a path or a hub name")
     LanguageModelSettings.from_config(settings)  # which checks them
+    if settings["task_sampling"] == "staged" and settings["epochs"] < len(tasks):
+        raise ValueError(
+            f"epochs: {settings['epochs']} leave the last of {len(tasks)} tasks without a stage under task_sampling: "
+            "staged; raise epochs or train fewer tasks"
+        )
+    longest = settings["MAX_ITEM_LIST_LENGTH"]
+    rule = f"at most MAX_ITEM_LIST_LENGTH: {longest}, which RecBole's evaluation reads"
+    require(settings["history_items"] <= longest, settings, "history_items", rule)
     if settings["picture_codec"]:
         require(Path(settings["picture_codec"]).is_dir(), settings, "picture_codec", "a folder that exists")
     if settings["selection_by"] == "likelihood" and "selection" in tasks and "recommendation" not in tasks:

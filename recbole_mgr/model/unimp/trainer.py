@@ -55,7 +55,8 @@ class UniMPTrainer(GenerativeTrainer):
         return "recommendation" in self.model.task_names
 
     def _schedule(self, steps_per_epoch: int) -> None:
-        super()._schedule(len(self.mixture.epoch(0)))
+        epochs = range(self.epochs if self.config["task_sampling"] == "staged" else 1)  # else all are equally long
+        super()._schedule(math.ceil(statistics.fmean(len(self.mixture.epoch(epoch)) for epoch in epochs)))
 
     def _train_epoch(self, train_data, epoch_idx, *args, **kwargs):
         return super()._train_epoch(self.mixture.epoch(epoch_idx), epoch_idx, *args, **kwargs)

@@ -282,6 +282,8 @@ def test_checkpoints_hold_what_was_trained_and_fit_their_language_model_alone(
         ({"backbone": "t5"}, "backbone: 't5' must be one of prompt"),
         ({"image_attention": "all"}, "image_attention: 'all' must be one of own, all_previous, none"),
         ({"history_items": 0}, "history_items: 0 must be a whole number >= 1"),
+        ({"history_items": 51}, "history_items: 51 must be at most MAX_ITEM_LIST_LENGTH: 50"),
+        ({"task_sampling": "staged", "epochs": 1}, "epochs: 1 leave the last of 5 tasks without a stage"),
         ({"task_cases": 0}, "task_cases: 0 must be None or a whole number >= 1"),
         ({"focal_gamma": -1}, "focal_gamma: -1 must be a number >= 0"),
         ({"text_fields": {"title": 0}}, "text_fields: .* must be columns of .item"),

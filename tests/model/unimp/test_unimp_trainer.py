@@ -162,7 +162,7 @@ def test_without_recommendation_the_tasks_stand_alone(settings):
 
 
 def test_unseen_users_are_tested_after_a_staged_training(settings):
-    result = run(settings, "UniMP", user_split="by_user", task_sampling="staged", epochs=2).results[0]
+    result = run(settings, "UniMP", user_split="by_user", task_sampling="staged", epochs=len(TASKS)).results[0]
     assert len(result.users) == 3  # of 30
     assert {task["task"]: task["cases"] for task in result.tasks} == dict.fromkeys(TASKS[1:], 3)
     assert all(0 < value < 10 for name, value in result.valid.items() if name.startswith("loss of "))
@@ -209,6 +209,20 @@ def test_the_schedule_counts_the_steps_of_the_mixture(trainer):
     for _ in range(steps):  # one of two epochs
         ours.optimizer.step()
     assert ours.optimizer.param_groups[0]["lr"] == pytest.approx(0.5)
+
+
+def test_the_schedule_of_stages_ends_with_the_last_one(trainer):
+    ours, _, _ = trainer(
+        tasks="rec,search", task_sampling="staged", train_batch_size=4, lr_scheduler="linear", warmup_epochs=0
+    )
+    lengths = [len(ours.mixture.epoch(epoch)) for epoch in range(ours.epochs)]
+    assert len(set(lengths)) > 1
+    ours._schedule(1)
+    rates = []
+    for _ in range(sum(lengths)):
+        ours.optimizer.step()
+        rates.append(ours.optimizer.param_groups[0]["lr"])
+    assert rates[-1] < 0.05 * rates[0] < rates[-lengths[-1]]
 
 
 def test_a_killed_run_ends_with_the_same_weights(settings):

@@ -119,8 +119,8 @@ class SearchTask(RecommendationTask):
             part = slice(start, start + queries_at_once)
             shared = (words[targets[part]] @ items_with).toarray()  # [queries, N+1]
             scores = shared * (popularity.max() + 1.0) + popularity
-            for row, items in zip(scores, left_out[part], strict=True):
-                row[items] = -1
+            for row, items, target in zip(scores, left_out[part], targets[part], strict=True):
+                row[items[items != target]] = -1
             ranks.append(_ranks(scores, targets[part]))
         return np.concatenate(ranks)
 

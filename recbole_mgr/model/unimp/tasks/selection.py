@@ -90,7 +90,7 @@ class SelectionTask(EvaluatedTask):
 
     def evaluate(self, model: UniMP, cases: Sequence[SelectionCase], run_dir: Path) -> TaskResult:
         by_marks = _set_metrics(self.choose_by_marks(model, cases), cases)
-        by_likelihood = {"generated marks": by_marks} if self._goes_by_likelihood(model) else {}
+        by_likelihood = {"generated marks": by_marks} if self.goes_by_likelihood(model) else {}
         popularity = training_popularity(self.data)
         favourites = [np.arange(len(case.candidates)) == popularity[case.candidates].argmax() for case in cases]
         return TaskResult(
@@ -110,10 +110,11 @@ class SelectionTask(EvaluatedTask):
 
     def choose(self, model: UniMP, cases: Sequence[SelectionCase]) -> list[np.ndarray]:
         """Which candidates the model picks of each case, bool [C]."""
-        by_likelihood = self._goes_by_likelihood(model)
+        by_likelihood = self.goes_by_likelihood(model)
         return self.choose_by_likelihood(model, cases) if by_likelihood else self.choose_by_marks(model, cases)
 
-    def _goes_by_likelihood(self, model: UniMP) -> bool:
+    def goes_by_likelihood(self, model: UniMP) -> bool:
+        """Whether this model is asked for IDs and not for marks."""
         if self.settings["selection_by"] == "marks":
             return False
         return model.ranking_task is not None and model.ranking_task.name == "recommendation"
