@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from recbole_mgr.model.unimp.rows import RowBuilder
 from recbole_mgr.model.unimp.tasks.estimate import Estimate
 from recbole_mgr.model.unimp.tasks.explanation_baselines import ExplanationBaselines
-from recbole_mgr.model.unimp.tasks.preference import rating_token_ids
-from recbole_mgr.model.unimp.tasks.task import Case, EvaluatedTask, TaskResult
+from recbole_mgr.model.unimp.tasks.opinion import OpinionTask, rating_token_ids
+from recbole_mgr.model.unimp.tasks.task import Case, TaskResult
 from recbole_mgr.model.unimp.tasks.text_metrics import bleu, distinct, feature_match, rouge_l
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ _TOKENS_PER_WORD = 2
 _EXAMPLES = 3
 
 
-class ExplanationTask(EvaluatedTask):
+class ExplanationTask(OpinionTask):
     """What will the user say of this item? A rating, where the data have ratings, then the start of his review.
 
     The chunks of the history carry the ratings and reviews of their items. Texts are the first ``explanation_words``
@@ -53,12 +52,6 @@ class ExplanationTask(EvaluatedTask):
 
     def history_answer(self, case: Case, index: int) -> np.ndarray:
         return self._opinion(case.history_interactions[index])
-
-    def history_given(self, case: Case, index: int) -> np.ndarray:
-        return self.id_token_ids[case.history[index]]
-
-    def ask(self, builder: RowBuilder, case: Case) -> None:
-        self.ask_about(builder, case.target)
 
     def answer(self, case: Case) -> np.ndarray:
         return self._opinion(case.target_interaction)

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 
 from recbole_mgr.model.unimp.focal_loss import focal_posterior
-from recbole_mgr.model.unimp.rows import RowBuilder
 from recbole_mgr.model.unimp.tasks.estimate import Estimate, estimate
+from recbole_mgr.model.unimp.tasks.opinion import OpinionTask, rating_token_ids
 from recbole_mgr.model.unimp.tasks.rating_baseline import best_on_validation
-from recbole_mgr.model.unimp.tasks.task import Case, EvaluatedTask, TaskResult
+from recbole_mgr.model.unimp.tasks.task import Case, TaskResult
 
 if TYPE_CHECKING:
     from recbole_mgr.model.unimp.personal_data import PersonalData, UserSequence
     from recbole_mgr.model.unimp.unimp import UniMP
 
 
-class PreferenceTask(EvaluatedTask):
+class PreferenceTask(OpinionTask):
     """How will the user rate this item? The chunks of the history carry the ratings of their items.
 
     Deviation: the reference code parses a generated rating and calls what it cannot parse a 3.
@@ -57,12 +57,6 @@ class PreferenceTask(EvaluatedTask):
     def history_answer(self, case: Case, index: int) -> np.ndarray:
         return rating_token_ids(self.data, case.history_interactions[index])
 
-    def history_given(self, case: Case, index: int) -> np.ndarray:
-        return self.id_token_ids[case.history[index]]
-
-    def ask(self, builder: RowBuilder, case: Case) -> None:
-        self.ask_about(builder, case.target)
-
     def answer(self, case: Case) -> np.ndarray:
         return rating_token_ids(self.data, case.target_interaction)
 
@@ -90,12 +84,6 @@ class PreferenceTask(EvaluatedTask):
             },
             notes=["Baselines are fitted to the training ratings; how much biases are shrunk is chosen on validation."],
         )
-
-
-def rating_token_ids(data: PersonalData, interaction: int) -> np.ndarray:
-    """The token of an interaction's rating, int64 [1], or [0] where there is no rating."""
-    index = data.rating_index(np.array([interaction]))
-    return data.vocabulary.rating_ids.numpy()[index[index >= 0]]
 
 
 def _errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Estimate]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,13 +17,32 @@ _ROUNDS = 10  # of alternating least squares
 _SHRINKAGES = (1, 2, 5, 10, 15, 30)
 
 
+class TrainingRatings(NamedTuple):
+    """The ratings of the training part: ``users`` and ``items`` int64 [n] ids, ``ratings`` float [n]."""
+
+    users: np.ndarray
+    items: np.ndarray
+    ratings: np.ndarray
+
+    @classmethod
+    def of(cls, data: PersonalData) -> TrainingRatings:
+        """Those of a data set, at least one."""
+        sequences = data.sequences("train")
+        users = np.repeat([user.user_id for user in sequences], [len(user.item_ids) for user in sequences])
+        items = np.concatenate([user.item_ids for user in sequences])
+        ratings = data.rating(np.concatenate([user.interactions for user in sequences]))
+        rated = ~np.isnan(ratings)
+        return cls(users[rated], items[rated], ratings[rated])
+
+
 class RatingBaseline:
     """Rating = mean + bias of the user + bias of the item, biases shrunk towards 0 where there are few ratings.
 
     Source: Koren, "Factor in the neighbors", TKDD 2010, section 2.1.
 
     Args:
-        data: whose training ratings are fitted, at least one.
+        data: what the cases are about.
+        training: the ratings that are fitted.
         user_shrinkage, item_shrinkage: > 0, how many ratings of 0 bias each user and item is given.
 
     Attributes:
@@ -32,9 +51,11 @@ class RatingBaseline:
 
     mean: float
 
-    def __init__(self, data: PersonalData, user_shrinkage: float = 15, item_shrinkage: float = 10) -> None:
+    def __init__(
+        self, data: PersonalData, training: TrainingRatings, user_shrinkage: float = 15, item_shrinkage: float = 10
+    ) -> None:
         self._data, self._user_shrinkage = data, user_shrinkage
-        users, items, ratings = _training_ratings(data)
+        users, items, ratings = training
         self.mean = float(ratings.mean())
         self._item_bias = np.zeros(len(data.table.codes))
         user_bias = np.zeros(users.max() + 1)
@@ -72,14 +93,6 @@ def best_on_validation(data: PersonalData, cases: Sequence[Case]) -> RatingBasel
     def error(baseline: RatingBaseline) -> float:
         return float(((np.array([baseline.predict(case) for case in cases]) - truth) ** 2).mean())
 
-    return min((RatingBaseline(data, *pair) for pair in itertools.product(_SHRINKAGES, repeat=2)), key=error)
-
-
-def _training_ratings(data: PersonalData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """User ids, item ids and ratings of the training part, [n] each."""
-    sequences = data.sequences("train")
-    users = np.repeat([user.user_id for user in sequences], [len(user.item_ids) for user in sequences])
-    items = np.concatenate([user.item_ids for user in sequences])
-    ratings = data.rating(np.concatenate([user.interactions for user in sequences]))
-    rated = ~np.isnan(ratings)
-    return users[rated], items[rated], ratings[rated]
+    training = TrainingRatings.of(data)
+    pairs = itertools.product(_SHRINKAGES, repeat=2)
+    return min((RatingBaseline(data, training, *pair) for pair in pairs), key=error)

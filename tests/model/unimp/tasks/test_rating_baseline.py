@@ -1,14 +1,16 @@
 """User and item biases against the solution of their least-squares problem."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from recbole_mgr.model.unimp.tasks.preference import PreferenceTask
-from recbole_mgr.model.unimp.tasks.rating_baseline import RatingBaseline, best_on_validation
+from recbole_mgr.model.unimp.tasks.rating_baseline import RatingBaseline, TrainingRatings, best_on_validation
 
 
 def test_biases_solve_the_regularised_least_squares(world, settings):
-    baseline = RatingBaseline(world.data)
+    baseline = RatingBaseline(world.data, TrainingRatings.of(world.data))
     rows = [
         (user.user_id, item, world.ratings[row])
         for user in world.parts["train"]
@@ -30,12 +32,12 @@ def test_biases_solve_the_regularised_least_squares(world, settings):
 
 def test_a_new_user_is_judged_by_his_history(make_world, settings):
     world = make_world(split="by_user")
-    baseline = RatingBaseline(world.data)
+    baseline = RatingBaseline(world.data, TrainingRatings.of(world.data))
     (case,) = PreferenceTask(world.data, {**settings, "history_items": 2}).cases("test")  # user 6: 5, 4, none, 2 | 1
     assert case.user_id == 6 and len(case.history) == 2  # of which one is rated: 2 stars
     low = baseline.predict(case)
     world.data._ratings[case.history_interactions[-1]] = 5.0
-    high = RatingBaseline(world.data).predict(case)
+    high = RatingBaseline(world.data, TrainingRatings.of(world.data)).predict(case)
     assert high - low == pytest.approx(3 / (15 + 1))
 
 
@@ -47,12 +49,14 @@ def test_shrinkages_are_chosen_on_validation(world, settings):
         return np.mean((np.array([baseline.predict(case) for case in cases]) - truth) ** 2)
 
     chosen = error(best_on_validation(world.data, cases))
-    assert all(chosen <= error(RatingBaseline(world.data, user, item)) for user in (1, 5, 30) for item in (1, 5, 30))
-    assert chosen < error(RatingBaseline(world.data, 1e9, 1e9))  # the mean alone
+    training = TrainingRatings.of(world.data)
+    pairs = itertools.product((1, 5, 30), repeat=2)
+    assert all(chosen <= error(RatingBaseline(world.data, training, *pair)) for pair in pairs)
+    assert chosen < error(RatingBaseline(world.data, training, 1e9, 1e9))  # the mean alone
 
 
 def test_predictions_stay_on_the_scale(world, settings):
-    baseline = RatingBaseline(world.data)
+    baseline = RatingBaseline(world.data, TrainingRatings.of(world.data))
     cases = PreferenceTask(world.data, settings).cases("test")
     baseline.mean = 9.0
     assert [baseline.predict(case) for case in cases] == [5.0] * len(cases)
