@@ -9,7 +9,7 @@ from recbole_mgr.commands.parser import CommandParser
 from recbole_mgr.commands.run import parse_settings
 from recbole_mgr.experiments.definition import experiment_titles, read_experiment
 from recbole_mgr.experiments.plan import make_plan
-from recbole_mgr.experiments.run import left_to_do, run_experiment
+from recbole_mgr.experiments.run import chosen_runs, run_experiment
 
 _DESCRIPTION = """\
 Run or resume the runs of one table and write it as Markdown, CSV and JSON, anew after each finished run.
@@ -34,9 +34,10 @@ def main(arguments: list[str]) -> int:
     labels = [_label(text, [row.label for row in experiment.rows]) for text in asked.rows or []]
     choice = {"labels": labels or [row.label for row in experiment.rows], "seeds": asked.seeds or experiment.seeds}
     if asked.plan:
-        for run in plan.all_runs:
+        chosen = chosen_runs(plan, **choice)
+        for run in chosen:
             print(f"{'done' if run.done else 'to do':<6} {run.title}: {run.run_dir}")
-        print(f"{len(left_to_do(plan, **choice))} runs to do")
+        print(f"{sum(not run.done for run in chosen)} runs to do")
         return 0
     folder = run_experiment(plan, asked.results, **choice)
     print("\n" + (folder / "table.md").read_text(encoding="utf-8"))
@@ -52,7 +53,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows: labels, or numbers from 1")
     parser.add_argument("--seeds", metavar="A,B", help="only these seeds")
     parser.add_argument("--results", type=Path, default=Path("results"), help="where tables go (default: results)")
-    parser.add_argument("--plan", action="store_true", help="say what is done and what is not, and run nothing")
+    parser.add_argument("--plan", action="store_true", help="list the chosen runs, done and not, and run nothing")
     asked, settings = parser.parse_known_args(arguments)
     asked.settings = parse_settings(settings)
     try:

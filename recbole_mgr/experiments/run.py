@@ -23,20 +23,27 @@ def run_experiment(plan: Plan, results: Path, *, labels: Collection[str], seeds:
     Raises:
         ValueError: For a label or seed that the experiment does not have, or what a run raises.
     """
-    _refuse_unknown("--rows", labels, [row.label for row in plan.experiment.rows])
-    _refuse_unknown("--seeds", seeds, plan.experiment.seeds)
+    chosen = chosen_runs(plan, labels=labels, seeds=seeds)
     folder = results / plan.folder_name
     write_report(plan, folder)
-    for run in left_to_do(plan, labels=labels, seeds=seeds):
+    for run in chosen:
+        if run.done:
+            continue
         print(f"{plan.experiment.name}: {run.title}", flush=True)
         run.run(plan.provenance)
         write_report(plan, folder)
     return folder
 
 
-def left_to_do(plan: Plan, *, labels: Collection[str], seeds: Collection[int]) -> list[PlannedRun]:
-    """The runs of these rows and seeds that are not done, in order."""
-    return [run for run in plan.all_runs if run.row.label in labels and run.seed in seeds and not run.done]
+def chosen_runs(plan: Plan, *, labels: Collection[str], seeds: Collection[int]) -> list[PlannedRun]:
+    """The runs of some rows and seeds, in order.
+
+    Raises:
+        ValueError: For a label or seed that the experiment does not have.
+    """
+    _refuse_unknown("--rows", labels, [row.label for row in plan.experiment.rows])
+    _refuse_unknown("--seeds", seeds, plan.experiment.seeds)
+    return [run for run in plan.all_runs if run.row.label in labels and run.seed in seeds]
 
 
 def _refuse_unknown(option: str, asked: Collection, known: Collection) -> None:

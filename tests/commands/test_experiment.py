@@ -37,9 +37,11 @@ def test_plan_says_what_is_left_and_runs_nothing(capsys):
     before = sorted(Path("saved").rglob("*"))
     assert main(["experiment", "mine.yaml", "--plan", "--rows", "4", "SASRec"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("done   ") == 4 and printed.count("to do  ") == 4
+    assert printed.count("done   ") == 2 and printed.count("to do  ") == 2
     assert printed.endswith("2 runs to do\n")
     assert sorted(Path("saved").rglob("*")) == before
+    assert main(["experiment", "mine.yaml", "--plan", "--rows", "MGRLF+"]) == 2
+    assert "--rows MGRLF+: the experiment has" in capsys.readouterr().err
 
 
 def test_the_table_is_written_and_printed(capsys):
