@@ -21,6 +21,8 @@ from recbole_mgr.comparison import Comparison
 from recbole_mgr.files import write_text
 from recbole_mgr.semantic_id.report import AMI_ITEMS
 
+_ROWS_SHOWN = 30  # of a table in analysis.md; its CSV has all
+
 
 class Analysis(NamedTuple):
     """One table, what it says, and its figure; no rows where the runs do not allow it."""
@@ -60,8 +62,11 @@ def write_analyses(comparison: Comparison, analyses: Sequence[Analysis], folder:
             continue
         columns = list(dict.fromkeys(column for row in analysis.rows for column in row))
         lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        lines += ["| " + " | ".join(row.get(column, "") for column in columns) + " |" for row in analysis.rows]
+        shown = analysis.rows[:_ROWS_SHOWN]
+        lines += ["| " + " | ".join(row.get(column, "") for column in columns) + " |" for row in shown]
         lines.append("")
+        if len(analysis.rows) > len(shown):
+            lines += [f"{len(analysis.rows) - len(shown)} more rows in {analysis.name}.csv", ""]
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, fieldnames=columns, restval="", lineterminator="\n")
         writer.writeheader()
