@@ -1,7 +1,8 @@
-"""Writing files whole or not at all, and reading YAML."""
+"""Writing files whole or not at all, telling files by their content, and reading YAML."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,19 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256, in hex, of a file's content, or of the names and contents of all files below a folder."""
+    digest = hashlib.sha256()
+    if path.is_file():
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    else:
+        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()}\n{content_digest(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def read_yaml(path: Path, *, remedy: str, may_be_empty: bool = False, loader: type = yaml.SafeLoader) -> dict[str, Any]:

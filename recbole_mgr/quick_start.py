@@ -28,7 +28,7 @@ from recbole_mgr.config import known_keys, make_config, plain_settings, read_con
 from recbole_mgr.data.atomic_files import Provenance, check_interactions, read_provenance
 from recbole_mgr.data.dataset import tokens_of
 from recbole_mgr.data.seen_items import mark_seen_items
-from recbole_mgr.files import write_text
+from recbole_mgr.files import content_digest, write_text
 from recbole_mgr.id_level import id_level_metrics
 from recbole_mgr.recommendation.histories import UserHistories
 from recbole_mgr.recommendation.item_texts import read_item_texts
@@ -233,8 +233,9 @@ def checked_provenance(config: Config, dataset: str) -> Provenance:
 def run_directory(config: Config, label: str, provenance: Provenance) -> Path:
     """Where a run belongs: named by the content of its data, its settings and its seed."""
     settings = {key: value for key, value in plain_settings(config).items() if key not in OPERATIONAL}
-    if settings.get("semantic_ids"):  # other content under the same name is another run
-        settings["semantic_ids"] = hashlib.sha256(Path(settings["semantic_ids"]).read_bytes()).hexdigest()
+    if is_generative(config["model"]):  # other content under the same name is another run
+        files = config.model_class.files_read(config.final_config_dict)
+        settings |= {key: content_digest(path) for key, path in files.items()}
     identity = json.dumps([__version__, settings], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     return (

@@ -1,10 +1,11 @@
 """Files are written whole or not at all; YAML files that cannot be read are named."""
 
+import hashlib
 import os
 
 import pytest
 
-from recbole_mgr.files import read_yaml, replacing, write_text
+from recbole_mgr.files import content_digest, read_yaml, replacing, write_text
 
 
 def test_the_file_appears_only_when_the_block_has_ended(tmp_path):
@@ -61,3 +62,18 @@ def test_yaml_that_is_no_mapping_is_refused_by_name(tmp_path, content, message):
 def test_an_empty_yaml_file_may_be_an_empty_dictionary(tmp_path):
     (tmp_path / "about.yaml").write_text("# nothing\n")
     assert read_yaml(tmp_path / "about.yaml", remedy="", may_be_empty=True) == {}
+
+
+def test_a_digest_is_of_the_content_and_of_the_names_below_a_folder(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name / "below").mkdir(parents=True)
+        (tmp_path / name / "below" / "a.png").write_bytes(b"picture")
+    file = tmp_path / "one" / "below" / "a.png"
+    assert content_digest(file) == hashlib.sha256(b"picture").hexdigest()
+    same = content_digest(tmp_path / "other")
+    assert content_digest(tmp_path / "one") == same
+    file.write_bytes(b"another")
+    assert content_digest(tmp_path / "one") != same
+    file.unlink()
+    (tmp_path / "one" / "below" / "b.png").write_bytes(b"picture")
+    assert content_digest(tmp_path / "one") != same

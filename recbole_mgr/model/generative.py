@@ -45,6 +45,11 @@ class GenerativeRecommender(SequentialRecommender):
         """Refuse settings that contradict the model; raises ValueError naming key, value and remedy."""
 
     @classmethod
+    def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:
+        """Files and folders, beside the atomic files, whose content decides what a run computes, by setting."""
+        return {"semantic_ids": Path(settings["semantic_ids"])} if settings["semantic_ids"] else {}
+
+    @classmethod
     def load_companions(cls, run_dir: Path, table: SemanticIdTable) -> Any:
         """Read back what :meth:`save_companions` wrote, as the data set's ``personal``."""
 

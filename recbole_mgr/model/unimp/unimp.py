@@ -15,7 +15,7 @@ answers are shown in use as in training; the reference code drops them at test.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,16 @@ class UniMP(GenerativeRecommender):
     @classmethod
     def check_settings(cls, settings: dict[str, Any]) -> None:
         check_unimp_settings(settings)
+
+    @classmethod
+    def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:
+        files = super().files_read(settings)
+        for key in ("picture_codec", "language_model"):
+            if settings[key] and Path(settings[key]).exists():  # else a hub's name
+                files[key] = Path(settings[key])
+        if "image_generation" in settings["tasks"]:
+            files["images"] = Path(settings["data_path"]) / "images"
+        return files
 
     @classmethod
     def load_companions(cls, run_dir: Path, table: SemanticIdTable) -> PersonalData:

@@ -310,6 +310,17 @@ def test_settings_that_cannot_be_are_refused_by_name(tmp_path, tiny_settings, ch
         make_config("UniMP", "tiny", [], {**shop_settings(tiny_settings, tmp_path), **changes})
 
 
+def test_a_run_is_told_by_the_content_of_what_it_reads(tmp_path, tiny_settings):
+    codec, lm, data = (tmp_path / name for name in ("codec", "lm", "data"))
+    codec.mkdir(), lm.mkdir()
+    settings = tiny_settings(data, picture_codec=str(codec), language_model=str(lm), tasks="image")
+    config = make_config("UniMP", "tiny", [], settings)
+    files = config.model_class.files_read(config.final_config_dict)
+    assert files == {"picture_codec": codec, "language_model": lm, "images": data / "tiny" / "images"}
+    config = make_config("UniMP", "tiny", [], {**settings, "tasks": "rec", "language_model": "some/name-of-a-hub"})
+    assert config.model_class.files_read(config.final_config_dict) == {"picture_codec": codec}
+
+
 def test_tasks_may_be_written_short_and_in_any_order(tmp_path, tiny_settings):
     for spelled in ("search,rec", "rec+search", ["search", "recommendation"]):
         config = make_config("UniMP", "tiny", [], shop_settings(tiny_settings, tmp_path, tasks=spelled))
