@@ -18,10 +18,12 @@ _SHRINKAGES = (1, 2, 5, 10, 15, 30)
 
 
 class TrainingRatings(NamedTuple):
-    """The ratings of the training part: ``users`` and ``items`` int64 [n] ids, ``ratings`` float [n]."""
+    """The ratings of the training part: ``users``, ``items`` int64 [n] ids, ``interactions`` int64 [n] row numbers,
+    ``ratings`` float [n]."""
 
     users: np.ndarray
     items: np.ndarray
+    interactions: np.ndarray
     ratings: np.ndarray
 
     @classmethod
@@ -30,9 +32,10 @@ class TrainingRatings(NamedTuple):
         sequences = data.sequences("train")
         users = np.repeat([user.user_id for user in sequences], [len(user.item_ids) for user in sequences])
         items = np.concatenate([user.item_ids for user in sequences])
-        ratings = data.rating(np.concatenate([user.interactions for user in sequences]))
+        interactions = np.concatenate([user.interactions for user in sequences])
+        ratings = data.rating(interactions)
         rated = ~np.isnan(ratings)
-        return cls(users[rated], items[rated], ratings[rated])
+        return cls(users[rated], items[rated], interactions[rated], ratings[rated])
 
 
 class RatingBaseline:
@@ -55,8 +58,9 @@ class RatingBaseline:
         self, data: PersonalData, training: TrainingRatings, user_shrinkage: float = 15, item_shrinkage: float = 10
     ) -> None:
         self._data, self._user_shrinkage = data, user_shrinkage
-        users, items, ratings = training
+        users, items, interactions, ratings = training
         self.mean = float(ratings.mean())
+        self._learned = set(interactions.tolist())
         self._item_bias = np.zeros(len(data.table.codes))
         user_bias = np.zeros(users.max() + 1)
         item_weight = item_shrinkage + np.bincount(items, minlength=len(self._item_bias))
@@ -66,24 +70,24 @@ class RatingBaseline:
             self._item_bias = np.bincount(items, rest, minlength=len(self._item_bias)) / item_weight
             rest = ratings - self.mean - self._item_bias[items]
             user_bias = np.bincount(users, rest) / user_weight
-        self._user_bias = {user: user_bias[user] for user in np.unique(users).tolist()}
+        # sum and weight, of which a user's bias is the ratio
+        self._user_rest = {
+            user: (user_bias[user] * user_weight[user], user_weight[user]) for user in set(users.tolist())
+        }
 
     def predict(self, case: Case) -> float:
         """The rating of a case's target, kept on the scale.
 
-        A user without training ratings (``user_split: by_user``) is judged by those of the case's history.
+        The user is judged by his training ratings and by those of the case's history that are none (the validation
+        item's in a test, all of them for a user of ``user_split: by_user``): what a prompt shows, this knows too.
         """
-        bias = self._user_bias.get(case.user_id)
-        if bias is None:
-            bias = self._bias_from_history(case)
+        total, weight = self._user_rest.get(case.user_id, (0.0, self._user_shrinkage))
+        is_new = np.array([interaction not in self._learned for interaction in case.history_interactions.tolist()])
+        ratings = self._data.rating(case.history_interactions)
+        rest = (ratings - self.mean - self._item_bias[case.history])[is_new & ~np.isnan(ratings)]
+        bias = (total + rest.sum()) / (weight + len(rest))
         values = self._data.rating_values
         return float(np.clip(self.mean + self._item_bias[case.target] + bias, values.min(), values.max()))
-
-    def _bias_from_history(self, case: Case) -> float:
-        ratings = self._data.rating(case.history_interactions)
-        rated = ~np.isnan(ratings)
-        rest = (ratings - self.mean - self._item_bias[case.history])[rated]
-        return rest.sum() / (self._user_shrinkage + len(rest))
 
 
 def best_on_validation(data: PersonalData, cases: Sequence[Case]) -> RatingBaseline:

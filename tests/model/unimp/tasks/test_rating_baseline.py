@@ -9,7 +9,7 @@ from recbole_mgr.model.unimp.tasks.preference import PreferenceTask
 from recbole_mgr.model.unimp.tasks.rating_baseline import RatingBaseline, TrainingRatings, best_on_validation
 
 
-def test_biases_solve_the_regularised_least_squares(world, settings):
+def test_biases_solve_the_regularised_least_squares_and_know_what_a_prompt_shows(world, settings):
     baseline = RatingBaseline(world.data, TrainingRatings.of(world.data))
     rows = [
         (user.user_id, item, world.ratings[row])
@@ -25,9 +25,21 @@ def test_biases_solve_the_regularised_least_squares(world, settings):
     rest = np.array([rating - mean for *_, rating in rows])
     biases = np.linalg.solve(design.T @ design + penalty, design.T @ rest)
     assert baseline.mean == pytest.approx(mean)
-    for case in PreferenceTask(world.data, settings).cases("test"):
+    for case in PreferenceTask(world.data, settings).cases("valid"):  # whose histories are training ratings
         expected = np.clip(mean + biases[case.user_id] + biases[7 + case.target], 1, 5)
         assert baseline.predict(case) == pytest.approx(expected, abs=1e-4)
+    count = np.bincount([user for user, *_ in rows])
+    judged = []
+    for case in PreferenceTask(world.data, settings).cases("test"):  # whose histories end with the validation item
+        rating = world.ratings[case.history_interactions[-1]]
+        if np.isnan(rating):
+            continue
+        weight = 15 + count[case.user_id]
+        rest = rating - mean - biases[7 + case.history[-1]]
+        bias = (biases[case.user_id] * weight + rest) / (weight + 1)
+        assert baseline.predict(case) == pytest.approx(np.clip(mean + bias + biases[7 + case.target], 1, 5), abs=1e-4)
+        judged.append(case)
+    assert len(judged) > 2
 
 
 def test_a_new_user_is_judged_by_his_history(make_world, settings):
