@@ -28,6 +28,7 @@ _LOWEST_OF_OURS = {
     "n_layers": 1,
     "n_heads": 1,
     "inner_size": 1,
+    "branch_size": 0,
     "t5_head_size": 1,
     "warmup_epochs": 0,
     "beam_size": 1,
@@ -138,6 +139,11 @@ def _check_network(values: dict[str, Any], backbones: tuple[str, ...]) -> None:
     if values["backbone"] == "hierarchical":  # a T5 has heads of a size of their own, a language model checks its own
         heads = values["n_heads"]
         require(values["hidden_size"] % heads == 0, values, "hidden_size", f"a multiple of n_heads: {heads}")
+    if values["branch_size"] and (values["backbone"], values["code_softmax"]) != ("hierarchical", "legal"):
+        raise ValueError(
+            f"branch_size: {values['branch_size']} needs backbone: hierarchical and code_softmax: legal, not "
+            f"{values['backbone']} and {values['code_softmax']}; leave it out or change those"
+        )
     for key in ("hidden_dropout_prob", "attn_dropout_prob"):
         require(is_number(values[key]) and 0 <= values[key] < 1, values, key, "a number in [0, 1)")
 

@@ -93,6 +93,7 @@ class GenerativeRecommender(SequentialRecommender):
             **shared,
             max_length=self.max_seq_length,
             attention_dropout=config["attn_dropout_prob"],
+            branch_size=config["branch_size"],
         )
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:

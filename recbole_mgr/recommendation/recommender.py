@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from recbole_mgr.generation.trie import Narrowing
+from recbole_mgr.model.backbone.branches import moved_branches
 from recbole_mgr.recommendation.item_texts import ItemText
 from recbole_mgr.recommendation.messages import NewItems, Recommendations, Request
 from recbole_mgr.recommendation.new_items import extend_table, last_codes_by_distance, widened_weights
@@ -208,9 +209,10 @@ class Recommender:
         ]
 
         network = make_network(self._settings, extended)
-        wanted = network.state_dict()
-        network.load_state_dict(widened_weights(self._network.state_dict(), wanted, dedup_size=table.sizes[-1]))
-        self._network = network.to(self._device)
+        network.to(self._device)
+        weights = moved_branches(self._network.trie, network.trie, self._network.state_dict())
+        network.load_state_dict(widened_weights(weights, network.state_dict(), dedup_size=table.sizes[-1]))
+        self._network = network
         self._texts += [ItemText(str(title), "") for title, is_there in zip(titles, there, strict=True) if is_there]
         self._number_items()
         return NewItems(added, left_out, moved)

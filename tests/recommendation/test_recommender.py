@@ -13,11 +13,16 @@ from recbole_mgr.registry import MODELS
 OTHERS = [name for name in MODELS if name != "UniMP"]  # whose runs tests/model/unimp uses
 
 
-@pytest.fixture(scope="module", params=[*itertools.product(OTHERS, ("hierarchical", "t5"))], ids="-".join)
+ANY = [*itertools.product(OTHERS, ("hierarchical", "t5")), ("MGRLFpp", "hierarchical", "branches")]
+
+
+@pytest.fixture(scope="module", params=ANY, ids="-".join)
 def any_run(request, make_run):
-    name, backbone = request.param
-    modalities = {"modalities": ["text"]} if name == "TIGER" else {}
-    return make_run(name, backbone=backbone, dataset={"without_vector": ["i3"]}, **modalities)
+    name, backbone, *branches = request.param
+    changes = {"modalities": ["text"]} if name == "TIGER" else {}
+    if branches:
+        changes["branch_size"] = 3
+    return make_run(name, backbone=backbone, dataset={"without_vector": ["i3"]}, **changes)
 
 
 @pytest.fixture
@@ -70,6 +75,14 @@ def test_new_items_join_and_the_old_stay(any_run):
     codes, table = codes_of(model, before)
     width = min(codes.shape[1], old_codes.shape[1])
     assert torch.equal(codes[:, :width], old_codes[:, :width])
+
+    if any_run.result.settings["branch_size"]:
+        old_network = recbole_mgr.load(any_run.folder, device="cpu")._network
+        bias = [network.backbone.decoder.branches.bias[1] for network in (old_network, model._network)]
+        places = [
+            network.trie.path(torch.arange(1, len(before) + 1))[:, 2] for network in (old_network, model._network)
+        ]
+        assert bias[0].any() and torch.equal(bias[0][places[0]], bias[1][places[1]])
 
     twins, _ = codes_of(model, ["i7", "new3", "new4"])
     places = [d for d, digit in enumerate(table.digits) if digit.kind == "code"]

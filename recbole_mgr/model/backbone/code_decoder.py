@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from recbole_mgr.model.backbone.branches import BranchScores
 from recbole_mgr.model.backbone.residual_mlp import ResidualMLP
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
@@ -11,8 +12,17 @@ from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
 class CodeDecoder(nn.Module):
     """Logits of each digit from the state of its prefix; a transition is a learned step of the state."""
 
-    def __init__(self, *, table: SemanticIdTable, hidden_size: int, inner_size: int, dropout: float) -> None:
+    def __init__(
+        self,
+        *,
+        table: SemanticIdTable,
+        hidden_size: int,
+        inner_size: int,
+        dropout: float,
+        branches: BranchScores | None = None,
+    ) -> None:
         super().__init__()
+        self.branches = branches
         self.kinds = [digit.kind for digit in table.digits]
         sizes = [digit.size for digit in table.digits]
         self.sizes = sizes
@@ -37,12 +47,24 @@ class CodeDecoder(nn.Module):
         """The state [..., H] on arriving at digit ``depth``: unchanged, or moved on by a transition."""
         return self.steps[str(depth)](state) if str(depth) in self.steps else state
 
-    def logits(self, depth: int, state: Tensor) -> Tensor:
-        """Logits [..., K] of digit ``depth``; a transition has one choice, so its logit is a constant."""
+    def logits(self, depth: int, state: Tensor, nodes: Tensor | None = None) -> Tensor:
+        """Logits of a digit.
+
+        Args:
+            depth: the digit; a transition has one choice, so its logit is a constant.
+            state: float [..., H].
+            nodes: int64 [...], the prefixes in the trie; None leaves out what single branches have of their own.
+
+        Returns:
+            [..., K].
+        """
         if str(depth) in self.steps:
             return state.new_zeros(*state.shape[:-1], 1)
-        hidden = self.norm(self.block(state, self.digit_marks[depth]))
-        return self.heads[str(depth)](hidden)
+        features = self.norm(self.block(state, self.digit_marks[depth]))  # [..., H]
+        logits = self.heads[str(depth)](features)
+        if self.branches is None or nodes is None:
+            return logits
+        return self.branches(depth, nodes, features, logits)
 
     def choose(self, depth: int, state: Tensor, codes: Tensor) -> Tensor:
         """The state [..., H] after digit ``depth`` was set to ``codes`` [...]."""

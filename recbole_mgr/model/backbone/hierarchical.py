@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_mgr.generation.trie import PrefixTrie
+from recbole_mgr.model.backbone.branches import BranchScores
 from recbole_mgr.model.backbone.causal_transformer import CausalTransformer
 from recbole_mgr.model.backbone.code_decoder import CodeDecoder
 from recbole_mgr.model.backbone.item_encoder import ItemEncoder
@@ -42,6 +43,7 @@ class HierarchicalBackbone(nn.Module):
         max_length: longest history in items.
         hidden_size, num_layers, num_heads, inner_size: H, depth, heads and feed-forward width.
         dropout, attention_dropout: in [0, 1).
+        branch_size: R of the trie's branches (`BranchScores`), or 0 for none.
 
     Source: DESIGN of this project; the objective is that of TIGER (Rajput et al. 2023), the granularity is ours.
     """
@@ -59,6 +61,7 @@ class HierarchicalBackbone(nn.Module):
         inner_size: int,
         dropout: float,
         attention_dropout: float,
+        branch_size: int = 0,
     ) -> None:
         super().__init__()
         self.table = table
@@ -67,7 +70,10 @@ class HierarchicalBackbone(nn.Module):
         self.register_buffer("codes", table.codes, persistent=False)  # [N+1, D]
         shape = {"table": table, "hidden_size": hidden_size, "inner_size": inner_size, "dropout": dropout}
         self.items = ItemEncoder(**shape)
-        self.decoder = CodeDecoder(**shape)
+        branches = None
+        if branch_size:
+            branches = BranchScores(trie, hidden_size=hidden_size, size=branch_size, dropout=dropout)
+        self.decoder = CodeDecoder(**shape, branches=branches)
         self.sequence = CausalTransformer(
             max_length=max_length,
             hidden_size=hidden_size,
@@ -110,10 +116,10 @@ class HierarchicalBackbone(nn.Module):
             nodes, chosen = path[:, depth], codes[:, depth]
             rows = self._rows_with_choice(depth, nodes)
             if rows is None:
-                logits = self.decoder.logits(depth, state)
+                logits = self.decoder.logits(depth, state, nodes)
                 total = total - self.trie.log_prob(depth, nodes, logits, chosen, self.code_softmax)
             elif rows.numel():
-                logits = self.decoder.logits(depth, state.index_select(0, rows))
+                logits = self.decoder.logits(depth, state.index_select(0, rows), nodes[rows])
                 log_prob = self.trie.log_prob(depth, nodes[rows], logits, chosen[rows], self.code_softmax)
                 total = total.index_add(0, rows, -log_prob)
             state = self.decoder.choose(depth, state, codes[:, depth])
@@ -166,10 +172,10 @@ class HierarchicalBackbone(nn.Module):
         hidden = self.decoder.enter(depth, hidden)
         rows = self._rows_with_choice(depth, nodes.flatten())
         if rows is None:
-            return self.decoder.logits(depth, hidden), BeamState(hidden, nodes)
+            return self.decoder.logits(depth, hidden, nodes), BeamState(hidden, nodes)
         flat = hidden.flatten(0, 1)  # [B * W, H]
         logits = hidden.new_zeros(len(flat), self.table.digits[depth].size)
-        logits[rows] = self.decoder.logits(depth, flat[rows]).to(logits.dtype)
+        logits[rows] = self.decoder.logits(depth, flat[rows], nodes.flatten()[rows]).to(logits.dtype)
         return logits.view(*nodes.shape, -1), BeamState(hidden, nodes)
 
     def modality_encodings(self, item_ids: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,82 @@
+"""What the decoder knows of single branches of the prefix trie, beside what their codes share with others."""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mgr.generation.trie import PrefixTrie
+from recbole_mgr.model.backbone.dropout import Dropout
+
+_BRANCH_WEIGHT = re.compile(r"\.branches\.(?:bias|vectors)\.(\d+)$")
+
+
+class BranchScores(nn.Module):
+    """A bias and a vector of its own for each branch (child node) of the trie, added to its code's logit.
+
+    A code means other items after another prefix, but its head's weights are the same everywhere: what is particular
+    to a few items, how popular they are and with what they are bought, has to pass the decoder's one block. Here each
+    branch has weights of its own for that, as in a hierarchical softmax, and its code still speaks for it where they
+    have learned little.
+
+    Source: the vectors of a tree's nodes are those of Mnih & Hinton, "A scalable hierarchical distributed language
+    model" (2008); adding them to the shared codes' logits is ours. Branches of items that join later have zeros.
+
+    Args:
+        trie: of the catalogue.
+        hidden_size: H of the decoder's features.
+        size: R of the vectors, >= 1.
+        dropout: of the projected features, in [0, 1).
+    """
+
+    def __init__(self, trie: PrefixTrie, *, hidden_size: int, size: int, dropout: float) -> None:
+        super().__init__()
+        counts = [trie.num_nodes(depth + 1) for depth in range(trie.num_digits)]
+        self.bias = nn.ParameterList(nn.Parameter(torch.zeros(count)) for count in counts)
+        self.vectors = nn.ParameterList(nn.Parameter(torch.randn(count, size) * 0.02) for count in counts)
+        self.query = nn.Linear(hidden_size, size, bias=False)
+        self.dropout = Dropout(dropout)
+        self.trie = trie
+
+    def forward(self, depth: int, nodes: Tensor, features: Tensor, logits: Tensor) -> Tensor:
+        """Logits [..., K] with the branches' own scores added.
+
+        Args:
+            depth: the digit.
+            nodes: int64 [...], the prefixes; -1 has no branches.
+            features: float [..., H], what the head sees.
+            logits: float [..., K], of the codes.
+        """
+        query = self.dropout(self.query(features))  # [..., R]
+        if depth == 0:  # all stand at the root
+            children = self.trie.children_of(0, nodes.new_zeros(()))  # [C]
+            scores = query @ self.vectors[0].T  # [..., C]
+        else:
+            children = self.trie.children_of(depth, nodes)  # [..., C]
+            scores = (self.vectors[depth][children.nodes.clamp(min=0)] @ query.unsqueeze(-1)).squeeze(-1)
+        scores = (scores + self.bias[depth][children.nodes.clamp(min=0)]).masked_fill(~children.valid, 0.0)
+        return logits.scatter_add(-1, children.codes.expand_as(scores), scores.to(logits.dtype))
+
+
+def moved_branches(old: PrefixTrie, new: PrefixTrie, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's weights with those of its branches where they stand in the trie of an extended catalogue.
+
+    Args:
+        old, new: tries; the old one's items have the same ids and codes in the new one.
+        weights: of the network, by name.
+
+    Returns:
+        All weights; branches that the old trie has not have zeros.
+    """
+    items = old.leaf_items.long()
+    places = [torch.cat([trie.path(items)[:, 1:], trie.leaf(items)[:, None]], dim=1) for trie in (old, new)]  # [N, D]
+    moved = dict(weights)
+    for name, tensor in weights.items():
+        match = _BRANCH_WEIGHT.search(name)
+        if match:
+            depth = int(match.group(1))
+            was, is_ = (branches[:, depth] for branches in places)  # [N]
+            moved[name] = tensor.new_zeros(new.num_nodes(depth + 1), *tensor.shape[1:])
+            moved[name][is_] = tensor[was]
+    return moved
