@@ -139,11 +139,13 @@ def _check_network(values: dict[str, Any], backbones: tuple[str, ...]) -> None:
     if values["backbone"] == "hierarchical":  # a T5 has heads of a size of their own, a language model checks its own
         heads = values["n_heads"]
         require(values["hidden_size"] % heads == 0, values, "hidden_size", f"a multiple of n_heads: {heads}")
-    if values["branch_size"] and (values["backbone"], values["code_softmax"]) != ("hierarchical", "legal"):
-        raise ValueError(
-            f"branch_size: {values['branch_size']} needs backbone: hierarchical and code_softmax: legal, not "
-            f"{values['backbone']} and {values['code_softmax']}; leave it out or change those"
-        )
+    require(type(values["learn_repeats"]) is bool, values, "learn_repeats", "True or False")
+    for key in ("branch_size", "learn_repeats"):
+        if values[key] and (values["backbone"], values["code_softmax"]) != ("hierarchical", "legal"):
+            raise ValueError(
+                f"{key}: {values[key]} needs backbone: hierarchical and code_softmax: legal, not {values['backbone']} "
+                f"and {values['code_softmax']}; leave it out or change those"
+            )
     for key in ("hidden_dropout_prob", "attn_dropout_prob"):
         require(is_number(values[key]) and 0 <= values[key] < 1, values, key, "a number in [0, 1)")
 

@@ -222,6 +222,8 @@ CONTRADICTIONS = {
     "stride too wide": ("TIGER", {"window_stride": 51}, "window_stride: 51 .* MAX_ITEM_LIST_LENGTH: 50"),
     "branches of t5": ("TIGER", {"branch_size": 8, "backbone": "t5"}, "branch_size: 8 needs backbone: hierarchical"),
     "branches of full": ("TIGER", {"branch_size": 8, "code_softmax": "full"}, "branch_size: 8 needs .* legal"),
+    "repeats of full": ("TIGER", {"learn_repeats": True, "code_softmax": "full"}, "learn_repeats: True needs .* legal"),
+    "repeats of three": ("TIGER", {"learn_repeats": 3}, "learn_repeats: 3 must be True or False"),
     "stride of t5": ("TIGER", {"window_stride": 5, "backbone": "t5"}, "window_stride: 5 means nothing to backbone: t5"),
     "no semantic IDs": ("TIGER", {"semantic_ids": "no.tsv"}, "semantic_ids: 'no.tsv' must be the path of a file"),
     "losses": ("MGRLFpp", {"alignment_losses": ["mse"]}, r"alignment_losses: \['mse'\]"),

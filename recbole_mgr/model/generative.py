@@ -94,6 +94,7 @@ class GenerativeRecommender(SequentialRecommender):
             max_length=self.max_seq_length,
             attention_dropout=config["attn_dropout_prob"],
             branch_size=config["branch_size"],
+            learn_repeats=config["learn_repeats"],
         )
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:

@@ -52,10 +52,10 @@ def make_world(tmp_path_factory, write_dataset, tiny_settings):
     return lambda name, backbone, **changes: World(settings, name, **{"backbone": backbone, **changes})
 
 
-@pytest.fixture(scope="module", params=[*ALL, ("MGRLFpp", "hierarchical", "branches")], ids="-".join)
+@pytest.fixture(scope="module", params=[*ALL, ("MGRLFpp", "hierarchical", "ours")], ids="-".join)
 def world(request, make_world):
-    name, backbone, *branches = request.param
-    return make_world(name, backbone, branch_size=3 if branches else 0)
+    name, backbone, *ours = request.param
+    return make_world(name, backbone, branch_size=3 if ours else 0, learn_repeats=bool(ours))
 
 
 @pytest.mark.parametrize("code_softmax", ["legal", "full"])

@@ -109,7 +109,7 @@ def test_a_later_item_changes_no_earlier_loss():
     def losses_per_position(last: int) -> torch.Tensor:
         sequence = torch.tensor([1, 2, 3, 4, last])
         hidden = backbone.sequence(backbone.items(sequence), torch.tensor([5]))
-        return backbone.negative_log_likelihood(hidden[:3], sequence[1:4])
+        return backbone.negative_log_likelihood(hidden[:3], sequence[1:4], sequence[:3].repeat(3, 1).tril())
 
     assert torch.equal(losses_per_position(5), losses_per_position(7))
 

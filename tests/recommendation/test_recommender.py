@@ -13,15 +13,15 @@ from recbole_mgr.registry import MODELS
 OTHERS = [name for name in MODELS if name != "UniMP"]  # whose runs tests/model/unimp uses
 
 
-ANY = [*itertools.product(OTHERS, ("hierarchical", "t5")), ("MGRLFpp", "hierarchical", "branches")]
+ANY = [*itertools.product(OTHERS, ("hierarchical", "t5")), ("MGRLFpp", "hierarchical", "ours")]
 
 
 @pytest.fixture(scope="module", params=ANY, ids="-".join)
 def any_run(request, make_run):
-    name, backbone, *branches = request.param
+    name, backbone, *ours = request.param
     changes = {"modalities": ["text"]} if name == "TIGER" else {}
-    if branches:
-        changes["branch_size"] = 3
+    if ours:
+        changes |= {"branch_size": 3, "learn_repeats": True}
     return make_run(name, backbone=backbone, dataset={"without_vector": ["i3"]}, **changes)
 
 

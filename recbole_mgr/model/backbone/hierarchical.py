@@ -21,16 +21,19 @@ from recbole_mgr.model.backbone.branches import BranchScores
 from recbole_mgr.model.backbone.causal_transformer import CausalTransformer
 from recbole_mgr.model.backbone.code_decoder import CodeDecoder
 from recbole_mgr.model.backbone.item_encoder import ItemEncoder
+from recbole_mgr.model.backbone.repeats import RepeatScores
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
 WORTH_ALL_ROWS = 0.8  # with more rows to compute than this share, picking them out costs more than it saves
 
 
 class BeamState(NamedTuple):
-    """What a beam carries: ``hidden`` [B, W, H], the state before the next digit, and its trie ``nodes`` [B, W]."""
+    """What a beam carries: ``hidden`` [B, W, H], the state before the next digit, its trie ``nodes`` [B, W], and the
+    users' ``history`` [B, L]."""
 
     hidden: Tensor
     nodes: Tensor
+    history: Tensor
 
 
 class HierarchicalBackbone(nn.Module):
@@ -44,6 +47,7 @@ class HierarchicalBackbone(nn.Module):
         hidden_size, num_layers, num_heads, inner_size: H, depth, heads and feed-forward width.
         dropout, attention_dropout: in [0, 1).
         branch_size: R of the trie's branches (`BranchScores`), or 0 for none.
+        learn_repeats: whether to learn a score of items that the user has already (`RepeatScores`).
 
     Source: DESIGN of this project; the objective is that of TIGER (Rajput et al. 2023), the granularity is ours.
     """
@@ -62,6 +66,7 @@ class HierarchicalBackbone(nn.Module):
         dropout: float,
         attention_dropout: float,
         branch_size: int = 0,
+        learn_repeats: bool = False,
     ) -> None:
         super().__init__()
         self.table = table
@@ -74,6 +79,7 @@ class HierarchicalBackbone(nn.Module):
         if branch_size:
             branches = BranchScores(trie, hidden_size=hidden_size, size=branch_size, dropout=dropout)
         self.decoder = CodeDecoder(**shape, branches=branches)
+        self.repeats = RepeatScores(table.codes, trie) if learn_repeats else None
         self.sequence = CausalTransformer(
             max_length=max_length,
             hidden_size=hidden_size,
@@ -103,11 +109,13 @@ class HierarchicalBackbone(nn.Module):
         real = position < lengths[:, None]  # [B, L]
         hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
         counts = torch.ones_like(lengths) if target_counts is None else target_counts
-        counted = (position >= (lengths - counts)[:, None])[real]  # [T]
-        return self.negative_log_likelihood(hidden[counted], sequence[:, 1:][real][counted]).mean()
+        counted = real & (position >= (lengths - counts)[:, None])  # [B, L], M of them
+        row, last = counted.nonzero(as_tuple=True)  # [M]
+        seen = history[row].masked_fill(position > last[:, None], 0)  # [M, L]
+        return self.negative_log_likelihood(hidden[counted[real]], sequence[:, 1:][counted], seen).mean()
 
-    def negative_log_likelihood(self, hidden: Tensor, item_ids: Tensor) -> Tensor:
-        """-log p(item | position) [M] of positions ``hidden`` [M, H] and items [M]."""
+    def negative_log_likelihood(self, hidden: Tensor, item_ids: Tensor, history: Tensor) -> Tensor:
+        """-log p(item | position) [M] of positions ``hidden`` [M, H], items [M] and what stood before [M, L]."""
         codes, path = self.codes[item_ids], self.trie.path(item_ids)  # [M, D]
         total = hidden.new_zeros(len(hidden), dtype=torch.float32)
         state = hidden
@@ -116,14 +124,19 @@ class HierarchicalBackbone(nn.Module):
             nodes, chosen = path[:, depth], codes[:, depth]
             rows = self._rows_with_choice(depth, nodes)
             if rows is None:
-                logits = self.decoder.logits(depth, state, nodes)
+                logits = self._logits(depth, state, nodes, history)
                 total = total - self.trie.log_prob(depth, nodes, logits, chosen, self.code_softmax)
             elif rows.numel():
-                logits = self.decoder.logits(depth, state.index_select(0, rows), nodes[rows])
+                logits = self._logits(depth, state.index_select(0, rows), nodes[rows], history[rows])
                 log_prob = self.trie.log_prob(depth, nodes[rows], logits, chosen[rows], self.code_softmax)
                 total = total.index_add(0, rows, -log_prob)
             state = self.decoder.choose(depth, state, codes[:, depth])
         return total
+
+    def _logits(self, depth: int, state: Tensor, nodes: Tensor, history: Tensor) -> Tensor:
+        """Logits [..., K] of states [..., H] at nodes [...] of the trie, for users with histories [..., L]."""
+        logits = self.decoder.logits(depth, state, nodes)
+        return logits if self.repeats is None else self.repeats(depth, nodes, history, logits)
 
     def _rows_with_choice(self, depth: int, nodes: Tensor) -> Tensor | None:
         """Rows whose digit is a choice: a forced digit has probability 1, so it needs no logits and teaches nothing.
@@ -148,7 +161,8 @@ class HierarchicalBackbone(nn.Module):
             raise ValueError("item_length: a user without history cannot be served; use backbone: t5 or leave him out")
         real = torch.arange(history.shape[1], device=history.device) < lengths[:, None]  # [B, L]
         hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
-        return BeamState(hidden[lengths.cumsum(0) - 1].unsqueeze(1), torch.zeros_like(lengths).unsqueeze(1))
+        nodes = torch.zeros_like(lengths).unsqueeze(1)
+        return BeamState(hidden[lengths.cumsum(0) - 1].unsqueeze(1), nodes, history.masked_fill(~real, 0))
 
     def step(
         self, depth: int, codes: Tensor | None, parents: Tensor | None, state: BeamState
@@ -164,19 +178,20 @@ class HierarchicalBackbone(nn.Module):
         Returns:
             Logits [B, W, K] (0 where ``code_softmax: legal`` leaves no choice) and the new state.
         """
-        hidden, nodes = state
+        hidden, nodes, history = state
         if codes is not None:
             hidden = hidden.gather(1, parents.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))  # [B, W, H]
             hidden = self.decoder.choose(depth - 1, hidden, codes)
             nodes = self.trie.advance(depth - 1, nodes.gather(1, parents), codes)  # [B, W]
         hidden = self.decoder.enter(depth, hidden)
+        seen = history.unsqueeze(1).expand(-1, nodes.shape[1], -1)  # [B, W, L]
         rows = self._rows_with_choice(depth, nodes.flatten())
         if rows is None:
-            return self.decoder.logits(depth, hidden, nodes), BeamState(hidden, nodes)
+            return self._logits(depth, hidden, nodes, seen), BeamState(hidden, nodes, history)
         flat = hidden.flatten(0, 1)  # [B * W, H]
         logits = hidden.new_zeros(len(flat), self.table.digits[depth].size)
-        logits[rows] = self.decoder.logits(depth, flat[rows], nodes.flatten()[rows]).to(logits.dtype)
-        return logits.view(*nodes.shape, -1), BeamState(hidden, nodes)
+        logits[rows] = self._logits(depth, flat[rows], nodes.flatten()[rows], seen.flatten(0, 1)[rows]).to(logits.dtype)
+        return logits.view(*nodes.shape, -1), BeamState(hidden, nodes, history)
 
     def modality_encodings(self, item_ids: Tensor) -> dict[str, Tensor]:
         """Modality -> [n, H]: what LF++'s alignment stage brings together."""
