@@ -35,11 +35,14 @@ def grouped_bars(
 
 
 def upset(found: Overlap, title: str) -> go.Figure:
-    """Bars of the shares of users found by exactly the variants that are dotted below each bar."""
-    sets = list(found.exclusive.items())[:MOST_SETS]
+    """Bars of the shares of users found by exactly the variants that are dotted below each bar; those that none finds
+    would dwarf all others, so the title tells of them."""
+    sets = [(names, share) for names, share in found.exclusive.items() if names][:MOST_SETS]
+    title = f"{title} (none finds {found.exclusive.get((), 0.0):.1%} of users)"
     places = list(range(len(sets)))
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.65, 0.35], vertical_spacing=0.02)
-    figure.add_bar(x=places, y=[share for _, share in sets], marker_color=_DOT, row=1, col=1)
+    shares = [share for _, share in sets]
+    figure.add_bar(x=places, y=shares, text=[f"{s:.2%}" for s in shares], marker_color=_DOT, row=1, col=1)
     for label in found.labels:
         colours = [_DOT if label in names else _NO_DOT for names, _ in sets]
         dots = {"color": colours, "size": 12}
