@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from recbole_mgr.generation.trie import PrefixTrie
 
-STRETCH = 16.0  # of the scores: an optimiser moves all weights by the same step, and e^-1 is no refusal yet
+STRETCH = 100.0  # of the scores: an optimiser moves all weights by the same step, and e^-3 is no refusal yet
 
 
 class RepeatScores(nn.Module):
