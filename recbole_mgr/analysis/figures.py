@@ -42,7 +42,8 @@ def upset(found: Overlap, title: str) -> go.Figure:
     places = list(range(len(sets)))
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.65, 0.35], vertical_spacing=0.02)
     shares = [share for _, share in sets]
-    figure.add_bar(x=places, y=shares, text=[f"{s:.2%}" for s in shares], marker_color=_DOT, row=1, col=1)
+    labels = [f"{share:.2%}" for share in shares]
+    figure.add_bar(x=places, y=shares, text=labels, textposition="outside", marker_color=_DOT, row=1, col=1)
     for label in found.labels:
         colours = [_DOT if label in names else _NO_DOT for names, _ in sets]
         dots = {"color": colours, "size": 12}
