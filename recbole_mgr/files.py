@@ -39,13 +39,18 @@ def content_digest(path: Path) -> str:
     """SHA-256, in hex, of a file's content, or of the names and contents of all files below a folder."""
     digest = hashlib.sha256()
     if path.is_file():
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
+        add_content(digest, path)
     else:
         for file in sorted(file for file in path.rglob("*") if file.is_file()):
             digest.update(f"{file.relative_to(path).as_posix()}\n{content_digest(file)}\n".encode())
     return digest.hexdigest()
+
+
+def add_content(digest: hashlib._Hash, path: Path) -> None:
+    """Go on with a digest over a file's content, of which little is in memory at a time."""
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
 
 
 def read_yaml(path: Path, *, remedy: str, may_be_empty: bool = False, loader: type = yaml.SafeLoader) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from recbole_mgr.files import read_yaml
+from recbole_mgr.files import content_digest, read_yaml
 from recbole_mgr.semantic_id.table_file import read_columns
 
 TRAINED_ON = "interactions"  # what ``trained_on`` says in the .yaml of such vectors
@@ -28,10 +28,7 @@ def describe_split(dataset: Any, valid: Any, test: Any) -> dict[str, str]:
         ``interactions``: SHA-256 of the ``.inter`` file; ``held_out``: SHA-256 of all users with their validation and
         test items.
     """
-    with open(Path(dataset.config["data_path"]) / f"{dataset.dataset_name}.inter", "rb") as file:
-        interactions = hashlib.sha256()
-        while block := file.read(1 << 22):
-            interactions.update(block)
+    interactions = content_digest(Path(dataset.config["data_path"]) / f"{dataset.dataset_name}.inter")
     held_out = hashlib.sha256()
     for part in (valid, test):
         users, items = (
@@ -39,7 +36,7 @@ def describe_split(dataset: Any, valid: Any, test: Any) -> dict[str, str]:
         )
         held_out.update("\n".join(sorted(f"{user}\t{item}" for user, item in zip(users, items, strict=True))).encode())
         held_out.update(b"\n\n")
-    return {"interactions": interactions.hexdigest(), "held_out": held_out.hexdigest()}
+    return {"interactions": interactions, "held_out": held_out.hexdigest()}
 
 
 def refuse_leaking_vectors(dataset: Any, valid: Any, test: Any) -> None:

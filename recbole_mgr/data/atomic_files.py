@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from recbole_mgr.files import read_yaml
+from recbole_mgr.files import add_content, read_yaml
 
 _TYPES = {"token", "token_seq", "float", "float_seq"}
 
@@ -120,7 +120,5 @@ def _fingerprint(folder: Path, name: str) -> str:
     provenance = folder / f"{name}.provenance.yaml"
     for file in sorted(files + [provenance] * provenance.is_file()):
         digest.update(file.name.encode())
-        with open(file, "rb") as content:
-            while block := content.read(1 << 22):
-                digest.update(block)
+        add_content(digest, file)
     return digest.hexdigest()[:12]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tiny_backbone import step_of, tiny_backbone
 
 from recbole_mgr.generation.beam_search import beam_search, exhaustive_scores
 from recbole_mgr.generation.trie import PrefixTrie
@@ -20,23 +21,7 @@ TARGETS = torch.tensor([4, 1, 5])
 
 def build(branch_size: int) -> HierarchicalBackbone:
     table = SemanticIdTable.from_blocks(BLOCKS, list("abcdefgh"), transitions=True)
-    torch.manual_seed(0)
-    backbone = HierarchicalBackbone(
-        table=table,
-        trie=PrefixTrie(table.codes[1:], table.sizes),
-        code_softmax="legal",
-        max_length=4,
-        hidden_size=8,
-        num_layers=1,
-        num_heads=1,
-        inner_size=8,
-        dropout=0.0,
-        attention_dropout=0.0,
-        branch_size=branch_size,
-    )
-    for parameter in backbone.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    return backbone.eval()
+    return tiny_backbone(table, max_length=4, branch_size=branch_size)
 
 
 @torch.no_grad()
@@ -74,11 +59,7 @@ def test_loss_and_search_are_those_of_a_loop_over_prefixes():
     torch.testing.assert_close(expected.exp().sum(dim=1), torch.ones(3))
     loss = backbone.loss(HISTORY, LENGTHS, TARGETS, None)
     torch.testing.assert_close(loss, -expected.gather(1, TARGETS[:, None] - 1).mean())
-    first = backbone.start(HISTORY, LENGTHS)
-
-    def step(depth, codes, parents, state):
-        return backbone.step(depth, codes, parents, first if state is None else state)
-
+    step = step_of(backbone, HISTORY, LENGTHS)
     torch.testing.assert_close(exhaustive_scores(step, backbone.trie, batch_size=3)[:, 1:], expected)
     ranked = beam_search(step, backbone.trie, batch_size=3, k=8, beam_width=8)
     torch.testing.assert_close(ranked.scores, expected.sort(descending=True).values)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tiny_backbone import step_of, tiny_backbone
 
 from recbole_mgr.generation.beam_search import beam_search, exhaustive_scores
 from recbole_mgr.generation.trie import PrefixTrie
@@ -23,33 +24,11 @@ TARGETS = torch.tensor([4, 1, 5])
 
 
 def build(learn_repeats: bool = True) -> HierarchicalBackbone:
-    torch.manual_seed(0)
-    backbone = HierarchicalBackbone(
-        table=TABLE,
-        trie=PrefixTrie(TABLE.codes[1:], TABLE.sizes),
-        code_softmax="legal",
-        max_length=5,
-        hidden_size=8,
-        num_layers=1,
-        num_heads=1,
-        inner_size=8,
-        dropout=0.0,
-        attention_dropout=0.0,
-        learn_repeats=learn_repeats,
-    )
-    for name, parameter in backbone.named_parameters():
-        if not name.startswith("repeats"):
-            torch.nn.init.normal_(parameter, std=0.5)
-    return backbone.eval()
+    return tiny_backbone(TABLE, max_length=5, learn_repeats=learn_repeats)
 
 
 def all_scores(backbone, history=HISTORY, lengths=LENGTHS) -> torch.Tensor:
     return exhaustive_scores(step_of(backbone, history, lengths), backbone.trie, batch_size=len(history))[:, 1:]
-
-
-def step_of(backbone, history, lengths):
-    first = backbone.start(history, lengths)
-    return lambda depth, codes, parents, state: backbone.step(depth, codes, parents, first if state is None else state)
 
 
 def test_an_items_deciding_digit_is_the_first_that_leaves_no_other():

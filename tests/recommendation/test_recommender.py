@@ -77,12 +77,10 @@ def test_new_items_join_and_the_old_stay(any_run):
     assert torch.equal(codes[:, :width], old_codes[:, :width])
 
     if any_run.result.settings["branch_size"]:
-        old_network = recbole_mgr.load(any_run.folder, device="cpu")._network
-        bias = [network.backbone.decoder.branches.bias[1] for network in (old_network, model._network)]
-        places = [
-            network.trie.path(torch.arange(1, len(before) + 1))[:, 2] for network in (old_network, model._network)
-        ]
-        assert bias[0].any() and torch.equal(bias[0][places[0]], bias[1][places[1]])
+        item_ids = torch.arange(1, len(before) + 1)
+        networks = (recbole_mgr.load(any_run.folder, device="cpu")._network, model._network)
+        was, is_ = (n.backbone.decoder.branches.bias[1][n.trie.path(item_ids)[:, 2]] for n in networks)
+        assert was.any() and torch.equal(was, is_)
 
     twins, _ = codes_of(model, ["i7", "new3", "new4"])
     places = [d for d, digit in enumerate(table.digits) if digit.kind == "code"]

@@ -184,13 +184,14 @@ class HierarchicalBackbone(nn.Module):
             hidden = self.decoder.choose(depth - 1, hidden, codes)
             nodes = self.trie.advance(depth - 1, nodes.gather(1, parents), codes)  # [B, W]
         hidden = self.decoder.enter(depth, hidden)
-        seen = history.unsqueeze(1).expand(-1, nodes.shape[1], -1)  # [B, W, L]
         rows = self._rows_with_choice(depth, nodes.flatten())
         if rows is None:
+            seen = history.unsqueeze(1).expand(-1, nodes.shape[1], -1)  # [B, W, L]
             return self._logits(depth, hidden, nodes, seen), BeamState(hidden, nodes, history)
         flat = hidden.flatten(0, 1)  # [B * W, H]
         logits = hidden.new_zeros(len(flat), self.table.digits[depth].size)
-        logits[rows] = self._logits(depth, flat[rows], nodes.flatten()[rows], seen.flatten(0, 1)[rows]).to(logits.dtype)
+        seen = history[rows // nodes.shape[1]]  # [rows, L]
+        logits[rows] = self._logits(depth, flat[rows], nodes.flatten()[rows], seen).to(logits.dtype)
         return logits.view(*nodes.shape, -1), BeamState(hidden, nodes, history)
 
     def modality_encodings(self, item_ids: Tensor) -> dict[str, Tensor]:

@@ -18,13 +18,13 @@ _SHRINKAGES = (1, 2, 5, 10, 15, 30)
 
 
 class TrainingRatings(NamedTuple):
-    """The ratings of the training part: ``users``, ``items`` int64 [n] ids, ``interactions`` int64 [n] row numbers,
-    ``ratings`` float [n]."""
+    """The ratings of the training part: ``users``, ``items`` int64 [n] ids, ``ratings`` float [n], and the row numbers
+    of their ``interactions``."""
 
     users: np.ndarray
     items: np.ndarray
-    interactions: np.ndarray
     ratings: np.ndarray
+    interactions: frozenset[int]
 
     @classmethod
     def of(cls, data: PersonalData) -> TrainingRatings:
@@ -35,7 +35,7 @@ class TrainingRatings(NamedTuple):
         interactions = np.concatenate([user.interactions for user in sequences])
         ratings = data.rating(interactions)
         rated = ~np.isnan(ratings)
-        return cls(users[rated], items[rated], interactions[rated], ratings[rated])
+        return cls(users[rated], items[rated], ratings[rated], frozenset(interactions[rated].tolist()))
 
 
 class RatingBaseline:
@@ -58,9 +58,8 @@ class RatingBaseline:
         self, data: PersonalData, training: TrainingRatings, user_shrinkage: float = 15, item_shrinkage: float = 10
     ) -> None:
         self._data, self._user_shrinkage = data, user_shrinkage
-        users, items, interactions, ratings = training
+        users, items, ratings, self._learned = training
         self.mean = float(ratings.mean())
-        self._learned = set(interactions.tolist())
         self._item_bias = np.zeros(len(data.table.codes))
         user_bias = np.zeros(users.max() + 1)
         item_weight = item_shrinkage + np.bincount(items, minlength=len(self._item_bias))
