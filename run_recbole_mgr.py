@@ -2,7 +2,7 @@
 
 import sys
 
-from recbole_mgr.cli import main
+from recbole_mgr.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -64,7 +64,7 @@ setup(
         "test": ["pytest>=7", "hyperopt>=0.2.7"],
         "dev": ["pytest>=7", "hyperopt>=0.2.7", "ruff>=0.6"],
     },
-    entry_points={"console_scripts": ["recbole-mgr=recbole_mgr.cli:main"]},
+    entry_points={"console_scripts": ["recbole-mgr=recbole_mgr.cli.main:main"]},
     classifiers=[
         "License :: OSI Approved :: MIT License",
         "Programming Language :: Python :: 3",

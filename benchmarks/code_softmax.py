@@ -13,7 +13,7 @@ import torch
 
 from recbole_mgr.generation import PrefixTrie
 from recbole_mgr.model.backbone.hierarchical import WORTH_ALL_ROWS
-from recbole_mgr.model.backbone.residual_mlp import ResidualMLP
+from recbole_mgr.model.backbone.layers import ResidualMLP
 
 
 def main() -> None:

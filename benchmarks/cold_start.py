@@ -21,11 +21,11 @@ import numpy as np
 import pandas as pd
 
 from recbole_mgr import load
-from recbole_mgr.commands.run import parse_model
+from recbole_mgr.cli.run import parse_model
 from recbole_mgr.data.features import feature_path, load_features
-from recbole_mgr.quick_start import run_comparison, slug
-from recbole_mgr.recommendation import Recommender, Request
+from recbole_mgr.run.pipeline import run_comparison, slug
 from recbole_mgr.semantic_id.fusion import early_fusion
+from recbole_mgr.serving import Recommender, Request
 
 USER, ITEM, TIME = "user_id:token", "item_id:token", "timestamp:float"
 

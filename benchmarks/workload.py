@@ -13,7 +13,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 
 import recbole_mgr  # noqa: F401  (RecBole on today's libraries)
-from recbole_mgr.config import make_config
+from recbole_mgr.integration.config import make_config
 
 
 class Workload(NamedTuple):

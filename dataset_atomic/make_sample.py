@@ -23,8 +23,8 @@ import numpy as np
 import yaml
 
 from dataset_atomic.sample_drawing import PATTERNS, SHADES, choose_look, draw_product
+from recbole_mgr.data.feature_file import write_features
 from recbole_mgr.encoding.classical import encode_images, encode_text
-from recbole_mgr.encoding.feature_file import write_features
 
 NAME = "Beauty"
 SEED = 2025

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_shop
 import torch
 
 START = 1_400_000_000  # unix seconds, which float32 rounds to multiples of 128
@@ -106,3 +107,15 @@ def _one_thread():
 @pytest.fixture(autouse=True)
 def _log_level_of_a_new_process():
     logging.getLogger().setLevel(logging.WARNING)  # a run before left its own
+
+
+@pytest.fixture(scope="session")
+def write_shop():
+    """See `small_shop.write_shop`."""
+    return small_shop.write_shop
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """The shop's folder."""
+    return small_shop.write_shop(tmp_path)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recbole_mgr.results import RunResult
+from recbole_mgr.run.results import RunResult
 
 USERS = 40
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from recbole_mgr.cli import main
+from recbole_mgr.cli.main import main
 
 USERS, ITEMS, TAKEN = 12, 9, 6
 DAY = 86_400

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from recbole_mgr.commands.run import parse_model, parse_settings
-from recbole_mgr.config import known_keys, make_config
+from recbole_mgr.cli.run import parse_model, parse_settings
+from recbole_mgr.integration.config import known_keys, make_config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

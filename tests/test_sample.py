@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from recbole_mgr.cli import main
+from recbole_mgr.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "dataset_atomic" / "Beauty"

@@ -11,8 +11,8 @@ import polars as pl
 
 from recbole_mgr.checking.tables import FIELDS, LINE, REPLACED, TEXT, first_bad_utf8, read_header, scan_table
 from recbole_mgr.checking.verdict import ERROR, NOTE, WARNING, Part, Problem
-from recbole_mgr.encoding.items import ITEM_FIELD, PICTURE_FIELD
-from recbole_mgr.encoding.pictures import read_picture
+from recbole_mgr.data.item_file import ITEM_FIELD, PICTURE_FIELD
+from recbole_mgr.data.pictures import read_picture
 
 TITLE_FIELD = "title"
 _SEED = 0

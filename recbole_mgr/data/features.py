@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_mgr.semantic_id.vectors import OrderedRows, chunk_slices
+from recbole_mgr.data.vectors import OrderedRows, chunk_slices
 
 
 class ItemFeatures(NamedTuple):

@@ -21,9 +21,9 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils.extmath import randomized_svd
 
+from recbole_mgr.data.feature_file import Rows
+from recbole_mgr.data.pictures import read_picture
 from recbole_mgr.encoding.encoder import Encoder
-from recbole_mgr.encoding.feature_file import Rows
-from recbole_mgr.encoding.pictures import read_picture
 
 PICTURE_SIDE = 64  # pixels; every picture is scaled to a square of this side
 COLOUR_GRID = 4

@@ -15,9 +15,9 @@ import numpy as np
 import yaml
 
 from recbole_mgr import __version__
+from recbole_mgr.data.feature_file import Rows, check_modality, write_features
+from recbole_mgr.data.item_file import Absent, Contents, read_picture_files, read_texts
 from recbole_mgr.encoding.encoder import Encoder, EncoderRequest, data_fingerprint, make_encoder
-from recbole_mgr.encoding.feature_file import Rows, check_modality, write_features
-from recbole_mgr.encoding.items import Absent, Contents, read_picture_files, read_texts
 from recbole_mgr.encoding.processes import Processes
 from recbole_mgr.encoding.shard import EncodedShard, encode_shard
 from recbole_mgr.encoding.store import VectorStore

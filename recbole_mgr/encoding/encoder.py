@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from recbole_mgr.encoding.feature_file import Rows
+from recbole_mgr.data.feature_file import Rows
 
 POOLINGS = ("mean", "cls", "last")
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from recbole_mgr.data.item_file import Absent, Contents
+from recbole_mgr.data.pictures import read_picture
 from recbole_mgr.encoding.encoder import Encoder
-from recbole_mgr.encoding.items import Absent, Contents
-from recbole_mgr.encoding.pictures import read_picture
 from recbole_mgr.encoding.store import KEY, VectorStore, content_key
 
 CHUNK_BYTES = 2**26

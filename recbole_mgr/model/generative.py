@@ -12,9 +12,9 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
-from recbole_mgr.data.dataset import TARGET_COUNT, GenerativeDataset
 from recbole_mgr.generation.beam_search import RankedList, beam_search, exhaustive_scores
 from recbole_mgr.generation.trie import PrefixTrie
+from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
 

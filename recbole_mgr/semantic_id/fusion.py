@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from recbole_mgr.semantic_id.vectors import chunk_slices
+from recbole_mgr.data.vectors import chunk_slices
 
 FUSION_METHODS = ("concat", "mean", "sum")
 

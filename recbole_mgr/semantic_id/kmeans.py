@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from recbole_mgr.semantic_id.vectors import chunk_slices
+from recbole_mgr.data.vectors import chunk_slices
 
 TOLERANCE = 1e-4  # stop once a round lowers the error by less than this share
 PRINCIPAL_DIRECTIONS = 32  # on 384 to 1280 dimensions 16 gave higher errors, 64 less even clusters

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from recbole_mgr.data.vectors import Rows
 from recbole_mgr.hints import near_miss
-from recbole_mgr.semantic_id.vectors import Rows
 
 QUANTIZERS = {
     "rkmeans": "recbole_mgr.semantic_id.residual_kmeans:ResidualKMeans",

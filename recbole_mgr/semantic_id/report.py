@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import adjusted_mutual_info_score
 
+from recbole_mgr.data.vectors import Rows, chunk_slices
 from recbole_mgr.semantic_id.collisions import group_ids, group_sizes, token_order
 from recbole_mgr.semantic_id.quantizer import Quantizer
 from recbole_mgr.semantic_id.table import SemanticIdTable
-from recbole_mgr.semantic_id.vectors import Rows, chunk_slices
 
 AMI_ITEMS = 5_000  # the cost grows with the product of the numbers of distinct IDs
 AMI_SEED = 0

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_mgr.data.vectors import Rows, Standardization, chunk_slices, sample_rows, to_float32
 from recbole_mgr.semantic_id.kmeans import kmeans, nearest
 from recbole_mgr.semantic_id.quantizer import require_positive, require_shape
-from recbole_mgr.semantic_id.vectors import Rows, Standardization, chunk_slices, sample_rows, to_float32
 
 SAME_PLACE = 1e-5  # squared distance, in shares of the vectors' variance, that is taken for float rounding
 

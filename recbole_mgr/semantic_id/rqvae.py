@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from recbole_mgr.data.vectors import Rows, Standardization, chunk_slices, sample_rows, to_float32
 from recbole_mgr.semantic_id.kmeans import kmeans, nearest
 from recbole_mgr.semantic_id.quantizer import require_positive, require_shape
-from recbole_mgr.semantic_id.vectors import Rows, Standardization, chunk_slices, sample_rows, to_float32
 
 INIT_VECTORS_PER_CODE = 40
 INIT_ITERATIONS = 20

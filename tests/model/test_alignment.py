@@ -7,7 +7,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 from torch import nn
 
-from recbole_mgr.config import make_config
+from recbole_mgr.integration.config import make_config
 from recbole_mgr.model.alignment import AlignmentStage, info_nce
 from recbole_mgr.semantic_id.table import SemanticIdTable
 

@@ -10,9 +10,9 @@ from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
-from recbole_mgr.config import make_config
-from recbole_mgr.registry import MODELS
-from recbole_mgr.trainer import GenerativeTrainer
+from recbole_mgr.integration.config import make_config
+from recbole_mgr.integration.registry import MODELS
+from recbole_mgr.integration.trainer import GenerativeTrainer
 
 NUM_ITEMS = 24
 # UniMP's prompts have their own tests in tests/model/unimp

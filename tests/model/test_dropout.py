@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recbole_mgr.model.backbone.dropout import Dropout, random_keep
+from recbole_mgr.model.backbone.layers import Dropout, random_keep
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recbole_mgr.generation.trie import PrefixTrie
-from recbole_mgr.model.backbone import causal_transformer
+from recbole_mgr.model.backbone import layers as causal_transformer
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
@@ -129,7 +129,7 @@ def test_neither_padding_nor_neighbours_nor_grouping_matter(monkeypatch):
     alone = torch.cat([backbone.start(HISTORY[[row]], LENGTHS[[row]]).hidden for row in range(5)])
     torch.testing.assert_close(backbone.start(HISTORY, LENGTHS).hidden, alone, atol=1e-5, rtol=1e-5)
     monkeypatch.setattr(
-        "recbole_mgr.model.backbone.causal_transformer._rows_of_similar_length",
+        "recbole_mgr.model.backbone.layers._rows_of_similar_length",
         lambda lengths: [torch.arange(len(lengths))],
     )
     torch.testing.assert_close(backbone.loss(HISTORY, LENGTHS, TARGETS, counts), expected)

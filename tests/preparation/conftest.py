@@ -13,7 +13,7 @@ from PIL import Image
 from recbole.config import Config
 from recbole.data.dataset import Dataset
 
-import recbole_mgr.compat  # noqa: F401
+import recbole_mgr.integration.compat  # noqa: F401
 from recbole_mgr.data.atomic_files import check_interactions
 
 

@@ -176,7 +176,7 @@ def test_killed_in_the_middle_and_run_again(tmp_path, server, picture):
 
     server.answer = answer_two_then_wait
     arguments = ["orders.csv", "--items", "items.csv", "--name", "Shop", "--k-core", "0", "--parallel", "2"]
-    command = f"from recbole_mgr.cli import main; main({['prepare', 'table', *arguments]!r})"
+    command = f"from recbole_mgr.cli.main import main; main({['prepare', 'table', *arguments]!r})"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.Popen([sys.executable, "-c", command], cwd=tmp_path, env=environment)
     downloads = tmp_path / "data" / ".Shop.partial" / "downloads"

@@ -223,6 +223,6 @@ def test_half_precision_mapping_is_never_copied_whole(tmp_path, monkeypatch):
             return chunk
 
     monkeypatch.setattr(module, "OrderedRows", Watched)
-    monkeypatch.setattr("recbole_mgr.semantic_id.vectors.CHUNK_VALUES", 6 * 20)
+    monkeypatch.setattr("recbole_mgr.data.vectors.CHUNK_VALUES", 6 * 20)
     build({"image": np.load(tmp_path / "v.npy", mmap_mode="r")}, quantizer_options={"sample_size": 40})
     assert max(largest) == 20

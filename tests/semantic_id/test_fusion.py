@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recbole_mgr.semantic_id import vectors as vectors_module
+from recbole_mgr.data import vectors as vectors_module
 from recbole_mgr.semantic_id.fusion import early_fusion
 
 TEXT = np.array([[3, 4], [0, 0], [0, 2]], dtype=np.float32)

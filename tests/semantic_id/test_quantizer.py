@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mgr.semantic_id import vectors as vectors_module
+from recbole_mgr.data import vectors as vectors_module
 from recbole_mgr.semantic_id.quantizer import QUANTIZERS, make_quantizer, quantizer_class
 
 SMALL = {

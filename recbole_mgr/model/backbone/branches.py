@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mgr.generation.trie import PrefixTrie
-from recbole_mgr.model.backbone.dropout import Dropout
+from recbole_mgr.model.backbone.layers import Dropout
 
 _BRANCH_WEIGHT = re.compile(r"\.branches\.(?:bias|vectors)\.(\d+)$")
 

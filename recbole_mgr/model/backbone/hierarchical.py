@@ -18,11 +18,121 @@ from torch.nn import functional as F
 
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.backbone.branches import BranchScores
-from recbole_mgr.model.backbone.causal_transformer import CausalTransformer
-from recbole_mgr.model.backbone.code_decoder import CodeDecoder
-from recbole_mgr.model.backbone.item_encoder import ItemEncoder
+from recbole_mgr.model.backbone.layers import CausalTransformer, ResidualMLP
 from recbole_mgr.model.backbone.repeats import RepeatScores
 from recbole_mgr.semantic_id.table import SemanticIdTable
+from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
+
+
+class ItemEncoder(nn.Module):
+    """Item vectors from codes, the modalities kept apart until each has passed a marked, shared block.
+
+    A modality's part is the sum of its code embeddings. Each part passes one shared non-linear block; LF++'s
+    transition token marks the part it leads to inside that block (in a plain sum it would be a constant that the
+    next bias absorbs). The item vector is the sum of the parts.
+    """
+
+    def __init__(self, *, table: SemanticIdTable, hidden_size: int, inner_size: int, dropout: float) -> None:
+        super().__init__()
+        sizes = [digit.size for digit in table.digits]
+        vocabulary = CodeVocabulary(sizes)
+        self.embedding = nn.Parameter(torch.randn(vocabulary.size, hidden_size) * 0.02)
+        self.mix = ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
+        self.register_buffer("token_ids", vocabulary.token_ids(table.codes), persistent=False)  # [N+1, D]
+        self._blocks = {modality: table.block(modality) for modality in table.modalities}
+        self._transition = {
+            digit.modality: vocabulary.token_id_range(d).start
+            for d, digit in enumerate(table.digits)
+            if digit.kind == "transition"
+        }
+        self._has_dedup = table.digits[-1].kind == "dedup"
+
+    def parts(self, item_ids: Tensor) -> dict[str, Tensor]:
+        """Encodings of an item's modalities.
+
+        Args:
+            item_ids: [n] item ids; PAD gives a vector without meaning.
+
+        Returns:
+            Modality -> [n, H].
+        """
+        parts = {}
+        for modality, block in self._blocks.items():
+            part = F.embedding(self.token_ids[item_ids, block], self.embedding).sum(dim=1)  # [n, levels, H] -> [n, H]
+            mark = self.embedding[self._transition[modality]] if modality in self._transition else 0.0
+            parts[modality] = self.mix(part, mark)
+        return parts
+
+    def forward(self, item_ids: Tensor) -> Tensor:
+        """Item vectors [..., H] of item ids [...]."""
+        flat = item_ids.reshape(-1)
+        vectors = torch.stack(list(self.parts(flat).values())).sum(dim=0)  # [n, H]
+        if self._has_dedup:
+            vectors = vectors + F.embedding(self.token_ids[flat, -1], self.embedding)
+        return vectors.view(*item_ids.shape, -1)
+
+
+class CodeDecoder(nn.Module):
+    """Logits of each digit from the state of its prefix; a transition is a learned step of the state."""
+
+    def __init__(
+        self,
+        *,
+        table: SemanticIdTable,
+        hidden_size: int,
+        inner_size: int,
+        dropout: float,
+        branches: BranchScores | None = None,
+    ) -> None:
+        super().__init__()
+        self.branches = branches
+        self.kinds = [digit.kind for digit in table.digits]
+        sizes = [digit.size for digit in table.digits]
+        self.sizes = sizes
+        vocabulary = CodeVocabulary(sizes)
+        self._offsets = [vocabulary.token_id_range(d).start for d in range(len(sizes))]
+        self.embedding = nn.Parameter(torch.randn(vocabulary.size, hidden_size) * 0.02)
+        self.digit_marks = nn.Parameter(torch.randn(len(sizes), hidden_size) * 0.02)
+        self.block = ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
+        self.norm = nn.LayerNorm(hidden_size)
+        self.heads = nn.ModuleDict(
+            {str(d): nn.Linear(hidden_size, size) for d, size in enumerate(sizes) if self.kinds[d] != "transition"}
+        )
+        self.steps = nn.ModuleDict(
+            {
+                str(d): ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
+                for d, kind in enumerate(self.kinds)
+                if kind == "transition"
+            }
+        )
+
+    def enter(self, depth: int, state: Tensor) -> Tensor:
+        """The state [..., H] on arriving at digit ``depth``: unchanged, or moved on by a transition."""
+        return self.steps[str(depth)](state) if str(depth) in self.steps else state
+
+    def logits(self, depth: int, state: Tensor, nodes: Tensor | None = None) -> Tensor:
+        """Logits of a digit.
+
+        Args:
+            depth: the digit; a transition has one choice, so its logit is a constant.
+            state: float [..., H].
+            nodes: int64 [...], the prefixes in the trie; None leaves out what single branches have of their own.
+
+        Returns:
+            [..., K].
+        """
+        if str(depth) in self.steps:
+            return state.new_zeros(*state.shape[:-1], 1)
+        features = self.norm(self.block(state, self.digit_marks[depth]))  # [..., H]
+        logits = self.heads[str(depth)](features)
+        if self.branches is None or nodes is None:
+            return logits
+        return self.branches(depth, nodes, features, logits)
+
+    def choose(self, depth: int, state: Tensor, codes: Tensor) -> Tensor:
+        """The state [..., H] after digit ``depth`` was set to ``codes`` [...]."""
+        return state + self.embedding[codes + self._offsets[depth]]
+
 
 WORTH_ALL_ROWS = 0.8  # with more rows to compute than this share, picking them out costs more than it saves
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
-from recbole_mgr.model.backbone.dropout import Dropout, random_keep
+from recbole_mgr.model.backbone.layers import Dropout, random_keep
 from recbole_mgr.model.backbone.packing import Packing
 
 

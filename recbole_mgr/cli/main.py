@@ -1,0 +1,45 @@
+"""The command line ``recbole-mgr <command>``; ``run`` is the default."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = {
+    "run": "train, test and compare models on one data set",
+    "recommend": "items for users or histories, by a trained run",
+    "personalize": "one of UniMP's tasks for one user: prompt, pictures and answer",
+    "encode": "vectors of a data set's texts or pictures",
+    "check": "whether a data set's files are fit for training, and what is wrong with them",
+    "prepare": "make atomic files of raw data: Amazon, MovieLens, H&M, your own tables and pictures",
+    "collaborative": "vectors of items from interactions, learned by a baseline on the training part",
+    "experiment": "make one table as its file says, resuming what is not done",
+    "analyse": "the MGR paper's analyses on finished runs: dominance, overlap, correspondence",
+}
+_RESUMING = ("run", "encode", "collaborative", "experiment")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand.
+
+    Args:
+        arguments: default: ``sys.argv[1:]``. Without the name of a command in front, ``run``.
+
+    Returns:
+        Exit status: 0, 2 for wrong input (with one line that says what and the remedy), 130 after Ctrl-C, or what
+        the command says.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments in (["--help"], ["-h"]):
+        print("recbole-mgr [command] ...; recbole-mgr <command> --help says more. Commands, run being the default:\n")
+        print("\n".join(f"  {name:<13} {meaning}" for name, meaning in COMMANDS.items()) + "\n")
+    command = arguments.pop(0) if arguments[:1] and arguments[0] in COMMANDS else "run"
+    try:
+        return importlib.import_module(f"recbole_mgr.cli.{command}").main(arguments)
+    except ValueError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        resume = "; run the same command again to resume" if command in _RESUMING else ""
+        print(f"\nstopped{resume}", file=sys.stderr)
+        return 130

@@ -1,0 +1,61 @@
+"""``recbole-mgr personalize``: one task of a trained UniMP run for one user, with its prompt and pictures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.files import replacing
+
+_DESCRIPTION = """\
+Ask a trained UniMP run something for one user. The run directory is all that is read.
+
+  recbole-mgr personalize <run_dir> --task rec --user ann
+  recbole-mgr personalize <run_dir> --task search --user ann --query "hand cream"
+  recbole-mgr personalize <run_dir> --task preference --user ann --item balm
+  recbole-mgr personalize <run_dir> --task explanation --user ann --item balm
+  recbole-mgr personalize <run_dir> --task selection --user ann --candidates balm soap mask scrub
+  recbole-mgr personalize <run_dir> --task image --user ann --query "hand cream" --output cream.png
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command."""
+    asked = _parse(arguments)
+    from recbole_mgr.serving.personalize import PersonalRequest, personalize
+    from recbole_mgr.serving.run_directory import read_run
+
+    request = PersonalRequest(**{field: getattr(asked, field) for field in PersonalRequest._fields})
+    answer = personalize(read_run(asked.run_dir), request)
+    print(f"Prompt:\n{answer.prompt}\n")
+    print("Pictures:", ", ".join(answer.images) or "none", "\n")
+    print("Answer:")
+    for line in answer.answer:
+        print(f"  {line}")
+    if answer.picture is not None:
+        with replacing(asked.output) as unfinished:
+            answer.picture.save(unfinished)
+        print(f"  a picture of {answer.picture.width} x {answer.picture.height} pixels, written to {asked.output}")
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = CommandParser(prog="recbole-mgr personalize", description=_DESCRIPTION)
+    parser.add_argument("run_dir", type=Path, help="folder of a finished run of UniMP")
+    parser.add_argument("--task", required=True, help="rec, search, preference, explanation, selection or image")
+    whom = parser.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--user", help="a user of the training data, by id")
+    whom.add_argument("--history", nargs="+", metavar="ITEM", help="item ids, oldest first")
+    parser.add_argument("--query", metavar="WORDS", help="what to search for, or to draw")
+    parser.add_argument("--item", help="the item to rate or to explain")
+    parser.add_argument("--candidates", nargs="+", default=(), metavar="ITEM", help="the items to select from")
+    parser.add_argument("--k", type=int, default=10, help="items of a recommendation or search (default: 10)")
+    parser.add_argument("--temperature", type=float, help="draw a picture by chance (default: the likeliest codes)")
+    parser.add_argument("--output", type=Path, default=Path("picture.png"), help="the picture (default: picture.png)")
+    asked = parser.parse_args(arguments)
+    if asked.output.suffix.lower() != ".png":
+        parser.error(f"--output {asked.output}: must end in .png")
+    if asked.temperature is not None and asked.temperature <= 0:
+        parser.error(f"--temperature {asked.temperature}: must be above 0")
+    return asked

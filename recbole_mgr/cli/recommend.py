@@ -1,0 +1,116 @@
+"""``recbole-mgr recommend``: what a trained run recommends to users or histories."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.files import write_text
+from recbole_mgr.serving import Recommender, Request, load
+from recbole_mgr.serving.new_item_folder import add_items_of_folder
+from recbole_mgr.serving.recommender import NAMES_SHOWN
+from recbole_mgr.serving.requests import read_histories, read_tokens
+from recbole_mgr.serving.writers import open_writer
+
+_DESCRIPTION = """\
+Recommend with a trained run. The run directory (saved/<data>/<model>/seed-<n>, or a copy of it) is all that is read.
+
+  recbole-mgr recommend <run_dir> --users ann bob --k 5
+  recbole-mgr recommend <run_dir> --histories baskets.jsonl --mask-history --output lists.parquet
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command."""
+    request = _parse(arguments)
+    output = open_writer(request.output)  # a wrong suffix is told before the run is loaded
+    recommender = load(request.run_dir, device=request.device)
+    if request.new_items is not None:
+        _add_new_items(recommender, request.new_items)
+    batches = recommender.stream(
+        _requests(request),
+        k=request.k,
+        mask_history=request.mask_history,
+        only=None if request.only is None else read_tokens(request.only),
+        beam_size=request.beam_size,
+        unknown=request.unknown,
+        batch_size=request.batch_size,
+    )
+    served = asked = 0
+    unknown: dict[str, None] = {}
+    with output as write:
+        for batch in batches:
+            write(batch)
+            unknown.update(dict.fromkeys(batch.unknown))
+            asked += len(batch.users)
+            served += sum(map(bool, batch.item_ids))
+        if not asked:
+            raise ValueError("nobody to recommend to: the list of users or histories is empty")
+    if unknown:
+        _report_unknown(list(unknown), request.output)
+    if request.output is not None:
+        print(f"{served} of {asked} users served, written to {request.output}")
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = CommandParser(prog="recbole-mgr recommend", description=_DESCRIPTION)
+    parser.add_argument("run_dir", type=Path, help="folder of a finished run of one of our models")
+    whom = parser.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--users", nargs="+", metavar="USER", help="users of the training data, by id")
+    whom.add_argument("--users-file", type=Path, metavar="FILE", help="user ids, one a line")
+    whom.add_argument("--history", nargs="+", metavar="ITEM", help="one history: item ids, oldest first")
+    whom.add_argument(
+        "--histories",
+        type=Path,
+        metavar="FILE",
+        help="histories, one a line: ids parted by blanks, or (.jsonl) lists or {user, history} objects",
+    )
+    parser.add_argument("--k", type=int, default=10, help="items for each (default: 10)")
+    parser.add_argument("--mask-history", action="store_true", help="leave out what is in the history")
+    parser.add_argument("--only", type=Path, metavar="FILE", help="recommend none but these items, one id a line")
+    parser.add_argument("--output", type=Path, metavar="FILE", help=".csv, .jsonl or .parquet (default: the screen)")
+    parser.add_argument("--unknown", choices=("skip", "fail"), default="fail", help="ids not known (default: fail)")
+    parser.add_argument("--new-items", type=Path, metavar="FOLDER", help="data folder with vectors of items to add")
+    parser.add_argument("--beam-size", type=int, default=None, help="width of the search (default: the run's)")
+    parser.add_argument("--batch-size", type=int, default=256, help="users at a time (default: 256)")
+    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
+    return parser.parse_args(arguments)
+
+
+def _requests(request: argparse.Namespace) -> Iterator[Request]:
+    if request.history is not None:
+        return iter([Request("1", request.history)])
+    if request.histories is not None:
+        return read_histories(request.histories)
+    users = request.users if request.users is not None else read_tokens(request.users_file)
+    return (Request(user) for user in users)
+
+
+def _add_new_items(recommender: Recommender, folder: Path) -> None:
+    new = add_items_of_folder(recommender, folder)
+    print(f"{folder}: {len(new.added)} new items can be recommended", file=sys.stderr)
+    for tokens, what in (
+        (new.left_out, "left out, for want of a vector"),
+        (new.moved, "take the nearest free code, since another item has theirs"),
+    ):
+        if tokens:
+            print(f"{folder}: {len(tokens)} {what}: {_first(tokens)}", file=sys.stderr)
+
+
+def _report_unknown(tokens: list[str], output: Path | None) -> None:
+    """Tell of skipped ids: the first ones on the screen, and all of them beside the output."""
+    text = f"unknown ids skipped: {_first(tokens)}"
+    if output is not None:
+        path = output.with_name(f"{output.name}.unknown.txt")
+        write_text(path, "".join(f"{token}\n" for token in tokens))
+        text += f"; all of them in {path}"
+    print(text, file=sys.stderr)
+
+
+def _first(tokens: list[str]) -> str:
+    more = len(tokens) - NAMES_SHOWN
+    return ", ".join(tokens[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,1 +1,0 @@
-"""Collaborative vectors as a modality: learned by a RecBole baseline on the training part, guarded against leaks."""

@@ -1,0 +1,1 @@
+"""Everything that touches RecBole's insides: compatibility, repairs, hooks, data set, trainers, resume, checkpoints."""

@@ -1,0 +1,220 @@
+"""``GenerativeDataset``: RecBole's sequential data set that also holds the items' semantic IDs.
+
+Overrides of RecBole are the narrowest that serve: what is checked before loading, which items are dropped, and
+which of RecBole's own training rows are kept.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.data.interaction import Interaction
+
+from recbole_mgr.data.atomic_files import check_interactions
+from recbole_mgr.data.features import items_with_features, load_features
+from recbole_mgr.data.leak_guard import refuse_leaking_vectors
+from recbole_mgr.integration.seen_items import SeenItems, mark_seen_items
+from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_semantic_ids, quantize_modalities
+from recbole_mgr.semantic_id.report import format_report, table_report
+from recbole_mgr.semantic_id.table import SemanticIdTable
+from recbole_mgr.semantic_id.tokenizer import ItemTokenizer
+from recbole_mgr.semantic_id.user_supplied import brought_modalities, complete_table
+
+TARGET_COUNT = "target_count"
+
+
+def install_feature_filter() -> None:
+    """Let every RecBole data set drop the items without features, so that a table's baselines rank what our models
+    rank. The setting ``drop_items_without`` names the modalities; ``missing_modality: drop`` sets it."""
+    if hasattr(Dataset, "_drops_items_without"):
+        return
+    Dataset._drops_items_without = True
+    original = Dataset._filter_by_field_value
+
+    @functools.wraps(original)
+    def filter_by_field_value(self):
+        if self.config["drop_items_without"]:
+            _drop_items_without(self, self.config["drop_items_without"])
+        original(self)
+
+    Dataset._filter_by_field_value = filter_by_field_value
+
+
+def _drop_items_without(dataset: Dataset, modalities: list[str]) -> None:
+    keep = items_with_features(Path(dataset.config["data_path"]), dataset.dataset_name, modalities)
+    dropped = ~dataset.inter_feat[dataset.iid_field].isin(keep)
+    dataset.logger.info(f"missing_modality: drop removes {int(dropped.sum())} of {len(dropped)} interactions")
+    if dropped.all():
+        raise ValueError(
+            f"missing_modality: drop leaves no interaction of {dataset.dataset_name}: no item has a vector in every "
+            f"one of {modalities}; check the ids of the feature files"
+        )
+    dataset.inter_feat = dataset.inter_feat.drop(index=dataset.inter_feat.index[dropped])
+
+
+def tokens_of(dataset: Dataset, field: str) -> list[str]:
+    """Tokens of users (``uid_field``) or items (``iid_field``) in the order of RecBole's internal ids, PAD left out."""
+    return [str(token) for token in dataset.field2id_token[field][1:]]
+
+
+class GenerativeDataset(SequentialDataset):
+    """Sequential data set of the generating models.
+
+    Attributes (after :meth:`build`, on the data set and its three parts):
+        semantic_ids (SemanticIdTable): codes of every item, in the order of RecBole's internal item ids.
+        semantic_id_report (dict): utilisation, collisions, reconstruction error, agreement of modalities.
+        item_tokenizer (ItemTokenizer or None): on the data set alone, gives items to come their codes; None where the
+            semantic IDs were brought.
+        seen_items (SeenItems): on the validation and test parts, what each user has already.
+    """
+
+    semantic_ids: SemanticIdTable
+    semantic_id_report: dict[str, Any]
+    item_tokenizer: ItemTokenizer | None = None
+    seen_items: SeenItems
+    _train_item_counter: Counter | None = None
+
+    def _load_data(self, token: str, dataset_path: str) -> None:
+        if self.benchmark_filename_list:
+            raise ValueError(
+                "benchmark_filename: the generating models split by time themselves; give one .inter file and eval_args"
+            )
+        check_interactions(
+            Path(dataset_path) / f"{token}.inter", user=self.uid_field, item=self.iid_field, time=self.time_field
+        )
+        super()._load_data(token, dataset_path)
+
+    def _filter_by_inter_num(self) -> None:
+        super()._filter_by_inter_num()  # the last of RecBole's filters
+        if self.inter_feat.empty:
+            raise ValueError(
+                f"{self.dataset_name}: the filters leave no interaction; loosen user_inter_num_interval, "
+                "item_inter_num_interval or val_interval"
+            )
+
+    @property
+    def item_tokens(self) -> list[str]:
+        """N strings, see `tokens_of`."""
+        return tokens_of(self, self.iid_field)
+
+    def build(self) -> list[GenerativeDataset]:
+        """Split as RecBole does, then build or load the semantic IDs and arrange the training rows.
+
+        Returns:
+            Training, validation and test part. The training part has one row per prefix (``backbone: t5``) or one
+            per user and window (``hierarchical``); either way every (user, target) pair counts exactly once per epoch.
+        """
+        pairs = self.inter_feat[[self.uid_field, self.iid_field]].to_numpy(dtype=np.int64)
+        if np.bincount(pairs[:, 0]).max() < 4:
+            raise ValueError(
+                f"{self.dataset_name}: no user has 4 interactions left after filtering, the fewest that give a row to "
+                "training, validation and test each; loosen the filters or bring more data"
+            )
+        train, valid, test = super().build()
+        refuse_leaking_vectors(self, valid, test)
+        mark_seen_items(pairs, valid, test)
+        # training only: the popularity metrics count interactions, not the rows that are left of them
+        train._train_item_counter = train.item_counter
+        table, report = self._semantic_id_table()
+        self.logger.info("semantic IDs: " + format_report(report))
+        for part in (self, train, valid, test):
+            part.semantic_ids, part.semantic_id_report = table, report
+        if self.config["backbone"] == "hierarchical":
+            train.inter_feat = _windows(train.inter_feat, self.uid_field, self._window_stride)
+        return [train, valid, test]
+
+    @property
+    def item_counter(self) -> Counter:
+        """Training interactions per item, as RecBole counts them before rows are merged into windows."""
+        return self._train_item_counter or super().item_counter
+
+    @property
+    def _window_stride(self) -> int:
+        return self.config["window_stride"] or self.max_item_list_len
+
+    def _semantic_id_table(self) -> tuple[SemanticIdTable, dict[str, Any]]:
+        """The table and its report: loaded where ``semantic_ids`` names a file, built from the features otherwise, and
+        put together of both where the file lacks a modality."""
+        layout = self.config.model_class
+        modalities = [FUSED] if layout.fusion == "early" else self.config["modalities"]
+        brought = self.config["semantic_ids"] and brought_modalities(Path(self.config["semantic_ids"]), modalities)
+        if brought == modalities:
+            table = SemanticIdTable.load(
+                Path(self.config["semantic_ids"]),
+                item_tokens=self.item_tokens,
+                modalities=modalities,
+                transitions=layout.has_transitions(self.config),
+            )
+            return table, table_report(table)
+        folder, policy = Path(self.config["data_path"]), self.config["missing_modality"]
+        features = {
+            modality: load_features(folder, self.dataset_name, modality, self.item_tokens, policy)
+            for modality in self.config["modalities"]
+            if modality not in (brought or [])
+        }
+        vectors = {modality: part.vectors for modality, part in features.items()}
+        settings = semantic_id_settings(self.config, layout)
+        cache_dir = Path(self.config["checkpoint_dir"]) / "semantic_ids"
+        if brought:
+            quantized = quantize_modalities(vectors, self.item_tokens, settings, cache_dir=cache_dir)
+            table = complete_table(
+                Path(self.config["semantic_ids"]),
+                {modality: part.codes for modality, part in quantized.items()},
+                item_tokens=self.item_tokens,
+                modalities=modalities,
+                size=settings.codes_per_level(len(self.item_tokens)),
+                transitions=settings.transitions,
+            )
+            return table, table_report(table)
+        table, quantized = build_semantic_ids(vectors, self.item_tokens, settings, cache_dir=cache_dir)
+        self.item_tokenizer = ItemTokenizer(
+            settings=settings,
+            quantizers={modality: part.quantizer for modality, part in quantized.items()},
+            stand_ins={modality: part.stand_in for modality, part in features.items()},
+        )
+        report = table_report(
+            table,
+            {modality: part.vectors for modality, part in quantized.items()},
+            {modality: part.quantizer for modality, part in quantized.items()},
+        )
+        return table, report
+
+
+def semantic_id_settings(config: Any, layout: type) -> SemanticIdSettings:
+    """How a model of class ``layout`` turns items into semantic IDs; ``config`` is a Config or a plain dictionary."""
+    return SemanticIdSettings(
+        quantizer=config["quantizer"],
+        quantizer_options=config["quantizer_options"],
+        codebook_size=config["codebook_size"],
+        codebook_levels=config["codebook_levels"],
+        fusion=layout.fusion,
+        early_fusion=config["early_fusion"],
+        transitions=layout.has_transitions(config),
+        seed=config["semantic_id_seed"],
+    )
+
+
+def _windows(rows: Interaction, user_field: str, stride: int) -> Interaction:
+    """Keep of RecBole's training rows (one per target) the last of each user and every ``stride``-th before it.
+
+    A kept row's history and target form a window of which the last ``target_count`` items are predicted, each from
+    all before it. Counts over a user's windows add up to his number of targets.
+    """
+    users = rows[user_field].numpy()
+    order = np.argsort(users, kind="stable")
+    _, first, total = np.unique(users[order], return_index=True, return_counts=True)
+    position = np.empty(len(users), dtype=np.int64)  # 1 for a user's first target
+    position[order] = np.arange(len(users)) - np.repeat(first, total) + 1
+    remaining = np.empty_like(position)
+    remaining[order] = np.repeat(total, total)
+    remaining -= position
+    keep = np.flatnonzero(remaining % stride == 0)
+    kept = rows[keep]
+    kept.update(Interaction({TARGET_COUNT: torch.from_numpy(np.minimum(position[keep], stride))}))
+    return kept

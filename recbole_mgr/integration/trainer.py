@@ -1,0 +1,182 @@
+"""Trainers: RecBole's, with resume and a recorded ranking, and the one for generating models."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.trainer import Trainer
+from recbole.utils import ModelType
+
+from recbole_mgr.generation.beam_search import RankedList
+from recbole_mgr.integration.collector import RankedListCollector
+from recbole_mgr.integration.resume import ResumableTrainer
+from recbole_mgr.integration.user_sample import sample_of_users
+
+
+class ComparableTrainer(ResumableTrainer):
+    """Mixin for any RecBole trainer: what a fair table needs.
+
+    RecBole keeps seen items out of the ranking for general models and not for sequential ones. Here both ways can be
+    had for every model: :attr:`mask_history` says which, and starts as RecBole's own way (or masked, by the setting
+    of that name). ``valid_users`` of the users steer early stopping, tests use all.
+
+    Attributes:
+        recommends: whether the model learns to recommend, so that RecBole's tests mean something.
+    """
+
+    recommends = True
+
+    def __init__(self, config, model) -> None:
+        super().__init__(config, model)
+        self.eval_collector = RankedListCollector(config)
+        self.mask_history = bool(config["mask_history"]) or config["MODEL_TYPE"] != ModelType.SEQUENTIAL
+        self._seen_items = None
+        self._steering_data = None
+
+    def _valid_epoch(self, valid_data, *args, **kwargs):
+        if self.config["valid_users"]:
+            self._steering_data = self._steering_data or sample_of_users(valid_data, self.config["valid_users"])
+            valid_data = self._steering_data
+        return super()._valid_epoch(valid_data, *args, **kwargs)
+
+    def evaluate_tasks(self, test_data, *, show_progress: bool = False) -> list[dict[str, Any]]:
+        """Results of tasks beside recommendation as plain data; a model without any has none."""
+        return []
+
+    def evaluate(self, eval_data, *args, **kwargs):
+        self._seen_items = getattr(eval_data._dataset, "seen_items", None) if eval_data else None
+        if eval_data and self._masks_itself and self._seen_items is None:
+            raise ValueError("mask_history: this data set does not know what users have seen (seen_items)")
+        self.eval_collector.forget_ranking()
+        return super().evaluate(eval_data, *args, **kwargs)
+
+    def _full_sort_batch_eval(self, batched_data):
+        interaction, history_index, positive_u, positive_i = batched_data
+        if not self.mask_history:
+            history_index = None
+        elif history_index is None:
+            seen = self._seen_in(interaction, positive_i)
+            history_index = (seen > 0).nonzero()[:, 0], seen[seen > 0]
+        return super()._full_sort_batch_eval((interaction, history_index, positive_u, positive_i))
+
+    def _neg_sample_batch_eval(self, batched_data):
+        interaction, scores, positive_u, positive_i = super()._neg_sample_batch_eval(batched_data)
+        if self._masks_itself:
+            seen = self._seen_items.rows(self._users(interaction).unique_consecutive(), positive_i)
+            scores.scatter_(1, seen.to(scores.device), -torch.inf)  # the padding, 0, is never ranked anyway
+        return interaction, scores, positive_u, positive_i
+
+    @property
+    def _masks_itself(self) -> bool:
+        """RecBole's loaders of general models know what is seen: they mask it (full) or never draw it (uniN)."""
+        return self.mask_history and self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+
+    def _users(self, interaction) -> torch.Tensor:
+        return interaction[self.config["USER_ID_FIELD"]]
+
+    def _seen_in(self, interaction, positive_i: torch.Tensor) -> torch.Tensor:
+        return self._seen_items.rows(self._users(interaction), positive_i)
+
+
+def comparable(trainer_class: type[Trainer]) -> type[Trainer]:
+    """RecBole's trainer class with :class:`ComparableTrainer` mixed in."""
+    if issubclass(trainer_class, ComparableTrainer):
+        return trainer_class
+    return type(trainer_class.__name__, (ComparableTrainer, trainer_class), {})
+
+
+class GenerativeTrainer(ComparableTrainer, Trainer):
+    """Trainer of generating models: ranked lists to RecBole's evaluator, a learning-rate schedule, and a model's
+    alignment stage (``model.alignment``) before recommendation training."""
+
+    def __init__(self, config, model) -> None:
+        super().__init__(config, model)
+        self.scheduler = None
+        self.optimizer.register_step_post_hook(lambda *_: self.scheduler.step())
+        self.alignment = getattr(model, "alignment", None)
+        self._table_file = None
+        if config["compile"]:
+            model.backbone.loss = torch.compile(model.backbone.loss, dynamic=True)
+
+    def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
+        optimizer = super()._build_optimizer(**kwargs)
+        if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) and self.device.type == "cpu":
+            for group in optimizer.param_groups:
+                group["fused"] = True  # one pass over the parameters instead of a dozen
+        return optimizer
+
+    def fit(self, train_data, *args, **kwargs):
+        self._schedule(len(train_data))
+        return super().fit(train_data, *args, **kwargs)
+
+    def _before_epochs(self, train_data, show_progress: bool) -> None:
+        stage = self.alignment
+        if stage is None or stage.done:
+            return
+        while not stage.done:
+            self._save_progress(train_data, self.start_epoch)
+            loss = stage.run_epoch(show_progress=show_progress)
+            self.logger.info(f"alignment epoch {stage.epoch - 1}: loss {loss:.4f}")
+        self.logger.info(
+            "alignment: cross-modal retrieval accuracy "
+            f"{stage.accuracy['before']:.4f} before, {stage.accuracy['after']:.4f} after {stage.epochs} epochs"
+        )
+
+    def _schedule(self, steps_per_epoch: int) -> None:
+        """Set up warm-up and decay over all optimiser steps; the optimiser itself steps it, so that RecBole's training
+        loop stays as it is."""
+        total = steps_per_epoch * self.epochs
+        shape, warmup = self.config["lr_scheduler"], self.config["warmup_epochs"] * steps_per_epoch
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            progress = (step - warmup) / max(1, total - warmup)
+            if shape == "cosine":
+                return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+            return max(0.0, 1 - progress) if shape == "linear" else 1.0
+
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
+
+    def _extra_progress(self) -> dict[str, Any]:
+        stage = {} if self.alignment is None else {"alignment": self.alignment.state_dict()}
+        return {"scheduler": self.scheduler.state_dict(), **stage}
+
+    def _load_extra_progress(self, state: dict[str, Any]) -> None:
+        self.scheduler.load_state_dict(state["scheduler"])
+        if self.alignment is not None:
+            self.alignment.load_state_dict(state["alignment"])
+
+    def _valid_epoch(self, *args, **kwargs):
+        """Steer early stopping with ``valid_beam_size`` beams: nearly the same ranking for a part of the time."""
+        beam_size = self.model.beam_size
+        self.model.beam_size = min(beam_size, self.config["valid_beam_size"])
+        try:
+            return super()._valid_epoch(*args, **kwargs)
+        finally:
+            self.model.beam_size = beam_size
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs) -> None:
+        """RecBole's checkpoint, with the semantic IDs it belongs to as a readable file beside it."""
+        file = Path(kwargs.get("saved_model_file", self.saved_model_file))
+        table_file = file.with_suffix(".semantic_ids.tsv")
+        if table_file != self._table_file:  # once per run; a file that stands there may be another run's or cut short
+            self.model.semantic_ids.save(table_file, report=self.model.semantic_id_report)
+            self._table_file = table_file
+        super()._save_checkpoint(epoch, verbose=verbose, **kwargs)
+
+    def _full_sort_batch_eval(self, batched_data):
+        interaction, _, positive_u, positive_i = batched_data
+        interaction = interaction.to(self.device)
+        exclude = self._seen_in(interaction, positive_i) if self.mask_history else None
+        ranked = self.model.generate(interaction, max(self.config["topk"]), exclude=exclude)
+        return interaction, ranked, positive_u, positive_i
+
+    def _neg_sample_batch_eval(self, batched_data):
+        interaction, scores, positive_u, positive_i = super()._neg_sample_batch_eval(batched_data)
+        best = scores.topk(max(self.config["topk"]), dim=1)
+        item_ids = best.indices.masked_fill(best.values == -torch.inf, 0)
+        return interaction, RankedList(item_ids, best.values), positive_u, positive_i

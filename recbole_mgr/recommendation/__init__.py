@@ -1,6 +1,0 @@
-"""A trained run put to use: load its folder anywhere, recommend, let new items in. Knows no data set."""
-
-from recbole_mgr.recommendation.messages import NewItems, Recommendations, Request
-from recbole_mgr.recommendation.recommender import Recommender, load
-
-__all__ = ["NewItems", "Recommendations", "Recommender", "Request", "load"]

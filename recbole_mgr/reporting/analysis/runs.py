@@ -1,0 +1,81 @@
+"""Finished runs, as their run directories tell of them."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from recbole_mgr.data.atomic_files import Provenance
+from recbole_mgr.files import read_yaml
+from recbole_mgr.integration.registry import is_generative
+from recbole_mgr.run.comparison import Comparison
+from recbole_mgr.run.experiments.report import RUNS_FILE
+from recbole_mgr.run.results import RunResult
+from recbole_mgr.semantic_id.table_file import TableFile, read_table_file
+from recbole_mgr.serving.run_directory import SETTINGS_FILE, TABLE_FILE
+
+
+class FinishedRun(NamedTuple):
+    """A run directory and what was measured; ``semantic_ids`` is None for models that generate no semantic IDs."""
+
+    folder: Path
+    result: RunResult
+    semantic_ids: TableFile | None
+
+
+def read_runs(paths: Sequence[Path]) -> tuple[Comparison, list[FinishedRun]]:
+    """Read the finished runs of one table.
+
+    Args:
+        paths: run directories; folders with run directories somewhere below; or folders of an experiment's table, whose
+            ``runs.tsv`` names its runs and their labels.
+
+    Returns:
+        Their comparison, and the runs, both in the order of ``paths``.
+
+    Raises:
+        ValueError: For a path without finished runs, or runs of different data, targets or protocols.
+    """
+    folders: dict[Path, str | None] = {}  # run directory -> label, where a table gives one
+    for path in paths:
+        found = _labelled(path) if (path / RUNS_FILE).is_file() else dict.fromkeys(_below(path))
+        if not found:
+            raise ValueError(
+                f"{path}: no finished run is here or below (result.json); name run directories "
+                f"(saved/<data>/<model>/seed-<n>), or the folder of an experiment's table with its {RUNS_FILE}"
+            )
+        folders.update(found)
+    runs = [_read(folder, label) for folder, label in folders.items()]
+    data = list(dict.fromkeys(run.result.data for run in runs))
+    if len(data) > 1:
+        raise ValueError(f"the runs are of different data: {', '.join(data)}; analyse each table for itself")
+    about = read_yaml(runs[0].folder / SETTINGS_FILE, remedy="copy the run directory again")
+    comparison = Comparison(
+        Provenance(data[0], str(about["data_fingerprint"]), details={}), [run.result for run in runs]
+    )
+    comparison.check_same_targets()
+    return comparison, runs
+
+
+def _below(path: Path) -> list[Path]:
+    return sorted(file.parent for file in path.rglob("result.json"))
+
+
+def _labelled(path: Path) -> dict[Path, str]:
+    with open(path / RUNS_FILE, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    for row in rows:
+        if not RunResult.exists(Path(row["run_dir"])):
+            raise ValueError(f"{path / RUNS_FILE}: {row['run_dir']} is gone; run the experiment again")
+    return {Path(row["run_dir"]): row["label"] for row in rows}
+
+
+def _read(folder: Path, label: str | None) -> FinishedRun:
+    result = RunResult.load(folder)
+    if label is not None:
+        result = dataclasses.replace(result, label=label)
+    semantic_ids = read_table_file(folder / TABLE_FILE) if is_generative(result.model) else None
+    return FinishedRun(folder, result, semantic_ids)

@@ -1,0 +1,1 @@
+"""From a command to a table: what a run is, its result, comparisons, experiments, collaborative vectors."""

@@ -1,0 +1,134 @@
+"""Item vectors learned by a RecBole baseline from the training interactions, written as a feature file.
+
+Source: collaborative vectors as one more modality are this project's extension of arXiv 2503.23333. Only the training
+part teaches the baseline; validation chooses its epoch, as for every model, and the test part is not seen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import yaml
+from recbole.data import create_dataset
+from recbole.data.dataset import Dataset
+
+from recbole_mgr import __version__
+from recbole_mgr.data.feature_file import check_modality, write_features
+from recbole_mgr.data.features import feature_path
+from recbole_mgr.data.leak_guard import TRAINED_ON, describe_split, read_description
+from recbole_mgr.files import write_text
+from recbole_mgr.integration.checkpoint import load_checkpoint
+from recbole_mgr.integration.config import make_config
+from recbole_mgr.integration.registry import is_generative
+from recbole_mgr.run.pipeline import checked_provenance, run_directory, run_one
+from recbole_mgr.run.results import RunResult
+
+_FOLDERS = ("data_path", "checkpoint_dir")  # of the machine, not of the vectors
+
+
+class CollaborativeVectors(NamedTuple):
+    """What was written.
+
+    Attributes:
+        path: the ``.npy`` file.
+        shape: (items, dim).
+        untrained: items of the data set without a vector, because no training interaction has them.
+        result: of the baseline.
+    """
+
+    path: Path
+    shape: tuple[int, int]
+    untrained: int
+    result: RunResult
+
+
+def write_collaborative_vectors(
+    dataset: str, *, model: str, modality: str, settings: dict[str, Any], output: Path | None
+) -> CollaborativeVectors:
+    """Train a baseline, or read back what was trained before, and write its item vectors.
+
+    Args:
+        dataset: data set name.
+        model: RecBole model that learns a vector for each item, e.g. ``SASRec``, ``BPR``, ``LightGCN``.
+        modality: name of the feature file.
+        settings: parsed settings of the model, data and training.
+        output: folder of the files; None: the data set's.
+
+    Raises:
+        ValueError: For bad settings or data, a model without item vectors, or a feature file of that name that was
+            made by other means.
+    """
+    check_modality(modality)
+    if is_generative(model):
+        raise ValueError(
+            f"--model {model}: it has no vectors of items; use a baseline of RecBole's, e.g. SASRec or BPR"
+        )
+    config = make_config(model, dataset, [], settings)
+    folder = Path(config["data_path"]) if output is None else output
+    description = folder / f"{dataset}.{modality}.yaml"
+    made_before = feature_path(folder, dataset, modality)
+    if made_before and read_description(description).get("trained_on") != TRAINED_ON:
+        raise ValueError(
+            f"{made_before}: exists and was not made from interactions; choose another --modality or remove the file"
+        )
+    provenance = checked_provenance(config, dataset)
+    whole = create_dataset(config)
+    train, valid, test = whole.build()
+    split = describe_split(whole, valid, test)
+    # known by its interactions alone: the vectors become files of the data set, whose own fingerprint they change
+    provenance = provenance._replace(fingerprint=split["interactions"][:12])
+    result = run_one(config, model, provenance)
+    vectors = _item_vectors(run_directory(config, model, provenance) / "best.pth", model)  # [N + 1, dim] at least
+
+    trained = _items_of(train)
+    tokens = whole.field2id_token[whole.iid_field]
+    about = {
+        "trained_on": TRAINED_ON,
+        "model": model,
+        "settings": {key: result.settings[key] for key in sorted(settings) if key not in _FOLDERS},
+        "seed": config["seed"],
+        "eval_args": result.settings["eval_args"],
+        **split,
+        "validation": {key: float(value) for key, value in result.valid.items()},
+        "epochs": result.epochs,
+        "recbole_mgr": __version__,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    # at no moment do vectors stand beside the description of others
+    (folder / f"{dataset}.{modality}.ids").unlink(missing_ok=True)
+    write_text(description, yaml.safe_dump(about, sort_keys=False, allow_unicode=True))
+    write_features(folder, dataset, modality, [str(tokens[item_id]) for item_id in trained], vectors[trained])
+    return CollaborativeVectors(
+        path=folder / f"{dataset}.{modality}.npy",
+        shape=(len(trained), vectors.shape[1]),
+        untrained=whole.item_num - 1 - len(trained),
+        result=result,
+    )
+
+
+def _items_of(train: Dataset) -> np.ndarray:
+    """Sorted internal ids of all items of the training part, histories of sequential data sets included."""
+    columns = [train.inter_feat[train.iid_field]]
+    if (history := f"{train.iid_field}{train.config['LIST_SUFFIX']}") in train.inter_feat:
+        columns.append(train.inter_feat[history].flatten())
+    item_ids = np.unique(np.concatenate([column.numpy() for column in columns]))
+    return item_ids[item_ids > 0]
+
+
+def _item_vectors(checkpoint: Path, model: str) -> np.ndarray:
+    """Directions of the vectors that a model scores items by: those of its graph where it has one, else its embeddings.
+
+    Length 1: how long a vector is says mostly how popular its item is, and quantisers would spend their codes on that.
+    """
+    state = load_checkpoint(checkpoint, map_location="cpu")
+    vectors = (state["other_parameter"] or {}).get("restore_item_e")
+    if vectors is None:
+        vectors = state["state_dict"].get("item_embedding.weight")
+    if vectors is None:
+        raise ValueError(
+            f"--model {model}: it keeps no item_embedding; use a model that does, e.g. SASRec, GRU4Rec, BPR or LightGCN"
+        )
+    return torch.nn.functional.normalize(vectors.to(torch.float32), dim=1).numpy()

@@ -1,0 +1,164 @@
+"""The runs that an experiment asks for: settings checked before the first one starts, and which are done."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole.config import Config
+
+from recbole_mgr.data.atomic_files import Provenance
+from recbole_mgr.integration.config import PROPERTIES, known_keys, make_config, read_config_files, refuse_unknown_keys
+from recbole_mgr.integration.registry import is_generative
+from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED, Experiment, Row
+from recbole_mgr.run.pipeline import checked_provenance, run_directory, run_one, slug
+from recbole_mgr.run.results import RunResult
+from recbole_mgr.semantic_id.table_file import read_columns
+
+
+class PlannedRun(NamedTuple):
+    """One row with one seed.
+
+    Attributes:
+        row, seed: what is run.
+        quantizer: ``once`` or ``per_seed``: whether the semantic IDs are those of all seeds or of this one alone.
+        config: validated settings.
+        run_dir: where its result stands when it is done.
+    """
+
+    row: Row
+    seed: int
+    quantizer: str
+    config: Config
+    run_dir: Path
+
+    @property
+    def title(self) -> str:
+        own = ", a quantiser of its own" if self.quantizer == PER_SEED else ""
+        return f"{self.row.label}, seed {self.seed}{own}"
+
+    @property
+    def done(self) -> bool:
+        return RunResult.exists(self.run_dir)
+
+    @property
+    def builds_semantic_ids(self) -> bool:
+        """Whether a quantiser makes its IDs, or those of a modality that the brought file lacks."""
+        if not is_generative(self.row.model) or not self.config["semantic_ids"]:
+            return is_generative(self.row.model)
+        brought = read_columns(Path(self.config["semantic_ids"]))
+        return self.config.model_class.fusion == "late" and not set(self.config["modalities"]) <= set(brought)
+
+    def run(self, provenance: Provenance) -> None:
+        """Train and test, or go on where it was interrupted; leaves the result in ``run_dir``."""
+        # named by the model and its settings, not by the label, so that tables share runs
+        run_one(self.config, self.row.model, provenance)
+
+    def result(self) -> RunResult:
+        """What was measured, under the row's label."""
+        return dataclasses.replace(RunResult.load(self.run_dir), label=self.row.label)
+
+
+class Plan(NamedTuple):
+    """All runs of an experiment on one data set.
+
+    Attributes:
+        experiment, provenance: what, and on which data.
+        given: settings of the command line.
+        runs: those of the table, seed by seed, so that a whole table of few seeds is there early.
+        variance_runs: with ``retrain_quantizer: both`` the runs whose seed retrains the quantiser too.
+    """
+
+    experiment: Experiment
+    provenance: Provenance
+    given: dict[str, Any]
+    runs: list[PlannedRun]
+    variance_runs: list[PlannedRun]
+
+    @property
+    def all_runs(self) -> list[PlannedRun]:
+        return self.runs + self.variance_runs
+
+    @property
+    def folder_name(self) -> str:
+        """Of the table: other data or settings give another one."""
+        runs = "\n".join(str(run.run_dir.relative_to(run.config["checkpoint_dir"])) for run in self.all_runs)
+        digest = hashlib.sha256(runs.encode()).hexdigest()[:8]
+        return f"{self.experiment.name}-{slug(self.provenance.label)}-{self.provenance.fingerprint}-{digest}"
+
+
+def make_plan(experiment: Experiment, given: dict[str, Any]) -> Plan:
+    """Check an experiment's settings and data, and lay out its runs.
+
+    Args:
+        experiment: what is asked for.
+        given: parsed settings of the command line; they hold for every row that knows them.
+
+    Raises:
+        ValueError: For settings that are unknown or contradict each other, for two rows that come out the same, and
+            for bad data.
+    """
+    keys = set().union(*(known_keys(row.model) for row in experiment.rows))
+    for settings in (experiment.settings, given):
+        refuse_unknown_keys(settings, keys, f"any row of {experiment.name}")
+    for key in ("seed", "semantic_id_seed"):
+        if key in given:
+            raise ValueError(f"--{key}: an experiment has its seeds in its file; choose among them with --seeds")
+    main_policy = PER_SEED if experiment.retrain_quantizer == PER_SEED else ONCE
+    configs = [_config(experiment, row, given, experiment.seeds[0], ONCE, []) for row in experiment.rows]
+    if len({config["data_path"] for config in configs}) > 1:
+        raise ValueError("data_path: all rows of a table read the same files; give it for all, or as --data_path")
+    # one table ranks one set of items: what one row drops, all drop
+    dropped = sorted({modality for config in configs for modality in config["drop_items_without"] or []})
+    provenance = checked_provenance(configs[0], experiment.dataset)
+
+    def planned(row: Row, seed: int, quantizer: str) -> PlannedRun:
+        config = _config(experiment, row, given, seed, quantizer, dropped)
+        return PlannedRun(row, seed, quantizer, config, run_directory(config, row.model, provenance))
+
+    runs = [planned(row, seed, main_policy) for seed in experiment.seeds for row in experiment.rows]
+    _refuse_equal_rows(runs[: len(experiment.rows)])
+    variance_runs = []
+    if experiment.retrain_quantizer == BOTH:
+        builders = [run.row for run in runs[: len(experiment.rows)] if run.builds_semantic_ids]
+        variance_runs = [planned(row, seed, PER_SEED) for seed in experiment.seeds for row in builders]
+    return Plan(experiment, provenance, given, runs, variance_runs)
+
+
+def _config(
+    experiment: Experiment, row: Row, given: dict[str, Any], seed: int, quantizer: str, dropped: list[str]
+) -> Config:
+    known = known_keys(row.model)
+    shared, asked = (
+        {key: value for key, value in part.items() if key in known} for part in (experiment.settings, given)
+    )
+    settings = {**shared, **row.settings, **asked, "seed": seed}
+    if is_generative(row.model) and quantizer == PER_SEED:
+        settings["semantic_id_seed"] = seed
+    if dropped:
+        settings["drop_items_without"] = dropped
+    data_path = given.get("data_path", experiment.settings.get("data_path")) or _default_data_path()
+    for key, value in settings.items():
+        if isinstance(value, str):
+            settings[key] = value.replace("{data_path}", str(data_path).rstrip("/"))
+    try:
+        return make_config(row.model, experiment.dataset, [], settings)
+    except ValueError as error:
+        raise ValueError(f"{experiment.name}, row {row.label!r}: {error}") from error
+
+
+def _default_data_path() -> str:
+    return read_config_files([str(PROPERTIES / "overall.yaml")])["data_path"]
+
+
+def _refuse_equal_rows(runs: list[PlannedRun]) -> None:
+    labels: dict[Path, str] = {}
+    for run in runs:
+        if run.run_dir in labels:
+            raise ValueError(
+                f"rows {labels[run.run_dir]!r} and {run.row.label!r} have the same settings; let them differ, or leave "
+                "out the setting of the command line that makes them equal"
+            )
+        labels[run.run_dir] = run.row.label

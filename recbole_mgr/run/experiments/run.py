@@ -1,0 +1,52 @@
+"""Running an experiment: what is not done yet, in order, with the table written anew after each run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from recbole_mgr.run.experiments.plan import Plan, PlannedRun
+from recbole_mgr.run.experiments.report import write_report
+
+
+def run_experiment(plan: Plan, results: Path, *, labels: Collection[str], seeds: Collection[int]) -> Path:
+    """Run or resume the runs of some rows and seeds that are not done.
+
+    Args:
+        plan: the experiment.
+        results: folder of tables.
+        labels, seeds: which rows and seeds; the table shows whatever is done of the others too.
+
+    Returns:
+        The table's folder below ``results``; it is up to date after each finished run.
+
+    Raises:
+        ValueError: For a label or seed that the experiment does not have, or what a run raises.
+    """
+    chosen = chosen_runs(plan, labels=labels, seeds=seeds)
+    folder = results / plan.folder_name
+    write_report(plan, folder)
+    for run in chosen:
+        if run.done:
+            continue
+        print(f"{plan.experiment.name}: {run.title}", flush=True)
+        run.run(plan.provenance)
+        write_report(plan, folder)
+    return folder
+
+
+def chosen_runs(plan: Plan, *, labels: Collection[str], seeds: Collection[int]) -> list[PlannedRun]:
+    """The runs of some rows and seeds, in order.
+
+    Raises:
+        ValueError: For a label or seed that the experiment does not have.
+    """
+    _refuse_unknown("--rows", labels, [row.label for row in plan.experiment.rows])
+    _refuse_unknown("--seeds", seeds, plan.experiment.seeds)
+    return [run for run in plan.all_runs if run.row.label in labels and run.seed in seeds]
+
+
+def _refuse_unknown(option: str, asked: Collection, known: Collection) -> None:
+    unknown = [value for value in asked if value not in known]
+    if unknown:
+        raise ValueError(f"{option} {unknown[0]}: the experiment has {', '.join(map(str, known))}")

@@ -1,0 +1,98 @@
+"""The result of a run, as its run directory keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbole_mgr.files import replacing, write_text
+
+_RESULT_FILE, _RANKING_FILE = "result.json", "ranking.npz"
+_ARRAYS = ("ranks", "ranks_masked", "users", "targets")
+
+
+@dataclass
+class RunResult:
+    """One model, one seed.
+
+    Attributes:
+        data: label of the data set, e.g. ``Beauty (synthetic sample)``.
+        label, model, seed: the row, the class and the random seed.
+        valid: best validation metrics, the ones the checkpoint was chosen by.
+        test, test_masked: item-level metrics over all users, seen items allowed / kept out.
+        id_level: share of users whose target's codes (whole ID before dedup, each modality) are hit at k; not masked.
+        ranks, ranks_masked: [n] rank of each user's target, 0 beyond max(topk).
+        users, targets: [n] tokens.
+        num_items: ranked candidates, the items that occur in ``.inter``.
+        epochs, train_seconds, test_seconds, parameters: costs.
+        alignment: LF++'s cross-modal retrieval accuracy before and after its stage.
+        settings, environment: everything needed to run it again.
+        tasks: UniMP's further tasks, each a :class:`~recbole_mgr.unimp.tasks.task.TaskResult` as plain data.
+    """
+
+    data: str
+    label: str
+    model: str
+    seed: int
+    valid: dict[str, float]
+    test: dict[str, float]
+    test_masked: dict[str, float]
+    id_level: dict[str, float]
+    ranks: np.ndarray
+    ranks_masked: np.ndarray
+    users: np.ndarray
+    targets: np.ndarray
+    num_items: int
+    epochs: int
+    train_seconds: float
+    test_seconds: float
+    parameters: int
+    alignment: dict[str, float]
+    settings: dict[str, Any]
+    environment: dict[str, str]
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+
+    @staticmethod
+    def exists(run_dir: Path) -> bool:
+        """Whether the run in ``run_dir`` is finished."""
+        return (run_dir / _RESULT_FILE).is_file()
+
+    def save(self, run_dir: Path) -> None:
+        """Write ``ranking.npz``, then ``result.json``, whose presence says that the run is finished."""
+        with replacing(run_dir / _RANKING_FILE) as path:
+            np.savez_compressed(path, **{name: getattr(self, name) for name in _ARRAYS})
+        write_text(run_dir / _RESULT_FILE, json.dumps(self.plain(), indent=2, default=float) + "\n")
+
+    def plain(self) -> dict[str, Any]:
+        """The result without its arrays, as plain data."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in _ARRAYS}
+
+    @classmethod
+    def load(cls, run_dir: Path) -> RunResult:
+        """Read back what :meth:`save` wrote."""
+        content = json.loads((run_dir / _RESULT_FILE).read_text(encoding="utf-8"))
+        with np.load(run_dir / _RANKING_FILE, allow_pickle=False) as arrays:
+            return cls(**content, **{name: arrays[name] for name in _ARRAYS})
+
+
+def environment(device) -> dict[str, str]:
+    """Hardware and versions a result depends on."""
+    import recbole
+
+    from recbole_mgr import __version__
+
+    on_gpu = str(device).startswith("cuda")
+    return {
+        "hardware": torch.cuda.get_device_name() if on_gpu else f"{os.cpu_count()} CPU cores ({platform.machine()})",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "recbole": recbole.__version__,
+        "recbole_mgr": __version__,
+    }

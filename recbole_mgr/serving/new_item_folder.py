@@ -1,0 +1,43 @@
+"""New items from a data folder: those of its feature files that a trained catalogue does not have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from recbole_mgr.data.features import feature_path, read_feature_file
+from recbole_mgr.data.item_texts import read_item_texts
+from recbole_mgr.serving.messages import NewItems
+from recbole_mgr.serving.recommender import Recommender
+
+
+def add_items_of_folder(recommender: Recommender, folder: Path) -> NewItems:
+    """Let the new items of a folder in, see :meth:`Recommender.add_items`.
+
+    Args:
+        recommender: the trained run.
+        folder: ``<name>/`` with feature files ``<name>.<modality>`` (or ``.npy`` + ``.ids``) and, for titles,
+            ``<name>.item``; items of the catalogue may be among them.
+
+    Raises:
+        ValueError: If there is no feature file of the run's modalities, or one is malformed.
+    """
+    name = folder.name
+    modalities = [modality for modality in recommender.modalities if feature_path(folder, name, modality)]
+    if recommender.modalities and not modalities:
+        raise ValueError(
+            f"--new-items {folder}: no file {name}.<modality> or {name}.<modality>.npy for any modality of the run: "
+            f"{', '.join(recommender.modalities)}; encode the new items as the catalogue's were"
+        )
+    files = {modality: read_feature_file(folder, name, modality) for modality in modalities}
+    known = set(recommender.item_ids)
+    tokens = list(dict.fromkeys(token for file in files.values() for token in file.item_tokens if token not in known))
+    features = {}
+    for modality, file in files.items():
+        row_of = {token: row for row, token in enumerate(file.item_tokens)}
+        rows = np.array([row_of.get(token, -1) for token in tokens], dtype=np.int64)  # [n]
+        features[modality] = np.full((len(tokens), file.vectors.shape[1]), np.nan, dtype=file.vectors.dtype)
+        features[modality][rows >= 0] = file.vectors[rows[rows >= 0]]
+    titles = [text.title for text in read_item_texts(folder / f"{name}.item", tokens)]
+    return recommender.add_items(tokens, features, titles=titles)

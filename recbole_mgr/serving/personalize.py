@@ -1,0 +1,216 @@
+"""One task of a trained UniMP run for one user: what it was asked, what it saw, what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from recbole_mgr.serving.prompt_text import prompt_text
+from recbole_mgr.serving.recommender import Recommender
+from recbole_mgr.serving.run_directory import HISTORIES_FILE, OPINIONS_FILE, Run
+from recbole_mgr.unimp.rows import Row
+from recbole_mgr.unimp.tasks import make_tasks, task_names
+from recbole_mgr.unimp.tasks.selection import SelectionCase
+from recbole_mgr.unimp.tasks.task import Case
+
+
+class PersonalRequest(NamedTuple):
+    """What is asked, and for whom.
+
+    Attributes:
+        task: one task, by its full or short name.
+        user: a user of the data that the run was trained on, or
+        history: item ids, oldest first.
+        query: words to search for, or of the picture to draw.
+        item: the item to rate or to explain.
+        candidates: the items to select from.
+        k: items of a recommendation or a search.
+        temperature: draw a picture's codes by chance with it; None takes the likeliest.
+    """
+
+    task: str
+    user: str | None = None
+    history: Sequence[str] | None = None
+    query: str | None = None
+    item: str | None = None
+    candidates: Sequence[str] = ()
+    k: int = 10
+    temperature: float | None = None
+
+
+class PersonalAnswer(NamedTuple):
+    """Prompt as text, file names of the pictures it shows, the answer's lines, and a picture where one was drawn."""
+
+    prompt: str
+    images: list[str]
+    answer: list[str]
+    picture: Image.Image | None = None
+
+
+class _Ranking(NamedTuple):
+    """What `UniMP.rank_by` reads of a task; its prompts depend on histories only."""
+
+    name: str
+    prompt: Any
+
+
+def personalize(run: Run, request: PersonalRequest) -> PersonalAnswer:
+    """Answer a request.
+
+    Args:
+        run: as read from its folder.
+        request: with what its task needs: a query (search, image_generation), an item (preference, explanation) or
+            candidates (selection).
+
+    Raises:
+        ValueError: If the run is no UniMP run or has not learned the task, user or item are unknown, or the task
+            needs something that the request does not have.
+    """
+    return _Personalizer(run, request).answer()
+
+
+class _Personalizer:
+    """A request on its way to an answer."""
+
+    def __init__(self, run: Run, request: PersonalRequest) -> None:
+        self.run, self.request, self.network = run, request, run.network
+        if run.about["model"] != "UniMP":
+            raise ValueError(f"this is a run of {run.about['model']}, which only recommends; use recbole-mgr recommend")
+        (name,) = _one_task(request.task)
+        if name not in self.network.task_names:
+            raise ValueError(
+                f"--task {request.task}: this run has learned {', '.join(self.network.task_names)}; name one of these, "
+                "or train with it"
+            )
+        self.data = self.network.personal
+        self.id_of = {token: item_id for item_id, token in enumerate(self.data.table.item_tokens, start=1)}
+        self.history, self.interactions = self._history()  # int64 [n] each
+        self.task = make_tasks([name], self.data, run.settings)[0]
+
+    def answer(self) -> PersonalAnswer:
+        answers = {
+            "recommendation": self._recommend,
+            "search": self._search,
+            "preference": self._rate,
+            "explanation": self._explain,
+            "selection": self._select,
+            "image_generation": self._draw,
+        }
+        return answers[self.task.name]()
+
+    def _recommend(self) -> PersonalAnswer:
+        return self._ranked(self.task.prompt)
+
+    def _search(self) -> PersonalAnswer:
+        return self._ranked(partial(self.task.prompt, query_token_ids=self._query()))
+
+    def _rate(self) -> PersonalAnswer:
+        case = self._case(self._item())
+        (rating,) = self.task.predict(self.network, [case])
+        return self._answered(self.task.row(case, answer=False), [f"{rating:.2f}"])
+
+    def _explain(self) -> PersonalAnswer:
+        case = self._case(self._item())
+        return self._answered(self.task.row(case, answer=False), self.task.write(self.network, [case]))
+
+    def _select(self) -> PersonalAnswer:
+        wanted = self.run.settings["selection_candidates"]
+        if len(self.request.candidates) != wanted:
+            raise ValueError(f"--candidates: this run has learned to choose from {wanted} items; give as many")
+        candidates = np.array([self._item_id("--candidates", token) for token in self.request.candidates])
+        case = SelectionCase(
+            0,
+            self._latest(self.history),
+            0,
+            self._latest(self.interactions),
+            candidates=candidates,
+            is_taken=np.zeros(wanted, dtype=bool),
+        )
+        (chosen,) = self.task.choose(self.network, [case])
+        taken = [self._described(candidates[index]) for index in np.flatnonzero(chosen)]
+        by_likelihood = self.task.goes_by_likelihood(self.network)
+        row = self.network.ranking_task.prompt(self.history) if by_likelihood else self.task.row(case, answer=False)
+        return self._answered(row, taken or ["none of them"])
+
+    def _draw(self) -> PersonalAnswer:
+        row = self.task.prompt(self.history, query_token_ids=self._query())
+        (pixels,) = self.task.draw(self.network, [row], temperature=self.request.temperature)
+        return self._answered(row, [])._replace(picture=Image.fromarray(pixels))
+
+    def _ranked(self, prompt: Any) -> PersonalAnswer:
+        # the history is the prompt's affair alone, so a search is ranked like a recommendation
+        tokens = [self.data.table.item_tokens[item_id - 1] for item_id in self.history]
+        ranking_task = self.network.ranking_task
+        self.network.rank_by(_Ranking("recommendation", lambda history, target: prompt(history)))
+        try:
+            ranked = Recommender(self.run, run_dir=Path()).recommend(histories=[tokens], k=self.request.k)
+        finally:
+            self.network.rank_by(ranking_task)
+        lines = [
+            f"{score:8.3f}  {self._described(self.id_of[token])}"
+            for token, score in zip(ranked.item_ids[0], ranked.scores[0], strict=True)
+        ]
+        return self._answered(prompt(self.history), lines)
+
+    def _answered(self, row: Row, lines: list[str]) -> PersonalAnswer:
+        images = [self.data.catalogue.pictures[item_id] for item_id in row.images]
+        return PersonalAnswer(prompt_text(row, self.data), images, lines)
+
+    def _history(self) -> tuple[np.ndarray, np.ndarray]:
+        """Item ids, oldest first, of whom the request is for, and their interactions, -1 where nothing was said."""
+        if self.request.history is not None:
+            items = np.array([self._item_id("--history", token) for token in self.request.history], dtype=np.int64)
+            return items, np.full_like(items, -1)
+        if self.run.histories is None:
+            raise ValueError("--user: this run keeps no histories of its users (keep_histories: False); use --history")
+        history = self.run.histories.of_user(self.request.user)
+        if history is None:
+            raise ValueError(f"--user: {self.request.user!r} is not in the training data; correct it or use --history")
+        interactions = self.run.histories.interactions_of_user(self.request.user)
+        known, wanted = self.data.num_interactions, self.run.histories.num_interactions
+        if known == 0:  # nobody said anything, or the run is older than its keeping it
+            interactions = np.full_like(interactions, -1)
+        elif known != wanted:
+            raise ValueError(
+                f"{OPINIONS_FILE} is about {known} interactions, {HISTORIES_FILE} about {wanted}; copy the run "
+                "directory whole"
+            )
+        return history.astype(np.int64), interactions
+
+    def _latest(self, values: np.ndarray) -> np.ndarray:
+        return values[-self.run.settings["history_items"] :]
+
+    def _case(self, item_id: int) -> Case:
+        return Case(0, self._latest(self.history), item_id, self._latest(self.interactions))
+
+    def _query(self) -> np.ndarray:
+        if not (self.request.query or "").strip():
+            raise ValueError(f"--task {self.task.name} needs words to look for; give them with --query")
+        # the network learned each word in the spelling of the catalogue
+        spelled = {word.lower(): word for query in self.task.catalogue.queries for word in query.split()}
+        return self.task.tokenize(" ".join(spelled.get(word.lower(), word) for word in self.request.query.split()))
+
+    def _item(self) -> int:
+        if self.request.item is None:
+            raise ValueError(f"--task {self.task.name} is about an item; name it with --item")
+        return self._item_id("--item", self.request.item)
+
+    def _item_id(self, option: str, token: str) -> int:
+        if token not in self.id_of:
+            raise ValueError(f"{option}: no such item {token!r} in this run; its items.tsv lists them all")
+        return self.id_of[token]
+
+    def _described(self, item_id: int) -> str:
+        return f"{self.data.table.item_tokens[item_id - 1]}  {self.data.catalogue.titles[item_id]}".rstrip()
+
+
+def _one_task(value: str) -> list[str]:
+    names = task_names(value)
+    if len(names) > 1:
+        raise ValueError(f"--task {value}: one task at a time")
+    return names

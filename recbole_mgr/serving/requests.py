@@ -1,0 +1,64 @@
+"""Reading whom to recommend to, line by line: users by id, or histories."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from recbole_mgr.serving.messages import Request
+
+
+def read_tokens(path: Path) -> Iterator[str]:
+    """Ids from a UTF-8 file, one a line; blank lines are passed over.
+
+    Raises:
+        ValueError: If there is no such file, or it is not UTF-8.
+    """
+    return (line for _, line in _lines(path))
+
+
+def read_histories(path: Path) -> Iterator[Request]:
+    """Histories from a UTF-8 file.
+
+    A file ``.jsonl`` holds in each line a list of item ids, or an object with the keys ``user`` (any name) and
+    ``history``; any other file item ids parted by blanks or tabs. Oldest item first. Histories without a name get
+    the number of their line.
+
+    Raises:
+        ValueError: If there is no such file, it is not UTF-8, or a line is not as described.
+    """
+    for number, line in _lines(path):
+        if path.suffix == ".jsonl":
+            yield _parsed(line, number, where=f"{path}, line {number}")
+        else:
+            yield Request(str(number), line.split())
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; name a text file")
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                if line := line.strip():
+                    yield number, line
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: not UTF-8 ({error}); save it with that encoding") from error
+
+
+def _parsed(line: str, number: int, *, where: str) -> Request:
+    expected = 'expected ["item", ...] or {"user": "name", "history": ["item", ...]}'
+    try:
+        content = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where}: not JSON ({error}); {expected}") from error
+    name = str(number)
+    if isinstance(content, dict):
+        if set(content) != {"user", "history"}:
+            raise ValueError(f"{where}: the keys are {sorted(content)}; {expected}")
+        name, content = str(content["user"]), content["history"]
+    # ids that are numbers are often written without quotation marks
+    if not isinstance(content, list) or any(type(item) not in (str, int) for item in content):
+        raise ValueError(f"{where}: the history is no list of item ids; {expected}")
+    return Request(name, [str(item) for item in content])

@@ -1,0 +1,112 @@
+"""Explanation: the words in which a user says what he thinks of an item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from recbole_mgr.unimp.tasks.estimate import Estimate
+from recbole_mgr.unimp.tasks.explanation_baselines import ExplanationBaselines
+from recbole_mgr.unimp.tasks.opinion import OpinionTask, rating_token_ids
+from recbole_mgr.unimp.tasks.task import Case, TaskResult
+from recbole_mgr.unimp.tasks.text_metrics import bleu, distinct, feature_match, rouge_l
+
+if TYPE_CHECKING:
+    from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
+    from recbole_mgr.unimp.unimp import UniMP
+
+_TOKENS_PER_WORD = 2
+_EXAMPLES = 3
+
+
+class ExplanationTask(OpinionTask):
+    """What will the user say of this item? A rating, where the data have ratings, then the start of his review.
+
+    The chunks of the history carry the ratings and reviews of their items. Texts are the first ``explanation_words``
+    words of reviews, in training, in the references and in the baselines alike.
+
+    Raises:
+        ValueError: If the data have no reviews.
+    """
+
+    name = "explanation"
+    instruction = "What will the user say?"
+
+    def __init__(self, data: PersonalData, settings: Mapping[str, Any]) -> None:
+        super().__init__(data, settings)
+        if not data.has_reviews:
+            raise ValueError("task explanation: the data set has no .review file; leave the task out of tasks")
+        self._most_text_tokens = _TOKENS_PER_WORD * settings["explanation_words"]
+
+    @property
+    def max_answer_tokens(self) -> int:
+        return 2 + self._most_text_tokens
+
+    def case_at(self, sequence: UserSequence, position: int, generator: np.random.Generator) -> Case | None:
+        case = super().case_at(sequence, position, generator)
+        return case if case is not None and len(self.data.review_token_ids(case.target_interaction)) else None
+
+    def history_answer(self, case: Case, index: int) -> np.ndarray:
+        return self._opinion(case.history_interactions[index])
+
+    def answer(self, case: Case) -> np.ndarray:
+        return self._opinion(case.target_interaction)
+
+    def write(self, model: UniMP, cases: Sequence[Case]) -> list[str]:
+        """The model's texts for n cases."""
+        tokenizer = self.data.tokenizer
+        ordinary = np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids)
+        allowed = torch.cat(
+            [torch.from_numpy(ordinary), self.vocabulary.rating_ids, torch.tensor([self.vocabulary.end_id])]
+        ).to(model.device)
+        texts = []
+        for batch in self.prompts(model, cases):
+            answers = model.generate_answers(batch, allowed_token_ids=allowed, max_new_tokens=self.max_answer_tokens)
+            texts += [self.text(answer) for answer in answers]
+        return texts
+
+    def text(self, answer: Sequence[int]) -> str:
+        """The words of an answer's token ids, without its rating and end."""
+        words = [token_id for token_id in answer if token_id < self.vocabulary.base_size]
+        return self.data.tokenizer.decode(words, skip_special_tokens=True).strip()
+
+    def evaluate(self, model: UniMP, cases: Sequence[Case], run_dir: Path) -> TaskResult:
+        references = [self.data.review_text(case.target_interaction) for case in cases]
+        baselines = ExplanationBaselines(self.data)
+        features = [baselines.features(case, reference) for case, reference in zip(cases, references, strict=True)]
+        texts = self.write(model, cases)
+        examples = zip(texts[:_EXAMPLES], references, strict=False)
+        return TaskResult(
+            task=self.name,
+            cases=len(cases),
+            metrics=_text_metrics(texts, references, features),
+            baselines={
+                "most frequent review": _text_metrics([baselines.most_frequent] * len(cases), references, features),
+                "another user's review": _text_metrics(
+                    [baselines.of_another(case) for case in cases], references, features
+                ),
+            },
+            notes=[
+                "Feature match: the share of the true review's feature words that the text has; feature words stand in "
+                "the item's attributes or training reviews, and in those of at most half the items.",
+                "Another user's review: of the same item, else of its category; drawn from the training part.",
+                *(f"Example: {text!r} where the user wrote {reference!r}." for text, reference in examples),
+            ],
+        )
+
+    def _opinion(self, interaction: int) -> np.ndarray:
+        review = self.data.review_token_ids(interaction)[: self._most_text_tokens]
+        return np.concatenate([rating_token_ids(self.data, interaction), review])
+
+
+def _text_metrics(texts: list[str], references: list[str], features: list[set[str]]) -> dict[str, Estimate]:
+    return {
+        "bleu": bleu(texts, references),
+        "rouge_l": rouge_l(texts, references),
+        "distinct_2": distinct(texts),
+        "feature_match": feature_match(texts, features),
+    }

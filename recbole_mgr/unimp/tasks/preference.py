@@ -1,0 +1,93 @@
+"""Preference prediction: the rating a user will give an item, as the expectation over the rating tokens.
+
+The expectation is that of the frequencies which focal loss has made flatter (`focal_posterior`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from recbole_mgr.unimp.focal_loss import focal_posterior
+from recbole_mgr.unimp.tasks.estimate import Estimate, estimate
+from recbole_mgr.unimp.tasks.opinion import OpinionTask, rating_token_ids
+from recbole_mgr.unimp.tasks.rating_baseline import best_on_validation
+from recbole_mgr.unimp.tasks.task import Case, TaskResult
+
+if TYPE_CHECKING:
+    from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
+    from recbole_mgr.unimp.unimp import UniMP
+
+
+class PreferenceTask(OpinionTask):
+    """How will the user rate this item? The chunks of the history carry the ratings of their items.
+
+    Deviation: the reference code parses a generated rating and calls what it cannot parse a 3.
+
+    Raises:
+        ValueError: If the data have no ratings.
+    """
+
+    name = "preference"
+    instruction = "Which rating?"
+    higher_is_better = {"rmse": False, "mae": False}
+
+    def __init__(self, data: PersonalData, settings: Mapping[str, Any]) -> None:
+        super().__init__(data, settings)
+        if not data.has_ratings:
+            raise ValueError("task preference: the .inter file has no column rating:float; leave the task out of tasks")
+        if len(data.rating_values) < 2:
+            raise ValueError(
+                f"task preference: all training ratings are {data.rating_values[0]:g}, so there is nothing to predict; "
+                "leave the task out of tasks"
+            )
+
+    @property
+    def max_answer_tokens(self) -> int:
+        return 2
+
+    def case_at(self, sequence: UserSequence, position: int, generator: np.random.Generator) -> Case | None:
+        case = super().case_at(sequence, position, generator)
+        return case if case is not None and not np.isnan(self.data.rating(case.target_interaction)) else None
+
+    def history_answer(self, case: Case, index: int) -> np.ndarray:
+        return rating_token_ids(self.data, case.history_interactions[index])
+
+    def answer(self, case: Case) -> np.ndarray:
+        return rating_token_ids(self.data, case.target_interaction)
+
+    def predict(self, model: UniMP, cases: Sequence[Case]) -> np.ndarray:
+        """Expected ratings float64 [n], on the scale of the data."""
+        scale = torch.from_numpy(self.data.rating_values)
+        expected = []
+        with torch.no_grad():
+            for batch in self.prompts(model, cases):
+                logits = model.answer_logits(batch, self.vocabulary.rating_ids.to(model.device))  # [B, R]
+                likely = focal_posterior(logits.double().softmax(-1), self.settings["focal_gamma"])  # [B, R]
+                expected.append(likely.cpu() @ scale)
+        return torch.cat(expected).numpy()
+
+    def evaluate(self, model: UniMP, cases: Sequence[Case], run_dir: Path) -> TaskResult:
+        truth = self.data.rating(np.array([case.target_interaction for case in cases]))
+        baseline = best_on_validation(self.data, self.cases("valid"))
+        return TaskResult(
+            task=self.name,
+            cases=len(cases),
+            metrics=_errors(self.predict(model, cases), truth),
+            baselines={
+                "global mean": _errors(np.full(len(cases), baseline.mean), truth),
+                "user and item bias": _errors(np.array([baseline.predict(case) for case in cases]), truth),
+            },
+            notes=["Baselines are fitted to the training ratings; how much biases are shrunk is chosen on validation."],
+        )
+
+
+def _errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Estimate]:
+    return {
+        "rmse": estimate((predicted - truth) ** 2, np.sqrt),
+        "mae": estimate(np.abs(predicted - truth)),
+    }

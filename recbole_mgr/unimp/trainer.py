@@ -1,0 +1,130 @@
+"""Training of UniMP on a mixture of tasks, and the test of each."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_mgr.integration.checkpoint import load_checkpoint
+from recbole_mgr.integration.trainer import GenerativeTrainer
+from recbole_mgr.unimp.mixture import TaskMixture
+from recbole_mgr.unimp.rows import RowBatch, collate
+from recbole_mgr.unimp.tasks import make_tasks
+from recbole_mgr.unimp.tasks.report import plain
+from recbole_mgr.unimp.tasks.task import Case, Task, TaskResult
+from recbole_mgr.unimp.unimp import RANKING_TASKS
+
+_VALID_CASES = 200  # of each task, to compute its loss from
+_LEAST_LOSS = 1e-9  # a loss of 0 has no logarithm
+
+
+class UniMPTrainer(GenerativeTrainer):
+    """Trains on the rows of all tasks of a run.
+
+    One task that ranks items is validated as RecBole validates models, by ``valid_metric``. Of several tasks, the epoch
+    with the lowest geometric mean of their validation losses is the best: no task's scale dominates it. RecBole's
+    loaders serve evaluation only.
+
+    Args:
+        config: of the run.
+        model: a `UniMP` whose data set holds users' sequences.
+
+    Attributes:
+        tasks: of the run, in the order of the setting.
+
+    Raises:
+        ValueError: Naming the first task that the data cannot serve.
+    """
+
+    def __init__(self, config, model) -> None:
+        super().__init__(config, model)
+        self.tasks: list[Task] = make_tasks(model.task_names, model.personal, config)
+        self.mixture = TaskMixture(self.tasks, config, config["seed"], pad_token_id=model.backbone.pad_token_id)
+        # drawn now, so that a task without cases is told before the training and no training changes them
+        self._valid_cases = [task.cases("valid") for task in self.tasks]
+        self._test_cases = [[] if task.name in RANKING_TASKS else task.cases("test") for task in self.tasks]
+        self._valid_batches: list[list[RowBatch]] | None = None
+
+    @property
+    def recommends(self) -> bool:
+        return "recommendation" in self.model.task_names
+
+    def _schedule(self, steps_per_epoch: int) -> None:
+        epochs = range(self.epochs if self.config["task_sampling"] == "staged" else 1)  # else all are equally long
+        super()._schedule(math.ceil(statistics.fmean(len(self.mixture.epoch(epoch)) for epoch in epochs)))
+
+    def _train_epoch(self, train_data, epoch_idx, *args, **kwargs):
+        return super()._train_epoch(self.mixture.epoch(epoch_idx), epoch_idx, *args, **kwargs)
+
+    def _valid_epoch(self, *args, **kwargs):
+        losses = self._valid_losses()
+        self.logger.info("validation loss: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items()))
+        result = {f"loss of {name}": loss for name, loss in losses.items()}
+        if self.model.ranking_task is not None:
+            score, metrics = super()._valid_epoch(*args, **kwargs)
+            if len(losses) == 1:
+                return score, metrics
+            result = {**metrics, **result}
+        return -math.exp(statistics.fmean(math.log(max(loss, _LEAST_LOSS)) for loss in losses.values())), result
+
+    @torch.no_grad()
+    def _valid_losses(self) -> dict[str, float]:
+        """Task name -> mean loss of its validation cases."""
+        if self._valid_batches is None:
+            self._valid_batches = [
+                self._answered(index, cases[:_VALID_CASES]) for index, cases in enumerate(self._valid_cases)
+            ]
+        self.model.eval()
+        losses = {}
+        for task, batches in zip(self.tasks, self._valid_batches, strict=True):
+            rows = [len(batch.token_ids) for batch in batches]
+            means = [float(self.model.loss(batch.to(self.device))) for batch in batches]
+            losses[task.name] = sum(n * mean for n, mean in zip(rows, means, strict=True)) / sum(rows)
+        return losses
+
+    def _answered(self, task_index: int, cases: Sequence[Case]) -> list[RowBatch]:
+        """Batches of cases with their true answers, rows of similar length together."""
+        rows = sorted((self.tasks[task_index].row(case, answer=True) for case in cases), key=lambda r: len(r.token_ids))
+        size = self.config["train_batch_size"]
+        return [
+            collate(part, [task_index] * len(part), pad_token_id=self.model.backbone.pad_token_id, padding="right")
+            for part in (rows[start : start + size] for start in range(0, len(rows), size))
+        ]
+
+    def evaluate_tasks(self, test_data, *, show_progress: bool = False) -> list[dict[str, Any]]:
+        """Test every task but recommendation, with the weights that validated best.
+
+        Args:
+            test_data: RecBole's loader of the test part, for search.
+            show_progress: of the search.
+
+        Returns:
+            A `TaskResult` for each, as plain data.
+        """
+        best = load_checkpoint(self.saved_model_file, map_location=self.device)
+        self.model.load_state_dict(best["state_dict"])
+        self.model.eval()
+        run_dir = self.run_dir or Path(self.checkpoint_dir)
+        results = []
+        for task, cases in zip(self.tasks, self._test_cases, strict=True):
+            if task.name == "search":
+                results.append(self._test_search(task, test_data, show_progress))
+            elif task.name != "recommendation":
+                results.append(task.evaluate(self.model, cases, run_dir))
+        return [plain(result) for result in results]
+
+    def _test_search(self, task: Task, test_data, show_progress: bool) -> TaskResult:
+        ranking_task = self.model.ranking_task
+        self.model.rank_by(task)
+        self.mask_history = False
+        try:
+            self.evaluate(test_data, load_best_model=False, show_progress=show_progress)
+        finally:
+            self.model.rank_by(ranking_task)
+        ranking = self.eval_collector.ranking
+        return task.result(ranking.ranks, ranking.targets, ranking.users, self.config["topk"])

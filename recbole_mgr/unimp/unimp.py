@@ -1,0 +1,264 @@
+"""UniMP: one vision-language model for six personalisation tasks.
+
+Source: Wei et al., "Towards Unified Multi-Modal Personalization" (ICLR 2024, arXiv 2403.10667). A causal language model
+reads a user's items as pictures, attributes and answers, and answers questions about him: what he takes next, what
+matches his query, how he rates an item and why, which candidates he would choose, what picture he would like.
+
+Deviations, each a setting: items have semantic IDs, decoded along the catalogue's trie, so that every answer is an
+item (``item_ids: atomic`` is the paper's one token per item, still decoded along the trie); a digit is normalised over
+the codes the trie allows (``code_softmax: full`` trains it over the whole vocabulary, as the paper); the closing
+question sees all pictures of the history (``closing_sees: last``) unless it is about one item; every item of a row is
+followed by the question (``ask_after: last``); the language model is a small one trained from scratch
+(``language_model`` names a pretrained one), and then the gates of the pictures start open (``gate_start: 0``). History
+answers are shown in use as in training; the reference code drops them at test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_mgr.model.generative import GenerativeRecommender
+from recbole_mgr.semantic_id.table import SemanticIdTable
+from recbole_mgr.unimp.backbone import PromptBackbone
+from recbole_mgr.unimp.focal_loss import focal_loss, target_log_prob
+from recbole_mgr.unimp.language_model import (
+    LanguageModelSettings,
+    apply_training,
+    base_fingerprint,
+    make_language_model,
+)
+from recbole_mgr.unimp.new_tokens import extend_vocabulary
+from recbole_mgr.unimp.personal_data import PersonalData
+from recbole_mgr.unimp.rows import Row, RowBatch
+from recbole_mgr.unimp.settings import check_unimp_settings
+from recbole_mgr.unimp.tasks import make_tasks, task_class
+from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
+from recbole_mgr.unimp.vision import VisualConditioning
+
+FOLDER = "unimp"  # of a run directory
+RANKING_TASKS = ("recommendation", "search")
+
+
+class UniMP(GenerativeRecommender):
+    """Generates the next item's semantic ID from a prompt, and answers the other tasks' questions.
+
+    Args:
+        config: RecBole's Config with the keys of ``properties/model/UniMP.yaml``.
+        dataset: holds ``semantic_ids`` and ``personal`` (`PersonalData`): catalogue, vocabulary and tokenizer, and for
+            training the users' sequences.
+
+    Attributes:
+        personal: the data set's.
+        backbone: the language model with its pictures.
+        task_names: the run's tasks; a batch holds indices into them.
+        ranking_task: whose prompts :meth:`generate` answers: recommendation, else search, or None where the run has
+            neither.
+
+    Raises:
+        ValueError: If the data set brings no texts and pictures of its items.
+    """
+
+    fusion = "early"  # short IDs that hold both modalities
+    backbones = ("prompt",)
+
+    @classmethod
+    def check_settings(cls, settings: dict[str, Any]) -> None:
+        check_unimp_settings(settings)
+
+    @classmethod
+    def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:
+        files = super().files_read(settings)
+        for key in ("picture_codec", "language_model"):
+            if settings[key] and Path(settings[key]).exists():  # else a hub's name
+                files[key] = Path(settings[key])
+        if "image_generation" in settings["tasks"]:
+            files["images"] = Path(settings["data_path"]) / "images"
+        return files
+
+    @classmethod
+    def load_companions(cls, run_dir: Path, table: SemanticIdTable) -> PersonalData:
+        return PersonalData.load(run_dir / FOLDER, table)
+
+    def save_companions(self, run_dir: Path, interactions: np.ndarray | None) -> None:
+        self.personal.save(run_dir / FOLDER, interactions)
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        self.personal = dataset.personal
+        self.task_names = config["tasks"]
+        self.focal_gamma = config["focal_gamma"]
+        weights = [config["task_weights"].get(name, task_class(name).loss_weight) for name in self.task_names]
+        self.register_buffer("task_weights", torch.tensor(weights, dtype=torch.float32), persistent=False)  # [tasks]
+        # what a checkpoint holds means something only beside the weights that it leaves out
+        digest = bytes.fromhex(base_fingerprint(self.backbone.lm))
+        self.register_buffer("base_fingerprint", torch.tensor(list(digest), dtype=torch.uint8))  # [32]
+        ranking = [name for name in RANKING_TASKS if name in self.task_names]
+        self.rank_by(make_tasks(ranking[:1], self.personal, config)[0] if ranking else None)
+
+    def _build_backbone(self, config, dataset) -> PromptBackbone:
+        personal = dataset.personal
+        if personal is None:
+            raise ValueError(
+                "UniMP knows its items by their texts and pictures, so new items cannot be added to a trained run; "
+                "train again with them in the data set"
+            )
+        settings = LanguageModelSettings.from_config(config)
+        vocabulary, pad_token_id = personal.vocabulary, personal.tokenizer.pad_token_id
+        lm = make_language_model(settings, vocabulary_size=vocabulary.base_size, pad_token_id=pad_token_id)
+        apply_training(lm, settings)
+        extend_vocabulary(lm, vocabulary.num_new)
+        vision = None
+        if config["image_attention"] != "none" and personal.catalogue.has_image.any():
+            pretrained = config["language_model"] is not None
+            gate_start = config["gate_start"]
+            if gate_start is None:  # closed gates shield what a language model has learned, and hold up a random one
+                gate_start = 0.0 if pretrained else 0.3
+            vision = VisualConditioning(
+                lm,
+                every_n=config["cross_attention_every"],
+                visual_dim=personal.catalogue.visual_shape[1],
+                latents=config["visual_latents"],
+                resampler_layers=config["resampler_layers"],
+                heads=config["n_heads"],
+                inner_size=None if pretrained else config["inner_size"],
+                dropout=config["attn_dropout_prob"],
+                gate_start=gate_start,
+            )
+        return PromptBackbone(
+            lm=lm,
+            vision=vision,
+            features=personal.catalogue.features,
+            vocabulary=vocabulary,
+            codes=self.semantic_ids.codes,
+            pad_token_id=pad_token_id,
+        )
+
+    def rank_by(self, task: RecommendationTask | None) -> None:
+        """Let :meth:`generate`, :meth:`predict` and RecBole's evaluation answer the prompts of this task."""
+        self.ranking_task = task
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """Focal loss of a batch that a `RowBatch` was wrapped into; see :meth:`loss`."""
+        return self.loss(RowBatch.from_interaction(interaction))
+
+    def loss(self, batch: RowBatch) -> Tensor:
+        """Focal loss of a batch: of each task the mean over its target tokens, and of the tasks the mean over the rows.
+
+        So a task counts by its rows, as where each batch holds one task (the reference code), and not by how much it
+        has to say: the few tokens of a choice would drown in those of the explanations beside them.
+
+        Args:
+            batch: rows with their true answers.
+
+        Returns:
+            float32 scalar. Under ``code_softmax: legal`` a digit that the trie leaves no choice is no target token: it
+            has probability 1 and would only thin out the mean.
+        """
+        is_target = batch.is_target[:, 1:]  # [B, S-1]; the hidden state at s predicts the token at s + 1
+        token_ids = batch.token_ids[:, 1:][is_target]  # [T]
+        hidden = self.backbone.hidden(batch)[:, :-1][is_target]  # [T, H]
+        tasks = batch.task.unsqueeze(1).expand_as(is_target)[is_target]  # [T]
+        if self.code_softmax == "full":
+            log_prob = target_log_prob(self.backbone.head, hidden, token_ids)
+        else:
+            depths, codes = self.personal.vocabulary.digit_codes(token_ids)  # [T]
+            is_word = depths < 0
+            words = target_log_prob(self.backbone.head, hidden[is_word], token_ids[is_word])
+            digits, is_choice = self._digit_log_prob(hidden, depths, codes)
+            log_prob, tasks = torch.cat([words, digits]), torch.cat([tasks[is_word], tasks[is_choice]])
+        return focal_loss(log_prob, self._token_weights(batch.task, tasks), self.focal_gamma)
+
+    def _token_weights(self, row_tasks: Tensor, token_tasks: Tensor) -> Tensor:
+        """Weights [T] of target tokens whose tasks are ``token_tasks``, in rows of the tasks ``row_tasks`` [B]: 1 on
+        average over the tokens of a batch, but for the tasks' own weights."""
+        rows = torch.bincount(row_tasks, minlength=len(self.task_names)) / len(row_tasks)
+        tokens = torch.bincount(token_tasks, minlength=len(self.task_names)) / max(1, len(token_tasks))
+        return (self.task_weights * rows / tokens)[token_tasks]
+
+    def _digit_log_prob(self, hidden: Tensor, depths: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probability of semantic IDs' digits among the codes that the trie allows.
+
+        Args:
+            hidden: [T, H], before each target token.
+            depths, codes: [T], of target tokens; -1 for those of no digit. An ID's digits follow each other.
+
+        Returns:
+            Log-probabilities of the digits that are a choice, float32 [n], and where they stand, int64 [n].
+        """
+        starts = (depths == 0).nonzero().squeeze(1)  # [IDs]
+        nodes = torch.zeros_like(starts)
+        log_probs, places = [hidden.new_empty(0, dtype=torch.float32)], [starts[:0]]
+        for depth in range(self.trie.num_digits):
+            chosen = codes[starts + depth]
+            is_choice = self.trie.has_choice(depth, nodes)
+            place = (starts + depth)[is_choice]
+            logits = self.backbone.head.logits(hidden[place], self.personal.vocabulary.digit_ids(depth))  # [n, K]
+            log_probs.append(self.trie.log_prob(depth, nodes[is_choice], logits, chosen[is_choice], "legal"))
+            places.append(place)
+            nodes = self.trie.advance(depth, nodes, chosen)
+        return torch.cat(log_probs), torch.cat(places)
+
+    @torch.no_grad()
+    def answer_logits(self, prompts: RowBatch, token_ids: Tensor) -> Tensor:
+        """Logits [B, n] of the tokens [n] as the first of each answer; prompts are padded on the left."""
+        return self.backbone.answer_logits(prompts, token_ids)
+
+    @torch.no_grad()
+    def generate_answers(self, prompts: RowBatch, **options: Any) -> list[list[int]]:
+        """Answers of B prompts, padded on the left, as token ids; see :meth:`PromptBackbone.generate`."""
+        return self.backbone.generate(prompts, **options)
+
+    def collate_prompts(self, rows: Sequence[Row]) -> RowBatch:
+        """Prompts as a batch for the methods above, on the model's device."""
+        return self.backbone.collate_prompts(rows)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The trained weights; what stays as it was loaded is left out."""
+        state = super().state_dict(*args, **kwargs)
+        for name in self._untrained(kwargs.get("prefix", "")):
+            state.pop(name, None)
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, **options: Any):
+        """Take the trained weights.
+
+        Raises:
+            ValueError: If they were trained beside another language model.
+        """
+        base = state_dict.get("base_fingerprint")
+        if base is not None and not torch.equal(base.to(self.base_fingerprint.device), self.base_fingerprint):
+            raise ValueError(
+                "the weights were trained beside another language model; use the run's own language_model (same files, "
+                "same lm_training) or train again"
+            )
+        untrained = super().state_dict()
+        own = {name: untrained[name] for name in self._untrained()}
+        return super().load_state_dict({**own, **state_dict}, strict, **options)
+
+    def _untrained(self, prefix: str = "") -> list[str]:
+        named = self.named_parameters(remove_duplicate=False)
+        return [prefix + name for name, parameter in named if not parameter.requires_grad]
+
+    def _history(self, interaction: Interaction) -> tuple[Tensor, ...]:
+        """What `PromptBackbone.start` asks for: histories, their lengths and, for a search, what is searched for."""
+        if self.ranking_task is None:
+            raise ValueError(
+                f"tasks: {', '.join(self.task_names)}: this run has not learned to rank items; train with "
+                "recommendation among the tasks"
+            )
+        self.backbone.prompt = self.ranking_task.prompt
+        if self.ranking_task.name != "search":
+            return super()._history(interaction)
+        if self.POS_ITEM_ID not in interaction:
+            raise ValueError(
+                "tasks: this run has learned to search, not to recommend, and a search needs a query: use "
+                "recbole-mgr personalize, or train with recommendation among the tasks"
+            )
+        return *super()._history(interaction), interaction[self.POS_ITEM_ID]

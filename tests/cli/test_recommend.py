@@ -1,0 +1,149 @@
+"""The command, on a run directory alone."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from recbole_mgr import load
+from recbole_mgr.cli.main import main
+from recbole_mgr.run.pipeline import ModelRequest, run_comparison
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, write_dataset, tiny_settings):
+    """A run directory; the items' titles hold what breaks careless writers."""
+    base = tmp_path_factory.mktemp("command")
+    data = write_dataset(base)
+    rows = "".join(f'i{n}\tTitle, "{n}" é\n' for n in range(24))
+    (data / "tiny.item").write_text("item_id:token\ttitle:token_seq\n" + rows, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(base)
+        settings = tiny_settings(base, n_layers=1, num_threads=1)
+        run_comparison([ModelRequest("MGRLFpp", {})], "tiny", settings=settings)
+    (found,) = base.rglob("run.yaml")
+    return found.parent
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(folder, *arguments) -> int:
+    return main(["recommend", str(folder), "--device", "cpu", *map(str, arguments)])
+
+
+def rows_of(found) -> list[tuple]:
+    return [
+        (user, rank, item, pytest.approx(score, rel=1e-6), title)
+        for user, *items in zip(*found[:4], strict=True)
+        for rank, (item, score, title) in enumerate(zip(*items, strict=True), start=1)
+    ]
+
+
+def test_all_formats_say_the_same(folder, tmp_path, capsys):
+    users = ["u3", "u1", "u2"]
+    expected = rows_of(load(folder).recommend(users=users, k=4, mask_history=True))
+    (tmp_path / "users.txt").write_text("\n".join(users))
+    ask = ("--users-file", "users.txt", "--k", 4, "--mask-history", "--batch-size", 2)
+    for output in ("lists.csv", "lists.parquet", "lists.jsonl"):
+        assert run(folder, *ask, "--output", output) == 0
+        assert f"3 of 3 users served, written to {output}" in capsys.readouterr().out
+    with open("lists.csv", encoding="utf-8", newline="") as file:
+        header, *lines = csv.reader(file)
+    assert header == ["user", "rank", "item_id", "score", "title"]
+    assert [(user, int(rank), item, float(score), title) for user, rank, item, score, title in lines] == expected
+    assert pl.read_parquet("lists.parquet").rows() == expected
+    content = [json.loads(line) for line in (tmp_path / "lists.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["user"] for line in content] == users
+    flat = [(line["user"], rank, *item.values()) for line in content for rank, item in enumerate(line["items"], 1)]
+    assert flat == expected
+    assert run(folder, *ask[:-2]) == 0
+    screen = capsys.readouterr().out.splitlines()
+    assert len(screen) == 1 + len(expected)
+    assert [line.split()[:3] for line in screen[1:]] == [[user, str(rank), item] for user, rank, item, *_ in expected]
+
+
+def test_histories_from_arguments_and_files_agree(folder, tmp_path, capsys):
+    (tmp_path / "plain.txt").write_text("i1 i2 i3\n")
+    (tmp_path / "lines.jsonl").write_text('{"user": "1", "history": ["i1", "i2", "i3"]}\n')
+    printed = []
+    for ask in (("--history", "i1", "i2", "i3"), ("--histories", "plain.txt"), ("--histories", "lines.jsonl")):
+        assert run(folder, *ask, "--k", 5) == 0
+        printed.append(capsys.readouterr().out)
+    assert len(set(printed)) == 1 and len(printed[0].splitlines()) == 6
+
+
+def test_only_some_items(folder, tmp_path):
+    (tmp_path / "stock.txt").write_text("i3\ni4\n")
+    assert run(folder, "--users", "u1", "--only", "stock.txt", "--output", "lists.csv") == 0
+    assert sorted(pd.read_csv("lists.csv")["item_id"]) == ["i3", "i4"]
+
+
+def test_unknown_ids_fail_without_a_file_or_are_listed(folder, tmp_path, capsys):
+    (tmp_path / "baskets.txt").write_text("i1\ni2 gone lost\ngone\n")
+    ask = ("--histories", "baskets.txt", "--output", "lists.jsonl", "--batch-size", 1)
+    assert run(folder, *ask) == 2
+    assert "error: history 2: no such items: 'gone', 'lost'" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["baskets.txt"]
+    assert run(folder, *ask, "--unknown", "skip") == 0
+    captured = capsys.readouterr()
+    assert "2 of 3 users served" in captured.out
+    assert "unknown ids skipped: gone, lost; all of them in lists.jsonl.unknown.txt" in captured.err
+    assert (tmp_path / "lists.jsonl.unknown.txt").read_text() == "gone\nlost\n"
+    lists = [json.loads(line)["items"] for line in (tmp_path / "lists.jsonl").read_text().splitlines()]
+    assert [len(items) for items in lists] == [10, 10, 0]
+
+
+def test_new_items_of_a_folder(folder, tmp_path, capsys):
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    rng = np.random.default_rng(1)
+    for modality, tokens in (("text", ["i1", "n1", "n2"]), ("image", ["n2", "n3"])):
+        np.save(shop / f"shop.{modality}.npy", rng.normal(size=(len(tokens), 6)).astype(np.float32))
+        (shop / f"shop.{modality}.ids").write_text("\n".join(tokens))
+    (shop / "shop.item").write_text("item_id:token\ttitle:token_seq\nn2\tNew and shiny\n")
+    (tmp_path / "new.txt").write_text("n1\nn2\nn3\n")
+    ask = ("--history", "i1", "n3", "--new-items", shop, "--only", "new.txt", "--output", "lists.csv")
+    assert run(folder, *ask) == 0
+    assert "3 new items can be recommended" in capsys.readouterr().err
+    titles = pd.read_csv("lists.csv", keep_default_na=False).set_index("item_id")["title"].to_dict()
+    assert titles == {"n1": "", "n2": "New and shiny", "n3": ""}
+    for file in shop.glob("*.npy"):
+        file.unlink()
+    assert run(folder, *ask) == 2
+    assert "no file shop.<modality> or shop.<modality>.npy for any modality" in capsys.readouterr().err
+
+
+def test_an_existing_output_survives_a_failure(folder, tmp_path, capsys):
+    (tmp_path / "lists.csv").write_text("before")
+    (tmp_path / "none.txt").write_text("\n")
+    for ask in (("--users", "u1", "nobody"), ("--users-file", "none.txt")):
+        assert run(folder, *ask, "--output", "lists.csv", "--batch-size", 1) == 2
+        assert (tmp_path / "lists.csv").read_text() == "before"
+    assert "the list of users or histories is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "one of the arguments --users --users-file --history --histories is required"),
+        (("--users", "u1", "--history", "i1"), "not allowed with argument"),
+        (("--users", "u1", "--output", "lists.xlsx"), "lists.xlsx: the format follows from the suffix, one of .csv"),
+        (("--users", "u1", "--k", "0"), "k: 0 must be a whole number >= 1"),
+        (("--users", "u1", "--k", "many"), "invalid int value"),
+        (("--users-file", "none.txt"), "none.txt does not exist"),
+    ],
+)
+def test_wrong_arguments_end_with_one_line(folder, arguments, message, capsys):
+    assert run(folder, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_run_is_told(tmp_path, capsys):
+    assert run(tmp_path, "--users", "u1") == 2
+    assert "run.yaml does not exist; name the folder of a finished run" in capsys.readouterr().err

@@ -1,0 +1,43 @@
+"""Seen items against a plain computation over sets."""
+
+from collections import Counter
+
+import numpy as np
+import torch
+
+from recbole_mgr.integration.seen_items import SeenItems
+
+PAD = 0
+
+
+def masked(seen: SeenItems, users, keep) -> list[set[int]]:
+    rows = seen.rows(torch.tensor(users), torch.tensor(keep))
+    return [set(row.tolist()) - {PAD} for row in rows]
+
+
+def test_a_users_items_without_his_target():
+    seen = SeenItems(np.array([3, 1, 3]), np.array([7, 5, 8]), num_users=5)
+    assert masked(seen, [3, 1, 2, 4], [8, 9, 9, 9]) == [{7}, {5}, set(), set()]
+    assert seen.rows(torch.tensor([3, 1]), torch.tensor([1, 1])).tolist() == [[7, 8], [5, PAD]]
+
+
+def test_nobody_has_seen_anything():
+    seen = SeenItems(np.array([], dtype=int), np.array([], dtype=int), num_users=3)
+    assert masked(seen, [1, 2], [1, 1]) == [set(), set()]
+    assert seen.rows(torch.tensor([], dtype=int), torch.tensor([], dtype=int)).shape == (0, 0)
+
+
+def test_split_against_sets():
+    rng = np.random.default_rng(0)
+    histories = {user: rng.integers(1, 9, size=rng.integers(4, 12)).tolist() for user in range(1, 40)}  # with repeats
+    pairs = np.array([(user, item) for user, items in histories.items() for item in items])
+    valid = np.array([(user, items[-2]) for user, items in histories.items()])
+    test = np.array([(user, items[-1]) for user, items in histories.items()])
+    before_valid, before_test = SeenItems.split(rng.permutation(pairs), valid, test, num_users=40)
+    users = list(histories)
+    for part, seen, target in ((-2, before_valid, valid), (-1, before_test, test)):
+        expected = [set(histories[user][:part]) - {histories[user][part]} for user in users]
+        assert masked(seen, users, target[:, 1].tolist()) == expected
+    repeats = [user for user, items in histories.items() if Counter(items)[items[-1]] > 1]
+    assert repeats  # items bought again are seen, so they are masked as soon as they are not the target
+    assert all(histories[user][-1] in masked(before_test, [user], [PAD])[0] for user in repeats)

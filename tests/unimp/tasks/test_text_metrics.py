@@ -1,0 +1,48 @@
+"""Text metrics against the libraries' own corpus functions and by hand."""
+
+import math
+
+import pytest
+import sacrebleu
+
+from recbole_mgr.unimp.tasks.text_metrics import bleu, distinct, feature_match, rouge_l, words_of
+
+TEXTS = ["the cat sat on the mat", "a dog ran far away today", "the red scarf is warm and soft", "hello there"]
+REFERENCES = ["the cat sat on a mat", "a dog ran away today", "this red scarf is warm and so soft", "goodbye now"]
+
+
+def test_bleu_is_sacrebleus_corpus_bleu():
+    expected = sacrebleu.corpus_bleu(TEXTS, [REFERENCES]).score
+    estimate = bleu(TEXTS, REFERENCES)
+    assert estimate.value == pytest.approx(expected)
+    assert estimate.low < expected < estimate.high
+
+
+def test_bleu_of_no_match_and_of_empty_texts():
+    assert bleu(["", ""], ["one two", "three"]).value == 0
+    assert bleu(REFERENCES, REFERENCES).value == pytest.approx(100)
+
+
+def test_rouge_l_by_hand():
+    # longest common subsequence "red scarf is warm": 4 of 5 and 4 of 4 words
+    assert rouge_l(["red scarf is very warm"], ["Red scarf is warm."]).value == pytest.approx(8 / 9)
+
+
+def test_rouge_l_reads_other_scripts():
+    assert rouge_l(["тёплый красный шарф"], ["тёплый шарф"]).value == pytest.approx(0.8)
+
+
+def test_distinct_counts_bigrams_over_all_texts():
+    assert distinct(["a b c", "a b d", "e"]).value == pytest.approx(3 / 4)
+    assert math.isnan(distinct(["a b"]).low)
+    assert distinct([""]).value == 0
+
+
+def test_feature_match_is_the_share_of_the_named():
+    estimate = feature_match(["red and warm", "soft", "what"], [{"red", "cold"}, {"soft"}, set()])
+    assert estimate.value == pytest.approx((0.5 + 1) / 2)
+    assert math.isnan(feature_match(["red"], [set()]).value)
+
+
+def test_words_in_lower_case_without_marks():
+    assert words_of("Rosé, 30 ml!") == ["rosé", "30", "ml"]
