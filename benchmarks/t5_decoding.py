@@ -37,8 +37,12 @@ TIE = 1e-4  # scores that close may change places between two ways to add the sa
 
 def our_search(backbone: T5Backbone, rows: Rows, beam: int) -> RankedList:
     first = backbone.start(rows.history, rows.lengths)
+
+    def step(depth, nodes, codes, parents, state):
+        return backbone.step(depth, nodes, codes, parents, first if state is None else state)
+
     return beam_search(
-        lambda depth, codes, parents, state: backbone.step(depth, codes, parents, first if state is None else state),
+        step,
         backbone.trie,
         batch_size=len(rows.targets),
         k=beam,

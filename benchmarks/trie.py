@@ -27,13 +27,13 @@ def measure(num_items: int, args: argparse.Namespace) -> tuple[float, ...]:
     logits = torch.randn((args.batch, args.beam, args.codes), generator=generator).to(args.device)
     exclude = torch.randint(1, num_items + 1, (args.batch, args.history), generator=generator).to(args.device)
 
-    def step(depth, codes, parents, state):
+    def step(depth, nodes, codes, parents, state):
         return logits[:, : 1 if codes is None else codes.shape[1]], None
 
     hidden = torch.randn((args.batch, args.beam, args.hidden), generator=generator).to(args.device)
     head = torch.randn((args.hidden, args.codes), generator=generator).to(args.device)
 
-    def step_with_head(depth, codes, parents, state):
+    def step_with_head(depth, nodes, codes, parents, state):
         return hidden[:, : 1 if codes is None else codes.shape[1]] @ head, None
 
     def milliseconds_per_step(step, exclude=None):

@@ -32,6 +32,8 @@ class Step(Protocol):
 
     Args:
         depth: The digit to score, 0..D-1, each once and in order.
+        nodes: int64 [B, W], each beam's prefix in the trie, at ``depth``; -1 where the beam ran out of items. The
+            search keeps them, so that no step has to; at depth 0 all stand at the root, [B, 1].
         codes: int64 [B, W], the code each beam chose last; None at depth 0.
         parents: int64 [B, W], the beam of the previous call that each beam extends; None at depth 0. The
             step reorders its own state by it.
@@ -42,7 +44,9 @@ class Step(Protocol):
         Beams that ran out of items come with arbitrary codes in range; their logits are ignored.
     """
 
-    def __call__(self, depth: int, codes: Tensor | None, parents: Tensor | None, state: Any) -> tuple[Tensor, Any]: ...
+    def __call__(
+        self, depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: Any
+    ) -> tuple[Tensor, Any]: ...
 
 
 @torch.no_grad()
@@ -90,7 +94,7 @@ def beam_search(
     nodes = torch.zeros((batch_size, 1), dtype=torch.long, device=trie.device)
     scores = torch.zeros((batch_size, 1), device=trie.device)
     for depth in range(trie.num_digits):
-        logits, state = step(depth, codes, parents, state)  # [B, W, K]
+        logits, state = step(depth, nodes.masked_fill(scores == -torch.inf, -1), codes, parents, state)  # [B, W, K]
         log_probs = _slot_log_probs(trie, depth, nodes, scores.shape, logits, code_softmax, narrowing)
         candidates = (log_probs + scores.unsqueeze(-1)).flatten(1)  # [B, W * S]
 
@@ -132,7 +136,7 @@ def exhaustive_scores(step: Step, trie: PrefixTrie, *, batch_size: int, code_sof
     nodes = torch.zeros(1, dtype=torch.long, device=trie.device)
     scores = torch.zeros((batch_size, 1), device=trie.device)
     for depth in range(trie.num_digits):
-        logits, state = step(depth, codes, parents, state)  # [B, nodes, K]
+        logits, state = step(depth, nodes.expand(batch_size, -1), codes, parents, state)  # [B, nodes, K]
         log_probs = _slot_log_probs(trie, depth, nodes, scores.shape, logits, code_softmax, None)  # [B, nodes, S]
 
         nodes = torch.arange(trie.num_nodes(depth + 1), device=trie.device)

@@ -138,7 +138,7 @@ class GenerativeRecommender(SequentialRecommender):
         total = torch.zeros(len(item_ids), device=item_ids.device)
         for depth in range(codes.shape[1]):
             chosen = (codes[:, depth - 1 : depth], parents) if depth else (None, None)
-            logits, state = step(depth, *chosen, state)  # [B, 1, K]
+            logits, state = step(depth, path[:, depth : depth + 1], *chosen, state)  # [B, 1, K]
             total = total + self.trie.log_prob(
                 depth, path[:, depth], logits.squeeze(1), codes[:, depth], self.code_softmax
             )
@@ -177,7 +177,7 @@ class GenerativeRecommender(SequentialRecommender):
     def _step_from(self, interaction: Interaction):
         first = self.backbone.start(*self._history(interaction))
 
-        def step(depth: int, codes: Tensor | None, parents: Tensor | None, state):
-            return self.backbone.step(depth, codes, parents, first if state is None else state)
+        def step(depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: Any):
+            return self.backbone.step(depth, nodes, codes, parents, first if state is None else state)
 
         return step

@@ -112,12 +112,13 @@ class PromptBackbone(nn.Module):
         return BeamState(reading.hidden[:, -1:], visible, reading.cache, batch)
 
     def step(
-        self, depth: int, codes: Tensor | None, parents: Tensor | None, state: BeamState
+        self, depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: BeamState
     ) -> tuple[Tensor, BeamState]:
         """One step of the beam search.
 
         Args:
             depth: digit to predict.
+            nodes: int64 [B, W], each beam's prefix in the trie; not used, the language model reads codes alone.
             codes: [B, W] codes chosen at ``depth - 1``; None at depth 0.
             parents: [B, W] index of the previous beam that each one extends; None at depth 0.
             state: from the last step, or from :meth:`start`.

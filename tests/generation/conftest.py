@@ -44,14 +44,20 @@ class World:
         return rng.normal(scale=2.0, size=self.sizes[len(prefix)]).astype(np.float32).tolist()
 
     def step(self, batch_size):
-        """The same model with the chosen codes as its state, so that lost or swapped parents show."""
+        """The same model with the chosen codes as its state, so that lost or swapped parents show, and so do nodes
+        that are not those of the prefixes: a depth's nodes are numbered in the order of their codes."""
 
-        def step(depth, codes, parents, state):
+        def step(depth, nodes, codes, parents, state):
             if depth == 0:
                 prefixes = torch.zeros((batch_size, 1, 0), dtype=torch.long)
             else:
                 kept = state.gather(1, parents.unsqueeze(-1).expand(-1, -1, state.shape[-1]))
                 prefixes = torch.cat([kept, codes.unsqueeze(-1)], dim=-1)  # [B, W, depth]
+            numbers = {
+                prefix: number for number, prefix in enumerate(sorted({row[:depth] for row in self.item_of_codes}))
+            }
+            for node, prefix in zip(nodes.flatten().tolist(), prefixes.flatten(0, 1).tolist(), strict=True):
+                assert node in (-1, numbers.get(tuple(prefix), -1))
             rows = [[self.logits(user, p) for p in beams] for user, beams in enumerate(prefixes.tolist())]
             return torch.tensor(rows), prefixes
 

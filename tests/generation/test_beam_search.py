@@ -18,7 +18,7 @@ def assert_ranked(item_ids, scores, expected):
 def constant_step(logits_per_digit, batch_size):
     """A model that looks at nothing but the digit."""
 
-    def step(depth, codes, parents, state):
+    def step(depth, nodes, codes, parents, state):
         width = 1 if depth == 0 else codes.shape[1]
         return torch.tensor(logits_per_digit[depth]).expand(batch_size, width, -1), None
 
@@ -218,7 +218,7 @@ def test_searches_stay_on_the_device_and_never_ask_it(world, code_softmax):
     narrowing = trie.narrow(torch.tensor(world.item_ids[:9])).to("meta")
     trie = trie.to("meta")
 
-    def step(depth, codes, parents, state):
+    def step(depth, nodes, codes, parents, state):
         width = 1 if depth == 0 else codes.shape[1]
         assert depth == 0 or codes.device.type == parents.device.type == "meta"
         return torch.empty((USERS, width, world.sizes[depth]), device="meta"), None
@@ -267,7 +267,7 @@ def test_same_lists_as_transformers_generate(make_world):
     rows = (theirs.sequences[:, 1:] - offsets).view(USERS, beam_width, 3)
     their_scores = theirs.sequences_scores.view(USERS, beam_width)
 
-    def step(depth, codes, parents, state):
+    def step(depth, nodes, codes, parents, state):
         if depth == 0:
             token_ids = torch.zeros((USERS, 1, 1), dtype=torch.long)
         else:

@@ -54,9 +54,11 @@ def log_probs(backbone: HierarchicalBackbone, history: torch.Tensor, lengths: to
     """[B, N] by a loop over items and digits; the legal codes are found by comparing prefixes with every item's."""
     scores = torch.zeros(len(history), N)
     for item in range(1, N + 1):
+        item_ids = torch.full((len(history),), item)
         codes, state, chosen, parents = backbone.codes[item], backbone.start(history, lengths), None, None
         for digit, code in enumerate(codes):
-            logits, state = backbone.step(digit, chosen, parents, state)
+            nodes = backbone.trie.path(item_ids)[:, digit : digit + 1]
+            logits, state = backbone.step(digit, nodes, chosen, parents, state)
             siblings = backbone.codes[1:][(backbone.codes[1:, :digit] == codes[:digit]).all(dim=1), digit].unique()
             legal = siblings if backbone.code_softmax == "legal" else torch.arange(logits.shape[-1])
             logits = logits[:, 0]

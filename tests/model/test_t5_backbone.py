@@ -75,7 +75,11 @@ def brute_force_log_probs(backbone: T5Backbone, history, lengths, item_ids) -> t
 
 def step_of(backbone: T5Backbone, history, lengths):
     first = backbone.start(history, lengths)
-    return lambda depth, codes, parents, state: backbone.step(depth, codes, parents, first if state is None else state)
+
+    def step(depth, nodes, codes, parents, state):
+        return backbone.step(depth, nodes, codes, parents, first if state is None else state)
+
+    return step
 
 
 @pytest.mark.parametrize("code_softmax", ["legal", "full"])
@@ -100,8 +104,9 @@ def test_every_beam_of_every_step_is_teacher_forced_transformers(world):
     step = step_of(backbone, HISTORY, LENGTHS)
     generator = torch.Generator().manual_seed(1)
     prefixes, codes, parents, state = torch.zeros(users, 1, 0, dtype=torch.long), None, None, None
+    nowhere = torch.full((1, 1), -1)  # "full" computes the beams that no item follows, too
     for depth in range(num_digits):
-        logits, state = step(depth, codes, parents, state)
+        logits, state = step(depth, nowhere.expand(prefixes.shape[:2]), codes, parents, state)
         for beam in range(prefixes.shape[1]):
             padding = torch.zeros(users, num_digits - depth, dtype=torch.long)
             token_ids = backbone.vocabulary.token_ids(torch.cat([prefixes[:, beam], padding], dim=1))
@@ -217,7 +222,7 @@ def test_the_transition_token_acts_in_history_and_decoder():
     def logits_after_transition(state):
         codes = None
         for depth in range(TRANSITION + 2):
-            logits, state = backbone.step(depth, codes, parents if depth else None, state)
+            logits, state = backbone.step(depth, parents, codes, parents if depth else None, state)
             codes = torch.zeros_like(parents)
         return logits
 
@@ -326,7 +331,7 @@ def test_half_precision_autocast_stays_close(training, dtype):
     with torch.autocast("cpu", dtype=dtype):
         loss = backbone.loss(HISTORY, LENGTHS, TARGETS)
         scores = exhaustive_scores(step_of(backbone, HISTORY, LENGTHS), backbone.trie, batch_size=5)
-        logits, _ = backbone.step(0, None, None, backbone.start(HISTORY, LENGTHS))
+        logits, _ = backbone.step(0, torch.zeros(5, 1, dtype=torch.long), None, None, backbone.start(HISTORY, LENGTHS))
     loss.backward()
     assert loss.dtype == scores.dtype == logits.dtype == torch.float32
     torch.testing.assert_close(loss, expected, atol=0.05, rtol=0.05)

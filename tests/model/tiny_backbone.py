@@ -35,4 +35,8 @@ def tiny_backbone(table: SemanticIdTable, *, max_length: int, **ours: Any) -> Hi
 def step_of(backbone: HierarchicalBackbone, history: torch.Tensor, lengths: torch.Tensor) -> Step:
     """What the searches call, for histories [B, L] of ``lengths`` [B]."""
     first = backbone.start(history, lengths)
-    return lambda depth, codes, parents, state: backbone.step(depth, codes, parents, first if state is None else state)
+
+    def step(depth, nodes, codes, parents, state):
+        return backbone.step(depth, nodes, codes, parents, first if state is None else state)
+
+    return step

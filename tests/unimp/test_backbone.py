@@ -62,7 +62,9 @@ class World:
 
     def step(self, targets=None):
         first = self.backbone.start(self.history, self.lengths, targets)
-        return lambda depth, codes, parents, state: self.backbone.step(depth, codes, parents, state or first)
+        return lambda depth, nodes, codes, parents, state: self.backbone.step(
+            depth, nodes, codes, parents, state or first
+        )
 
     def logits_of_whole_row(self, user: int, depth: int, codes: list[int], target: int = 0) -> torch.Tensor:
         """Logits [K] after the codes, from one row, nothing cached and nobody beside it."""
@@ -89,7 +91,7 @@ def test_every_beam_reads_its_own_prefix_only(world):
     step, state, prefixes = world.step(), None, [[[]] for _ in world.history]
     codes = parents = None
     for depth, (size, width) in enumerate(zip(world.table.sizes, (4, 6, 1), strict=True)):
-        logits, state = step(depth, codes, parents, state)
+        logits, state = step(depth, None, codes, parents, state)
         for user, beams in enumerate(prefixes):
             for beam, prefix in enumerate(beams):
                 expected = world.logits_of_whole_row(user, depth, prefix)
@@ -114,7 +116,7 @@ def test_a_wide_beam_search_finds_the_exhaustive_order(world):
 @torch.no_grad()
 def test_the_target_speaks_through_its_prompt_alone(world):
     def first(targets):
-        return world.step(None if targets is None else torch.tensor(targets))(0, None, None, None)[0]
+        return world.step(None if targets is None else torch.tensor(targets))(0, None, None, None, None)[0]
 
     assert torch.equal(first([0, 0, 0]), first(None))
     changed = (first([2, 0, 0]) != first(None)).flatten(1).any(1)
@@ -124,7 +126,7 @@ def test_the_target_speaks_through_its_prompt_alone(world):
 @torch.no_grad()
 def test_pictures_change_the_answers_where_there_are_any(world):
     def logits():
-        return world.step()(0, None, None, None)[0]
+        return world.step()(0, None, None, None, None)[0]
 
     before = logits()
     original, world.backbone.features = world.backbone.features, lambda item_ids: 1 - original(item_ids)

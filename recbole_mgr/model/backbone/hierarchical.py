@@ -138,11 +138,9 @@ WORTH_ALL_ROWS = 0.8  # with more rows to compute than this share, picking them 
 
 
 class BeamState(NamedTuple):
-    """What a beam carries: ``hidden`` [B, W, H], the state before the next digit, its trie ``nodes`` [B, W], and the
-    users' ``history`` [B, L]."""
+    """What a beam carries: ``hidden`` [B, W, H], the state before the next digit, and the users' ``history`` [B, L]."""
 
     hidden: Tensor
-    nodes: Tensor
     history: Tensor
 
 
@@ -271,16 +269,16 @@ class HierarchicalBackbone(nn.Module):
             raise ValueError("item_length: a user without history cannot be served; use backbone: t5 or leave him out")
         real = torch.arange(history.shape[1], device=history.device) < lengths[:, None]  # [B, L]
         hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
-        nodes = torch.zeros_like(lengths).unsqueeze(1)
-        return BeamState(hidden[lengths.cumsum(0) - 1].unsqueeze(1), nodes, history.masked_fill(~real, 0))
+        return BeamState(hidden[lengths.cumsum(0) - 1].unsqueeze(1), history.masked_fill(~real, 0))
 
     def step(
-        self, depth: int, codes: Tensor | None, parents: Tensor | None, state: BeamState
+        self, depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: BeamState
     ) -> tuple[Tensor, BeamState]:
         """One step of the beam search.
 
         Args:
             depth: digit to predict.
+            nodes: int64 [B, W], each beam's prefix in the trie; -1 where the beam ran out of items.
             codes: [B, W] codes chosen at ``depth - 1``; None at depth 0.
             parents: [B, W] index of the previous beam that each one extends; None at depth 0.
             state: from the last step, or from :meth:`start`.
@@ -288,21 +286,20 @@ class HierarchicalBackbone(nn.Module):
         Returns:
             Logits [B, W, K] (0 where ``code_softmax: legal`` leaves no choice) and the new state.
         """
-        hidden, nodes, history = state
+        hidden, history = state
         if codes is not None:
             hidden = hidden.gather(1, parents.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))  # [B, W, H]
             hidden = self.decoder.choose(depth - 1, hidden, codes)
-            nodes = self.trie.advance(depth - 1, nodes.gather(1, parents), codes)  # [B, W]
         hidden = self.decoder.enter(depth, hidden)
         rows = self._rows_with_choice(depth, nodes.flatten())
         if rows is None:
             seen = history.unsqueeze(1).expand(-1, nodes.shape[1], -1)  # [B, W, L]
-            return self._logits(depth, hidden, nodes, seen), BeamState(hidden, nodes, history)
+            return self._logits(depth, hidden, nodes, seen), BeamState(hidden, history)
         flat = hidden.flatten(0, 1)  # [B * W, H]
         logits = hidden.new_zeros(len(flat), self.table.digits[depth].size)
         seen = history[rows // nodes.shape[1]]  # [rows, L]
         logits[rows] = self._logits(depth, flat[rows], nodes.flatten()[rows], seen).to(logits.dtype)
-        return logits.view(*nodes.shape, -1), BeamState(hidden, nodes, history)
+        return logits.view(*nodes.shape, -1), BeamState(hidden, history)
 
     def modality_encodings(self, item_ids: Tensor) -> dict[str, Tensor]:
         """Modality -> [n, H]: what LF++'s alignment stage brings together."""

@@ -38,14 +38,12 @@ class DecodingState(NamedTuple):
     Attributes:
         order: int64 [B], the user of each row.
         memory: of each user, shared by the user's beams.
-        nodes: int64 [B, W], each beam's prefix in the trie.
         places: int64 [B, W], where each beam stands among the M that were computed; 0 for the others.
         keys, values: per layer float [M, heads, depth, head_size], what each beam has seen of itself.
     """
 
     order: Tensor
     memory: Memory
-    nodes: Tensor
     places: Tensor
     keys: list[Tensor]
     values: list[Tensor]
@@ -154,15 +152,16 @@ class T5Backbone(nn.Module):
         """
         order, tokens = self._tokens_of_histories(history, lengths)
         root = torch.zeros_like(order).unsqueeze(1)  # [B, 1]
-        return DecodingState(order, self.t5.read(tokens), root, root, [], [])
+        return DecodingState(order, self.t5.read(tokens), root, [], [])
 
     def step(
-        self, depth: int, codes: Tensor | None, parents: Tensor | None, state: DecodingState
+        self, depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: DecodingState
     ) -> tuple[Tensor, DecodingState]:
         """Score the next digit of every beam; see :class:`recbole_mgr.generation.beam_search.Step`.
 
         Args:
             depth: the digit to score, 0..D-1.
+            nodes: int64 [B, W], each beam's prefix in the trie; -1 where the beam ran out of items.
             codes: int64 [B, W], the code each beam chose last; None at depth 0.
             parents: int64 [B, W], the previous beam that each beam extends; None at depth 0.
             state: from ``start`` at depth 0, from the previous step later.
@@ -171,13 +170,13 @@ class T5Backbone(nn.Module):
             float32 logits [B, W, K] (W = 1 at depth 0), 0 where they cannot matter (see above), and the state for
             the next step.
         """
-        order, memory, nodes, places, past_keys, past_values = state
+        order, memory, places, past_keys, past_values = state
+        nodes = nodes[order]
         if codes is None:
             token_ids = torch.full_like(nodes, START)  # [B, 1]
         else:
             codes, parents = codes[order], parents[order]
             token_ids = codes + self.vocabulary.token_id_range(depth - 1).start  # [B, W]
-            nodes = self.trie.advance(depth - 1, nodes.gather(1, parents), codes)
             places = places.gather(1, parents)
         beams, groups = self._undecided(depth, nodes, [len(bias) for bias in memory.biases])
         if depth:
@@ -200,7 +199,7 @@ class T5Backbone(nn.Module):
         logits = computed.new_zeros(nodes.numel(), computed.shape[1]).index_copy_(0, beams, computed)
         logits = logits.view(*nodes.shape, -1)[order.argsort()]  # [B, W, K], in the order of the histories
         places = torch.zeros_like(nodes).flatten().index_copy_(0, beams, torch.arange(len(beams), device=beams.device))
-        return logits, DecodingState(order, memory, nodes, places.view_as(nodes), next_keys, next_values)
+        return logits, DecodingState(order, memory, places.view_as(nodes), next_keys, next_values)
 
     # --- LF++'s alignment stage
 

@@ -116,21 +116,18 @@ def _greedy(
     """Codes [B, levels] of the block, the most likely one at each digit, after the targets' codes before it."""
     backbone, trie = network.backbone, network.trie
     target_codes = network.semantic_ids.codes[targets]  # [B, D]
-    nodes = trie.path(targets)[:, block.start]  # [B]
-    parents = torch.zeros(len(targets), 1, dtype=torch.long)
+    nodes = parents = torch.zeros(len(targets), 1, dtype=torch.long)
     state, codes, chosen = backbone.start(history, lengths), None, []
     for depth in range(block.stop):
-        logits, state = backbone.step(depth, codes, None if codes is None else parents, state)  # [B, 1, K]
+        logits, state = backbone.step(depth, nodes, codes, None if codes is None else parents, state)  # [B, 1, K]
         if depth < block.start:
             codes = target_codes[:, depth : depth + 1]  # [B, 1]
-            continue
-        logits = logits.squeeze(1).float()  # [B, K]
-        if legal:
-            logits = logits.masked_fill(~trie.legal(depth, nodes), -torch.inf)
-        codes = logits.argmax(dim=1, keepdim=True)  # [B, 1]
-        if legal:
-            nodes = trie.advance(depth, nodes, codes.squeeze(1))
-        chosen.append(codes)
+        else:
+            if legal:
+                logits = logits.masked_fill(~trie.legal(depth, nodes), -torch.inf)
+            codes = logits.float().argmax(dim=-1)  # [B, 1]
+            chosen.append(codes)
+        nodes = trie.advance(depth, nodes, codes)  # [B, 1]; -1 after a free choice that no item has
     return torch.cat(chosen, dim=1)
 
 

@@ -80,7 +80,8 @@ def share_of_first_codes(network: GenerativeRecommender, sequences: list[np.ndar
         state = backbone.start(torch.tensor([history]), torch.tensor([len(history)]))
         first, codes, parents = table.block("image").start, None, None
         for depth in range(first + 1):
-            logits, state = backbone.step(depth, codes, parents, state)
+            nodes = network.trie.path(torch.tensor([[target]]))[..., depth]
+            logits, state = backbone.step(depth, nodes, codes, parents, state)
             codes, parents = table.codes[target, depth].view(1, 1), torch.zeros(1, 1, dtype=torch.long)
         right.append(logits.argmax() == codes)
     return float(np.mean(right))

@@ -28,7 +28,7 @@ class FakeBackbone:
         self.histories += [row[:length].tolist() for row, length in zip(history, lengths, strict=True)]
         return len(history)
 
-    def step(self, depth, codes, parents, state):
+    def step(self, depth, nodes, codes, parents, state):
         if codes is not None:
             assert codes.shape == parents.shape == (state, 1)
             self.told.append(codes.squeeze(1).tolist())
