@@ -8,7 +8,6 @@ How it is trained is a setting: ``full``, ``lora`` (peft) or ``frozen``. The ord
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from recbole_mgr.integration.transformers_models import accepts, cache_argument, returned_cache
 from recbole_mgr.model.backbone.layers import use_cheap_dropout
 from recbole_mgr.unimp.new_tokens import JoinedEmbedding
 from recbole_mgr.unimp.tokenizer import load_tokenizer, pretrained_source
@@ -214,15 +214,12 @@ def read(
     if positions is None:
         counted = attention_mask.long().cumsum(1) - 1  # [B, past + S]
         positions = counted[:, -token_ids.shape[1] :].clamp(min=0)  # [B, S]
-    takes_positions = "position_ids" in inspect.signature(lm.base_model.forward).parameters
-    output = lm.base_model(
-        input_ids=token_ids,
-        attention_mask=attention_mask,
-        past_key_values=cache,
-        use_cache=keep_cache,
-        **({"position_ids": positions} if takes_positions else {}),
-    )
-    return Reading(output.last_hidden_state, output.past_key_values if keep_cache else None)
+    model = lm.base_model
+    arguments: dict[str, Any] = {} if cache is None else {cache_argument(model): cache}
+    if accepts(model, "position_ids"):
+        arguments["position_ids"] = positions
+    output = model(input_ids=token_ids, attention_mask=attention_mask, use_cache=keep_cache, **arguments)
+    return Reading(output.last_hidden_state, returned_cache(model, output) if keep_cache else None)
 
 
 def _small_gpt2(settings: LanguageModelSettings, vocabulary_size: int, pad_token_id: int) -> GPT2Config:

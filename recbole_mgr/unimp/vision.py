@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from recbole_mgr.integration.transformers_models import cached_tokens, unexpected
 from recbole_mgr.unimp.rows import SEES_ALL
 
 # Flamingo's latents start at scale 1 and drown the image: what an untrained resampler says of 50 images then has a
@@ -216,9 +217,13 @@ class VisualConditioning(nn.Module):
         )
         self._shown: _Shown | None = None
         self._keys_values: dict[int, Tensor] = {}
-        self._origin: int | None = None  # how many tokens the cache held before those that `sees` speaks of
-        self._position = 0  # of the first token of the forward pass that runs, counted from there
+        self._cached = 0  # tokens in the cache of the forward pass that runs
+        self._origin = 0  # how many of them stand before those that `sees` speaks of
+        self._read: int | None = None  # tokens read since then, by our own count; None before the first pass
+        self._position = 0  # of the first token of the forward pass that runs, counted from the origin
+        self._blocks_run = 0
         lm.base_model.register_forward_pre_hook(self._before_model, with_kwargs=True)
+        lm.base_model.register_forward_hook(self._after_model)
         for index, layer in enumerate(layers):
             layer.register_forward_pre_hook(partial(self._before_layer, index))
 
@@ -240,7 +245,7 @@ class VisualConditioning(nn.Module):
         distinct, which = images.unique(return_inverse=True)  # [U], [B, M]
         weight = self.resampler.latents
         chosen = features(distinct).to(weight.device, weight.dtype)  # [U, P, dim]
-        self._origin, self._keys_values = None, {}
+        self._read, self._keys_values = None, {}
         self._shown = _Shown(self.resampler(chosen), which, visible_images(sees, images, image_positions))
         try:
             yield
@@ -248,14 +253,38 @@ class VisualConditioning(nn.Module):
             self._shown, self._keys_values = None, {}
 
     def _before_model(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
-        cache = kwargs.get("past_key_values")
-        length = 0 if cache is None else int(cache.get_seq_length())
-        if self._origin is None:
-            self._origin = length
-        self._position = length - self._origin
+        self._cached, self._blocks_run = cached_tokens(args, kwargs), 0
+
+    def _after_model(self, model: nn.Module, args: tuple, output: Any) -> None:
+        if self._blocks_run != len(self.blocks):
+            raise unexpected(
+                model, f"passed {self._blocks_run} of the {len(self.blocks)} places where it sees pictures"
+            )
+
+    def _begin(self, layer: nn.Module, num_tokens: int) -> None:
+        """Find the place of a forward pass that reads ``num_tokens``, by the cache and by our own count.
+
+        A pass goes on where the last one ended, or reads whole rows anew (``generate`` without a cache). A cache that
+        hides from us would look like a pass from the start with fewer tokens than were read already.
+        """
+        if self._read is None:
+            self._origin = self._cached
+        self._position = self._cached - self._origin
+        if self._read is not None and self._position != self._read and (self._position or num_tokens < self._read):
+            raise unexpected(
+                layer,
+                f"reads {num_tokens} tokens with {self._position} in its cache after {self._read} were read, so which "
+                "pictures they see is not known",
+            )
+        self._read = self._position + num_tokens
 
     def _before_layer(self, index: int, layer: nn.Module, args: tuple) -> tuple:
-        hidden = args[0]  # [B * beams, T, H]
+        hidden = args[0] if args else None  # [B * beams, T, H]
+        if not isinstance(hidden, Tensor) or self._blocks_run != index:
+            raise unexpected(layer, "does not get the hidden states as its first argument, layer after layer")
+        if index == 0 and self._shown is not None:
+            self._begin(layer, hidden.shape[1])
+        self._blocks_run += 1
         block, weight = self.blocks[index], self.resampler.latents
         rows, visible, key_value = self._seen_by(hidden, index)
         conditioned = block(rows.to(weight.dtype), key_value, visible).to(hidden.dtype)

@@ -8,6 +8,7 @@ from tiny_language_models import CONFIGS, HIDDEN, LAYERS, NUM_BASE, NUM_NEW, tin
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from recbole_mgr.integration.transformers_models import cache_argument
 from recbole_mgr.unimp.language_model import read
 from recbole_mgr.unimp.new_tokens import extend_vocabulary
 from recbole_mgr.unimp.rows import SEES_ALL, SEES_NOTHING
@@ -231,6 +232,48 @@ def test_greedy_generation_follows_the_logits_of_whole_rows(family, features):
         mask = torch.cat([mask, torch.ones_like(chosen)], dim=1)
         sees = torch.cat([sees, sees[:, -1:]], dim=1)
     assert torch.equal(generated, token_ids)
+
+
+def rename_cache(lm, before, after):
+    """As another release of transformers might pass it: the hooks of the conditioning see what ``before`` makes."""
+    lm.base_model.register_forward_pre_hook(
+        lambda _, args, kwargs: (args, before(kwargs)), with_kwargs=True, prepend=True
+    )
+    lm.base_model.register_forward_pre_hook(lambda _, args, kwargs: (args, after(kwargs)), with_kwargs=True)
+
+
+def test_a_renamed_cache_is_found(features):
+    plain = generate(*conditioned("gpt2"), features, max_new_tokens=4)
+    lm, conditioning = conditioned("gpt2")
+    name = cache_argument(lm.base_model)
+    rename_cache(
+        lm,
+        lambda kwargs: {"memory" if key == name else key: value for key, value in kwargs.items()},
+        lambda kwargs: {name if key == "memory" else key: value for key, value in kwargs.items()},
+    )
+    renamed = generate(lm, conditioning, features, max_new_tokens=4)
+    assert torch.equal(torch.stack(renamed.scores), torch.stack(plain.scores))
+
+
+def test_a_hidden_cache_is_refused(features):
+    lm, conditioning = conditioned("gpt2")
+    name = cache_argument(lm.base_model)
+    rename_cache(lm, lambda kwargs: kwargs | {name: [kwargs[name]]}, lambda kwargs: kwargs | {name: kwargs[name][0]})
+    with pytest.raises(ValueError, match=r"GPT2Block of transformers .* reads 1 tokens with 0 in its cache after 7"):
+        generate(lm, conditioning, features, max_new_tokens=4)
+
+
+def test_layers_that_get_their_input_in_another_way_are_refused(features):
+    lm, conditioning = conditioned("gpt2")
+    with showing(conditioning, features), pytest.raises(ValueError, match="GPT2Block .* as its first argument"):
+        decoder_layers(lm)[0](hidden_states=torch.zeros(2, 7, HIDDEN))
+
+
+def test_layers_that_are_passed_over_are_refused(features):
+    lm, conditioning = conditioned("gpt2")
+    decoder_layers(lm)[2]._forward_pre_hooks.clear()
+    with showing(conditioning, features), pytest.raises(ValueError, match="passed 2 of the 3 places where it sees"):
+        read(lm, TOKEN_IDS, ATTENTION_MASK)
 
 
 def test_a_batch_of_another_size_is_refused(features):
