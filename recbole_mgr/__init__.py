@@ -4,9 +4,10 @@ Importing it makes RecBole 1.2.1 work on today's libraries, mends what its resul
 RecBole's own look-ups (:mod:`recbole_mgr.integration.install`).
 """
 
-__version__ = "0.1.0"
-
 from recbole_mgr.integration.install import install
+from recbole_mgr.version import __version__
+
+__all__ = ["__version__", "load"]
 
 install()
 

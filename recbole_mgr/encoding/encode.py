@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from recbole_mgr import __version__
 from recbole_mgr.data.feature_file import Rows, check_modality, write_features
 from recbole_mgr.data.item_file import Absent, Contents, read_picture_files, read_texts
 from recbole_mgr.encoding.encoder import Encoder, EncoderRequest, data_fingerprint, make_encoder
@@ -22,6 +21,7 @@ from recbole_mgr.encoding.processes import Processes
 from recbole_mgr.encoding.shard import EncodedShard, encode_shard
 from recbole_mgr.encoding.store import VectorStore
 from recbole_mgr.files import replacing, write_text
+from recbole_mgr.version import __version__
 
 STORE_FOLDER = ".vectors"
 

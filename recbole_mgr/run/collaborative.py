@@ -15,7 +15,6 @@ import yaml
 from recbole.data import create_dataset
 from recbole.data.dataset import Dataset
 
-from recbole_mgr import __version__
 from recbole_mgr.data.feature_file import check_modality, write_features
 from recbole_mgr.data.features import feature_path
 from recbole_mgr.data.leak_guard import TRAINED_ON, describe_split, read_description
@@ -25,6 +24,7 @@ from recbole_mgr.integration.config import make_config
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.pipeline import checked_provenance, run_directory, run_one
 from recbole_mgr.run.results import RunResult
+from recbole_mgr.version import __version__
 
 _FOLDERS = ("data_path", "checkpoint_dir")  # of the machine, not of the vectors
 

@@ -14,6 +14,7 @@ from recbole.utils import ModelType
 
 from recbole_mgr.data.atomic_files import Provenance
 from recbole_mgr.files import write_text
+from recbole_mgr.integration.task_results import from_plain, task_tables
 from recbole_mgr.run.results import RunResult
 
 
@@ -182,8 +183,6 @@ class Comparison:
         tables = []
         for run in self.results:
             if run.tasks:
-                from recbole_mgr.unimp.tasks.report import from_plain, task_tables  # imports all of UniMP
-
                 label = run.label if len(self.rows.get(run.label, [])) < 2 else f"{run.label}, seed {run.seed}"
                 tables += ["", task_tables([from_plain(task) for task in run.tasks], label)]
         return tables

@@ -22,7 +22,6 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_trainer, init_logger, init_seed
 
-from recbole_mgr import __version__
 from recbole_mgr.data.atomic_files import Provenance, check_interactions, read_provenance
 from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_texts import read_item_texts
@@ -43,6 +42,7 @@ from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.id_level import id_level_metrics
 from recbole_mgr.run.results import RunResult, environment
 from recbole_mgr.serving.run_directory import export_run, forget_histories
+from recbole_mgr.version import __version__
 
 # Settings that change where, how loudly or how fast a run goes, not what it computes.
 OPERATIONAL = frozenset(

@@ -34,7 +34,7 @@ class RunResult:
         epochs, train_seconds, test_seconds, parameters: costs.
         alignment: LF++'s cross-modal retrieval accuracy before and after its stage.
         settings, environment: everything needed to run it again.
-        tasks: UniMP's further tasks, each a :class:`~recbole_mgr.unimp.tasks.task.TaskResult` as plain data.
+        tasks: UniMP's further tasks, each a :class:`~recbole_mgr.integration.task_results.TaskResult` as plain data.
     """
 
     data: str
@@ -86,7 +86,7 @@ def environment(device) -> dict[str, str]:
     """Hardware and versions a result depends on."""
     import recbole
 
-    from recbole_mgr import __version__
+    from recbole_mgr.version import __version__
 
     on_gpu = str(device).startswith("cuda")
     return {

@@ -15,9 +15,9 @@ from recbole_mgr.unimp import user_sequences
 from recbole_mgr.unimp.catalogue import ItemCatalogue
 from recbole_mgr.unimp.item_words import ItemWords, read_item_words
 from recbole_mgr.unimp.language_model import LanguageModelSettings, base_vocabulary_size, load_base_tokenizer
-from recbole_mgr.unimp.opinions import Fields, rating_scale, read_ratings, read_reviews
 from recbole_mgr.unimp.personal_data import PersonalData
-from recbole_mgr.unimp.tasks import instructions
+from recbole_mgr.unimp.ratings_and_reviews import Fields, rating_scale, read_ratings, read_reviews
+from recbole_mgr.unimp.tasks import instructions, needs_of
 from recbole_mgr.unimp.tokenizer import train_tokenizer
 from recbole_mgr.unimp.visual_features import VisualFeatures, read_visual_features
 from recbole_mgr.unimp.vocabulary import PromptVocabulary
@@ -80,7 +80,7 @@ class UniMPDataset(GenerativeDataset):
             sequences = user_sequences.leave_one_out(users, item_ids)
         trained = user_sequences.training_interactions(sequences)
 
-        ratings, reviews = self._opinions(folder, users, item_ids)
+        ratings, reviews = self._ratings_and_reviews(folder, users, item_ids)
         rating_values = rating_scale(folder / f"{name}.inter", ratings[trained])
         words = read_item_words(
             folder,
@@ -119,9 +119,11 @@ class UniMPDataset(GenerativeDataset):
             reviews=reviews,
         )
 
-    def _opinions(self, folder: Path, users: np.ndarray, item_ids: np.ndarray) -> tuple[np.ndarray, list[str] | None]:
+    def _ratings_and_reviews(
+        self, folder: Path, users: np.ndarray, item_ids: np.ndarray
+    ) -> tuple[np.ndarray, list[str] | None]:
         """Ratings float64 [n] and n reviews, read only where a task wants them; reviews cut to their first words."""
-        config, tasks = self.config, set(self.config["tasks"])
+        config, needs = self.config, needs_of(self.config["tasks"])
         rows = pl.DataFrame(
             {
                 "user": self.field2id_token[self.uid_field][users].astype(str),
@@ -131,16 +133,16 @@ class UniMPDataset(GenerativeDataset):
         )
         fields = Fields(self.uid_field, self.iid_field, self.time_field, config["RATING_FIELD"])
         ratings, reviews = np.full(len(users), np.nan), None
-        if tasks & {"preference", "explanation"}:
+        if "ratings" in needs:
             ratings = read_ratings(folder, self.dataset_name, rows, fields)
-        if "explanation" in tasks:
+        if "reviews" in needs:
             reviews = read_reviews(folder, self.dataset_name, rows, fields)
         if reviews is not None:
             reviews = [" ".join(review.split()[: config["explanation_words"]]) for review in reviews]
         return ratings, reviews
 
     def _pictures(self, folder: Path, words: ItemWords):
-        if "image_generation" not in self.config["tasks"]:
+        if "pictures" not in needs_of(self.config["tasks"]):
             return None
         from recbole_mgr.unimp.pictures.item_pictures import make_item_pictures
 

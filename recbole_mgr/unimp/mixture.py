@@ -10,18 +10,15 @@ and the batches of rows of similar length, are ours.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
 from recbole_mgr.unimp.rows import collate
+from recbole_mgr.unimp.tasks.task import Case, Task
 
-if TYPE_CHECKING:
-    from recbole_mgr.unimp.tasks.task import Case, Task
-
-STAGES = ("recommendation", "search", "selection", "explanation", "preference", "image_generation")
 REPLAYED = 0.25
 BATCHES_PER_POOL = 16  # rows laid out at once, and sorted by length
 
@@ -74,7 +71,7 @@ class TaskMixture:
             return list(available)
         if sampling == "uniform":
             return [round(sum(available) / len(available)) if rows else 0 for rows in available]
-        stages = sorted(range(len(self.tasks)), key=lambda task: STAGES.index(self.tasks[task].name))
+        stages = sorted(range(len(self.tasks)), key=lambda task: self.tasks[task].stage)
         newest = min(epoch * len(stages) // self.settings["epochs"], len(stages) - 1)
         counts = [0] * len(self.tasks)
         for stage, task in enumerate(stages[: newest + 1]):

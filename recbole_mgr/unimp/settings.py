@@ -77,14 +77,9 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
     require(settings["history_items"] <= longest, settings, "history_items", rule)
     if settings["picture_codec"]:
         require(Path(settings["picture_codec"]).is_dir(), settings, "picture_codec", "a folder that exists")
-    if settings["selection_by"] == "likelihood" and "selection" in tasks and "recommendation" not in tasks:
-        raise ValueError("selection_by: likelihood needs recommendation among the tasks; add it, or take marks")
+    for name in tasks:
+        TASKS[name].check_settings(settings)
     if settings["semantic_ids"] and settings["item_ids"] == "atomic":
         raise ValueError("semantic_ids: atomic item_ids would ignore the file; leave one of the two out")
     if settings["compile"]:
         raise ValueError("compile: True means nothing to UniMP; leave it out")
-    if "search" in tasks and set(settings["eval_args"]["mode"].values()) != {"full"}:
-        raise ValueError(
-            f"eval_args: mode {settings['eval_args']['mode']['test']}: search ranks all items, because its query tells "
-            "of the target; use mode full or leave search out of tasks"
-        )

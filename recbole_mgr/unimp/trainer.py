@@ -11,13 +11,12 @@ from typing import Any
 import torch
 
 from recbole_mgr.integration.checkpoint import load_checkpoint
+from recbole_mgr.integration.task_results import TaskResult, plain
 from recbole_mgr.integration.trainer import GenerativeTrainer
 from recbole_mgr.unimp.mixture import TaskMixture
 from recbole_mgr.unimp.rows import RowBatch, collate
-from recbole_mgr.unimp.tasks import make_tasks
-from recbole_mgr.unimp.tasks.report import plain
-from recbole_mgr.unimp.tasks.task import Case, Task, TaskResult
-from recbole_mgr.unimp.unimp import RANKING_TASKS
+from recbole_mgr.unimp.tasks import TASKS, make_tasks
+from recbole_mgr.unimp.tasks.task import Case, Task
 
 _VALID_CASES = 200  # of each task, to compute its loss from
 _LEAST_LOSS = 1e-9  # a loss of 0 has no logarithm
@@ -47,12 +46,12 @@ class UniMPTrainer(GenerativeTrainer):
         self.mixture = TaskMixture(self.tasks, config, config["seed"], pad_token_id=model.backbone.pad_token_id)
         # drawn now, so that a task without cases is told before the training and no training changes them
         self._valid_cases = [task.cases("valid") for task in self.tasks]
-        self._test_cases = [[] if task.name in RANKING_TASKS else task.cases("test") for task in self.tasks]
+        self._test_cases = [task.cases("test") if task.tested_as == "answers" else [] for task in self.tasks]
         self._valid_batches: list[list[RowBatch]] | None = None
 
     @property
     def recommends(self) -> bool:
-        return "recommendation" in self.model.task_names
+        return any(TASKS[name].tested_as == "recommendation" for name in self.model.task_names)
 
     def _schedule(self, steps_per_epoch: int) -> None:
         epochs = range(self.epochs if self.config["task_sampling"] == "staged" else 1)  # else all are equally long
@@ -112,13 +111,13 @@ class UniMPTrainer(GenerativeTrainer):
         run_dir = self.run_dir or Path(self.checkpoint_dir)
         results = []
         for task, cases in zip(self.tasks, self._test_cases, strict=True):
-            if task.name == "search":
-                results.append(self._test_search(task, test_data, show_progress))
-            elif task.name != "recommendation":
+            if task.tested_as == "ranking":
+                results.append(self._test_ranking(task, test_data, show_progress))
+            elif task.tested_as == "answers":
                 results.append(task.evaluate(self.model, cases, run_dir))
         return [plain(result) for result in results]
 
-    def _test_search(self, task: Task, test_data, show_progress: bool) -> TaskResult:
+    def _test_ranking(self, task: Task, test_data, show_progress: bool) -> TaskResult:
         ranking_task = self.model.ranking_task
         self.model.rank_by(task)
         self.mask_history = False

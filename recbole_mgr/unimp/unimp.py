@@ -38,12 +38,11 @@ from recbole_mgr.unimp.new_tokens import extend_vocabulary
 from recbole_mgr.unimp.personal_data import PersonalData
 from recbole_mgr.unimp.rows import Row, RowBatch
 from recbole_mgr.unimp.settings import check_unimp_settings
-from recbole_mgr.unimp.tasks import make_tasks, task_class
+from recbole_mgr.unimp.tasks import TASKS, make_tasks, needs_of, ranking_tasks
 from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
 from recbole_mgr.unimp.vision import VisualConditioning
 
 FOLDER = "unimp"  # of a run directory
-RANKING_TASKS = ("recommendation", "search")
 
 
 class UniMP(GenerativeRecommender):
@@ -78,7 +77,7 @@ class UniMP(GenerativeRecommender):
         for key in ("picture_codec", "language_model"):
             if settings[key] and Path(settings[key]).exists():  # else a hub's name
                 files[key] = Path(settings[key])
-        if "image_generation" in settings["tasks"]:
+        if "pictures" in needs_of(settings["tasks"]):
             files["images"] = Path(settings["data_path"]) / "images"
         return files
 
@@ -94,12 +93,12 @@ class UniMP(GenerativeRecommender):
         self.personal = dataset.personal
         self.task_names = config["tasks"]
         self.focal_gamma = config["focal_gamma"]
-        weights = [config["task_weights"].get(name, task_class(name).loss_weight) for name in self.task_names]
+        weights = [config["task_weights"].get(name, TASKS[name].loss_weight) for name in self.task_names]
         self.register_buffer("task_weights", torch.tensor(weights, dtype=torch.float32), persistent=False)  # [tasks]
         # what a checkpoint holds means something only beside the weights that it leaves out
         digest = bytes.fromhex(base_fingerprint(self.backbone.lm))
         self.register_buffer("base_fingerprint", torch.tensor(list(digest), dtype=torch.uint8))  # [32]
-        ranking = [name for name in RANKING_TASKS if name in self.task_names]
+        ranking = ranking_tasks(self.task_names)
         self.rank_by(make_tasks(ranking[:1], self.personal, config)[0] if ranking else None)
 
     def _build_backbone(self, config, dataset) -> PromptBackbone:

@@ -7,6 +7,7 @@ import pytest
 
 from recbole_mgr.unimp.mixture import TaskMixture
 from recbole_mgr.unimp.rows import Row, RowBatch
+from recbole_mgr.unimp.tasks import TASKS
 
 SETTINGS = {
     "task_sampling": "proportional",
@@ -22,7 +23,7 @@ class NumberedTask:
     """Row i of the task says i in its first token, the epoch in its second, and is 2 to 99 tokens long."""
 
     def __init__(self, name: str, count: int) -> None:
-        self.name, self.count = name, count
+        self.name, self.count, self.stage = name, count, TASKS[name].stage
 
     def training_rows(self, epoch):
         return [(index, epoch) for index in range(self.count)]

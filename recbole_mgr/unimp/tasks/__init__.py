@@ -1,28 +1,26 @@
 """What UniMP is asked: one file per task, their estimates and their tables.
 
-Adding a task: a class in a file here, a line in ``TASKS``.
+Adding a task: a class in a file here, which says all that is particular to it, and its name in ``TASKS``.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from recbole_mgr.unimp.personal_data import PersonalData
-    from recbole_mgr.unimp.tasks.task import Task
+from recbole_mgr.unimp.personal_data import PersonalData
+from recbole_mgr.unimp.tasks.explanation import ExplanationTask
+from recbole_mgr.unimp.tasks.image_generation import ImageGenerationTask
+from recbole_mgr.unimp.tasks.preference import PreferenceTask
+from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
+from recbole_mgr.unimp.tasks.search import SearchTask
+from recbole_mgr.unimp.tasks.selection import SelectionTask
+from recbole_mgr.unimp.tasks.task import Task
 
-_PACKAGE = "recbole_mgr.unimp.tasks"
-TASKS: dict[str, str] = {
-    "recommendation": f"{_PACKAGE}.recommendation:RecommendationTask",
-    "search": f"{_PACKAGE}.search:SearchTask",
-    "preference": f"{_PACKAGE}.preference:PreferenceTask",
-    "explanation": f"{_PACKAGE}.explanation:ExplanationTask",
-    "selection": f"{_PACKAGE}.selection:SelectionTask",
-    "image_generation": f"{_PACKAGE}.image_generation:ImageGenerationTask",
+TASKS: dict[str, type[Task]] = {
+    task.name: task
+    for task in (RecommendationTask, SearchTask, PreferenceTask, ExplanationTask, SelectionTask, ImageGenerationTask)
 }
-_SHORT_NAMES = {"rec": "recommendation", "image": "image_generation"}
 
 
 def task_names(value: str | Sequence[str]) -> list[str]:
@@ -35,26 +33,32 @@ def task_names(value: str | Sequence[str]) -> list[str]:
         ValueError: If a name is unknown or stands twice, or none is given.
     """
     words = value.replace("+", ",").split(",") if isinstance(value, str) else list(value)
-    names = [_SHORT_NAMES.get(word.strip(), word.strip()) for word in words]
+    short_names = {task.short_name: name for name, task in TASKS.items() if task.short_name}
+    names = [short_names.get(word.strip(), word.strip()) for word in words]
     unknown = [name for name in names if name not in TASKS]
     if unknown or not names or len(set(names)) < len(names):
         raise ValueError(
-            f"tasks: {value!r} must name one or more of {', '.join(TASKS)}, each once (rec, image for short)"
+            f"tasks: {value!r} must name one or more of {', '.join(TASKS)}, each once "
+            f"({', '.join(short_names)} for short)"
         )
     return [name for name in TASKS if name in names]
 
 
 def make_tasks(names: Sequence[str], data: PersonalData, settings: Mapping[str, Any]) -> list[Task]:
     """The tasks of these full names; raises ValueError naming the first task that the data cannot serve."""
-    return [task_class(name)(data, settings) for name in names]
+    return [TASKS[name](data, settings) for name in names]
+
+
+def needs_of(names: Iterable[str]) -> frozenset[str]:
+    """What the tasks of these full names read beside items and histories: ratings, reviews, pictures."""
+    return frozenset().union(*(TASKS[name].needs for name in names))
+
+
+def ranking_tasks(names: Iterable[str]) -> list[str]:
+    """Those of the full names whose answer is a ranked list of items."""
+    return [name for name in names if TASKS[name].tested_as != "answers"]
 
 
 def instructions() -> list[str]:
     """The sentences that all tasks ask with, for the tokenizer to know their words."""
-    return [task_class(name).instruction for name in TASKS]
-
-
-def task_class(name: str) -> type[Task]:
-    """The class of a task by its full name."""
-    module, class_name = TASKS[name].split(":")
-    return getattr(importlib.import_module(module), class_name)
+    return [task.instruction for task in TASKS.values()]

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from recbole_mgr.unimp.tasks.estimate import Estimate
+from recbole_mgr.integration.task_results import Estimate, TaskResult
+from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
 from recbole_mgr.unimp.tasks.explanation_baselines import ExplanationBaselines
-from recbole_mgr.unimp.tasks.opinion import OpinionTask, rating_token_ids
-from recbole_mgr.unimp.tasks.task import Case, TaskResult
+from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, ItemQuestionTask
 from recbole_mgr.unimp.tasks.text_metrics import bleu, distinct, feature_match, rouge_l
-
-if TYPE_CHECKING:
-    from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
-    from recbole_mgr.unimp.unimp import UniMP
 
 _TOKENS_PER_WORD = 2
 _EXAMPLES = 3
 
 
-class ExplanationTask(OpinionTask):
+class ExplanationTask(ItemQuestionTask):
     """What will the user say of this item? A rating, where the data have ratings, then the start of his review.
 
     The chunks of the history carry the ratings and reviews of their items. Texts are the first ``explanation_words``
@@ -35,6 +31,8 @@ class ExplanationTask(OpinionTask):
 
     name = "explanation"
     instruction = "What will the user say?"
+    stage = 4
+    needs = frozenset({"ratings", "reviews"})
 
     def __init__(self, data: PersonalData, settings: Mapping[str, Any]) -> None:
         super().__init__(data, settings)
@@ -51,12 +49,12 @@ class ExplanationTask(OpinionTask):
         return case if case is not None and len(self.data.review_token_ids(case.target_interaction)) else None
 
     def history_answer(self, case: Case, index: int) -> np.ndarray:
-        return self._opinion(case.history_interactions[index])
+        return self._rating_and_review(case.history_interactions[index])
 
     def answer(self, case: Case) -> np.ndarray:
-        return self._opinion(case.target_interaction)
+        return self._rating_and_review(case.target_interaction)
 
-    def write(self, model: UniMP, cases: Sequence[Case]) -> list[str]:
+    def write(self, model: AnsweringModel, cases: Sequence[Case]) -> list[str]:
         """The model's texts for n cases."""
         tokenizer = self.data.tokenizer
         ordinary = np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids)
@@ -74,7 +72,7 @@ class ExplanationTask(OpinionTask):
         words = [token_id for token_id in answer if token_id < self.vocabulary.base_size]
         return self.data.tokenizer.decode(words, skip_special_tokens=True).strip()
 
-    def evaluate(self, model: UniMP, cases: Sequence[Case], run_dir: Path) -> TaskResult:
+    def evaluate(self, model: AnsweringModel, cases: Sequence[Case], run_dir: Path) -> TaskResult:
         references = [self.data.review_text(case.target_interaction) for case in cases]
         baselines = ExplanationBaselines(self.data)
         features = [baselines.features(case, reference) for case, reference in zip(cases, references, strict=True)]
@@ -98,9 +96,9 @@ class ExplanationTask(OpinionTask):
             ],
         )
 
-    def _opinion(self, interaction: int) -> np.ndarray:
+    def _rating_and_review(self, interaction: int) -> np.ndarray:
         review = self.data.review_token_ids(interaction)[: self._most_text_tokens]
-        return np.concatenate([rating_token_ids(self.data, interaction), review])
+        return np.concatenate([self.rating_token_ids(interaction), review])
 
 
 def _text_metrics(texts: list[str], references: list[str], features: list[set[str]]) -> dict[str, Estimate]:

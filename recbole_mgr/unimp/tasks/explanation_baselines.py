@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recbole_mgr.unimp.personal_data import PersonalData
 from recbole_mgr.unimp.tasks.task import Case
 from recbole_mgr.unimp.tasks.text_metrics import words_of
-
-if TYPE_CHECKING:
-    from recbole_mgr.unimp.personal_data import PersonalData
 
 _MOST_ITEMS = 0.5  # share of items beyond which a word says nothing of one
 

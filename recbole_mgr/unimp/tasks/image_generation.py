@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from recbole_mgr.data.pictures import read_picture
 from recbole_mgr.files import replacing
+from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
+from recbole_mgr.unimp.personal_data import PersonalData
 from recbole_mgr.unimp.pictures.contact_sheet import SheetRow, contact_sheet
 from recbole_mgr.unimp.pictures.likeness import PictureLikeness
 from recbole_mgr.unimp.pictures.pixels import read_pixels
 from recbole_mgr.unimp.rows import SEES_ALL, Row, RowBuilder
-from recbole_mgr.unimp.tasks.estimate import Estimate, estimate
-from recbole_mgr.unimp.tasks.task import Case, EvaluatedTask, TaskResult, training_popularity
-
-if TYPE_CHECKING:
-    from recbole_mgr.unimp.personal_data import PersonalData
-    from recbole_mgr.unimp.unimp import UniMP
-    from recbole_mgr.unimp.user_sequences import UserSequence
+from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, EvaluatedTask, training_popularity
+from recbole_mgr.unimp.user_sequences import UserSequence
 
 SHEET_FILE = "contact_sheet.png"
 _CASES_SHOWN = 20
@@ -53,8 +50,10 @@ class ImageGenerationTask(EvaluatedTask):
     """
 
     name = "image_generation"
+    short_name = "image"
     instruction = "Show a picture of:"
-    higher_is_better = {"similarity": True, "category": True}
+    stage = 6
+    needs = frozenset({"pictures"})
 
     def __init__(self, data: PersonalData, settings: Mapping[str, Any]) -> None:
         super().__init__(data, settings)
@@ -114,7 +113,7 @@ class ImageGenerationTask(EvaluatedTask):
             raise ValueError(f"task {self.name}: none of the last {len(items)} items of the history has a picture")
         return self.row(case, answer=False)
 
-    def draw(self, model: UniMP, rows: Sequence[Row], *, temperature: float | None = None) -> np.ndarray:
+    def draw(self, model: AnsweringModel, rows: Sequence[Row], *, temperature: float | None = None) -> np.ndarray:
         """Pictures uint8 [n, size, size, 3] for n prompts.
 
         Args:
@@ -133,7 +132,7 @@ class ImageGenerationTask(EvaluatedTask):
         codes = np.array(drawn, dtype=np.int64) - int(self.vocabulary.picture_ids[0])  # [n, G]
         return self.pictures.codec.decode(codes)
 
-    def evaluate(self, model: UniMP, cases: Sequence[Case], run_dir: Path) -> TaskResult:
+    def evaluate(self, model: AnsweringModel, cases: Sequence[Case], run_dir: Path) -> TaskResult:
         """Compare generated pictures with the targets', all scaled to the codec's size.
 
         ``similarity`` is the cosine of `PictureLikeness`; ``category`` the share of pictures whose nearest picture of

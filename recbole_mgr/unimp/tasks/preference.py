@@ -7,23 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
+from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
 from recbole_mgr.unimp.focal_loss import focal_posterior
-from recbole_mgr.unimp.tasks.estimate import Estimate, estimate
-from recbole_mgr.unimp.tasks.opinion import OpinionTask, rating_token_ids
+from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
 from recbole_mgr.unimp.tasks.rating_baseline import best_on_validation
-from recbole_mgr.unimp.tasks.task import Case, TaskResult
-
-if TYPE_CHECKING:
-    from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
-    from recbole_mgr.unimp.unimp import UniMP
+from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, ItemQuestionTask
 
 
-class PreferenceTask(OpinionTask):
+class PreferenceTask(ItemQuestionTask):
     """How will the user rate this item? The chunks of the history carry the ratings of their items.
 
     Deviation: the reference code parses a generated rating and calls what it cannot parse a 3.
@@ -34,7 +30,8 @@ class PreferenceTask(OpinionTask):
 
     name = "preference"
     instruction = "Which rating?"
-    higher_is_better = {"rmse": False, "mae": False}
+    stage = 5
+    needs = frozenset({"ratings"})
 
     def __init__(self, data: PersonalData, settings: Mapping[str, Any]) -> None:
         super().__init__(data, settings)
@@ -55,12 +52,12 @@ class PreferenceTask(OpinionTask):
         return case if case is not None and not np.isnan(self.data.rating(case.target_interaction)) else None
 
     def history_answer(self, case: Case, index: int) -> np.ndarray:
-        return rating_token_ids(self.data, case.history_interactions[index])
+        return self.rating_token_ids(case.history_interactions[index])
 
     def answer(self, case: Case) -> np.ndarray:
-        return rating_token_ids(self.data, case.target_interaction)
+        return self.rating_token_ids(case.target_interaction)
 
-    def predict(self, model: UniMP, cases: Sequence[Case]) -> np.ndarray:
+    def predict(self, model: AnsweringModel, cases: Sequence[Case]) -> np.ndarray:
         """Expected ratings float64 [n], on the scale of the data."""
         scale = torch.from_numpy(self.data.rating_values)
         expected = []
@@ -71,7 +68,7 @@ class PreferenceTask(OpinionTask):
                 expected.append(likely.cpu() @ scale)
         return torch.cat(expected).numpy()
 
-    def evaluate(self, model: UniMP, cases: Sequence[Case], run_dir: Path) -> TaskResult:
+    def evaluate(self, model: AnsweringModel, cases: Sequence[Case], run_dir: Path) -> TaskResult:
         truth = self.data.rating(np.array([case.target_interaction for case in cases]))
         baseline = best_on_validation(self.data, self.cases("valid"))
         return TaskResult(
@@ -83,6 +80,7 @@ class PreferenceTask(OpinionTask):
                 "user and item bias": _errors(np.array([baseline.predict(case) for case in cases]), truth),
             },
             notes=["Baselines are fitted to the training ratings; how much biases are shrunk is chosen on validation."],
+            lower_is_better=("rmse", "mae"),
         )
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from recbole_mgr.unimp.personal_data import PersonalData
 from recbole_mgr.unimp.tasks.task import Case
-
-if TYPE_CHECKING:
-    from recbole_mgr.unimp.personal_data import PersonalData
 
 _ROUNDS = 10  # of alternating least squares
 _SHRINKAGES = (1, 2, 5, 10, 15, 30)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recbole_mgr.unimp.personal_data import UserSequence
 from recbole_mgr.unimp.rows import Row
 from recbole_mgr.unimp.tasks.task import Case, Task
-
-if TYPE_CHECKING:
-    from recbole_mgr.unimp.personal_data import UserSequence
 
 
 class RecommendationTask(Task):
@@ -24,8 +21,11 @@ class RecommendationTask(Task):
     """
 
     name = "recommendation"
+    short_name = "rec"
     instruction = "What comes next?"
     loss_weight = 2.0
+    stage = 1
+    tested_as = "recommendation"
 
     @property
     def max_answer_tokens(self) -> int:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
+from recbole_mgr.unimp.personal_data import PersonalData
 from recbole_mgr.unimp.rows import SEES_ALL, Row, RowBuilder
-from recbole_mgr.unimp.tasks.estimate import Estimate, estimate
 from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
-from recbole_mgr.unimp.tasks.task import Case, TaskResult, training_popularity
-
-if TYPE_CHECKING:
-    from recbole_mgr.unimp.personal_data import PersonalData
+from recbole_mgr.unimp.tasks.task import Case, training_popularity
 
 _SCORES_AT_ONCE = 1 << 24  # float64, queries times items
 _NOTHING = np.empty(0, dtype=np.int64)
@@ -38,8 +36,20 @@ class SearchTask(RecommendationTask):
     """
 
     name = "search"
+    short_name = None
     instruction = "Looking for:"
     loss_weight = 1.0
+    stage = 2
+    tested_as = "ranking"
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        modes = settings["eval_args"]["mode"]
+        if set(modes.values()) != {"full"}:
+            raise ValueError(
+                f"eval_args: mode {modes['test']}: search ranks all items, because its query tells of the target; use "
+                "mode full or leave search out of tasks"
+            )
 
     def __init__(self, data: PersonalData, settings: Mapping[str, Any]) -> None:
         super().__init__(data, settings)

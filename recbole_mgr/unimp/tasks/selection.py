@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
+from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
 from recbole_mgr.unimp.rows import RowBuilder
-from recbole_mgr.unimp.tasks.estimate import Estimate, estimate
-from recbole_mgr.unimp.tasks.task import Case, EvaluatedTask, TaskResult, case_of, training_popularity
-
-if TYPE_CHECKING:
-    from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
-    from recbole_mgr.unimp.unimp import UniMP
+from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, EvaluatedTask, case_of, training_popularity
 
 _SHARE_OF_TWO = 0.4
 
@@ -49,6 +46,12 @@ class SelectionTask(EvaluatedTask):
 
     name = "selection"
     instruction = "Which are chosen?"
+    stage = 3
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        if settings["selection_by"] == "likelihood" and "recommendation" not in settings["tasks"]:
+            raise ValueError("selection_by: likelihood needs recommendation among the tasks; add it, or take marks")
 
     def __init__(self, data: PersonalData, settings: Mapping[str, Any]) -> None:
         super().__init__(data, settings)
@@ -88,7 +91,7 @@ class SelectionTask(EvaluatedTask):
     def answer(self, case: Case) -> np.ndarray:
         return self.vocabulary.candidate_ids.numpy()[np.flatnonzero(case.is_taken)]
 
-    def evaluate(self, model: UniMP, cases: Sequence[SelectionCase], run_dir: Path) -> TaskResult:
+    def evaluate(self, model: AnsweringModel, cases: Sequence[SelectionCase], run_dir: Path) -> TaskResult:
         by_marks = _set_metrics(self.choose_by_marks(model, cases), cases)
         by_likelihood = {"generated marks": by_marks} if self.goes_by_likelihood(model) else {}
         popularity = training_popularity(self.data)
@@ -108,18 +111,18 @@ class SelectionTask(EvaluatedTask):
             ],
         )
 
-    def choose(self, model: UniMP, cases: Sequence[SelectionCase]) -> list[np.ndarray]:
+    def choose(self, model: AnsweringModel, cases: Sequence[SelectionCase]) -> list[np.ndarray]:
         """Which candidates the model picks of each case, bool [C]."""
         by_likelihood = self.goes_by_likelihood(model)
         return self.choose_by_likelihood(model, cases) if by_likelihood else self.choose_by_marks(model, cases)
 
-    def goes_by_likelihood(self, model: UniMP) -> bool:
+    def goes_by_likelihood(self, model: AnsweringModel) -> bool:
         """Whether this model is asked for IDs and not for marks."""
         if self.settings["selection_by"] == "marks":
             return False
         return model.ranking_task is not None and model.ranking_task.name == "recommendation"
 
-    def choose_by_likelihood(self, model: UniMP, cases: Sequence[SelectionCase]) -> list[np.ndarray]:
+    def choose_by_likelihood(self, model: AnsweringModel, cases: Sequence[SelectionCase]) -> list[np.ndarray]:
         """The candidate whose ID is the likeliest after the history, bool [C] for each case."""
         chosen = []
         for case in cases:
@@ -134,7 +137,7 @@ class SelectionTask(EvaluatedTask):
             chosen.append(np.arange(count) == int(likelihood.argmax()))
         return chosen
 
-    def choose_by_marks(self, model: UniMP, cases: Sequence[SelectionCase]) -> list[np.ndarray]:
+    def choose_by_marks(self, model: AnsweringModel, cases: Sequence[SelectionCase]) -> list[np.ndarray]:
         """The candidates whose marks are generated, bool [C] for each case; none where the answer ends at once."""
         marks = self.vocabulary.candidate_ids[: self.settings["selection_candidates"]]
         allowed = torch.cat([marks, torch.tensor([self.vocabulary.end_id])]).to(model.device)

@@ -15,17 +15,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
 
+from recbole_mgr.integration.task_results import TaskResult
 from recbole_mgr.unimp.catalogue import tokenize
+from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
 from recbole_mgr.unimp.rows import SEES_ALL, Row, RowBatch, RowBuilder
-from recbole_mgr.unimp.tasks.estimate import Estimate
-
-if TYPE_CHECKING:
-    from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
-    from recbole_mgr.unimp.unimp import UniMP
 
 _CASES_AT_ONCE = 64
 _NOTHING = np.empty(0, dtype=np.int64)
@@ -54,18 +54,30 @@ class Case:
     teaches_history: bool = True
 
 
-class TaskResult(NamedTuple):
-    """A task's metrics beside those of its baselines; ``cases`` counts the questions all of them answered."""
+class AnsweringModel(Protocol):
+    """What the tasks ask of a network; `UniMP` is one."""
 
-    task: str
-    cases: int
-    metrics: dict[str, Estimate]
-    baselines: dict[str, dict[str, Estimate]]
-    notes: list[str]
+    ranking_task: Task | None
+    device: torch.device
+    ITEM_SEQ: str
+    ITEM_SEQ_LEN: str
+    ITEM_ID: str
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Log-likelihood [B] of the items ITEM_ID after the histories ITEM_SEQ."""
+
+    def collate_prompts(self, rows: Sequence[Row]) -> RowBatch:
+        """Prompts as a batch on the model's device."""
+
+    def answer_logits(self, prompts: RowBatch, token_ids: Tensor) -> Tensor:
+        """Logits [B, n] of the tokens [n] as the first of each answer."""
+
+    def generate_answers(self, prompts: RowBatch, **options: Any) -> list[list[int]]:
+        """Answers of B prompts as token ids."""
 
 
 class Task(ABC):
-    """One of the things UniMP is asked to do.
+    """One of the things UniMP is asked to do. All that is particular to a task stands in its class.
 
     Args:
         data: items, vocabulary, tokenizer, and users' sequences (of a loaded run: none, which serves prompts).
@@ -77,15 +89,27 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
+    short_name: ClassVar[str | None] = None  # which the settings and the command line take, too
     instruction: ClassVar[str]
+    stage: ClassVar[int]  # when it joins under ``task_sampling: staged``, from 1 on
+    needs: ClassVar[frozenset[str]] = frozenset()  # of ratings, reviews and pictures, read only where a task needs them
+    # Who tests it: RecBole (its metrics are the model's own), RecBole's ranking and then the task, or the task alone.
+    tested_as: ClassVar[Literal["recommendation", "ranking", "answers"]]
     loss_weight: ClassVar[float] = 1.0
-    higher_is_better: ClassVar[Mapping[str, bool]] = {}  # metrics that are not named here: yes
 
     def __init__(self, data: PersonalData, settings: Mapping[str, Any]) -> None:
         self.data, self.settings = data, settings
         self.catalogue, self.vocabulary = data.catalogue, data.vocabulary
         self.id_token_ids = self.vocabulary.item_token_ids(data.table.codes).numpy()  # [N+1, D]; row 0 is no item's
         self.instruction_ids = self.tokenize(self.instruction)  # [q]
+
+    @classmethod  # noqa: B027  (most tasks refuse nothing)
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        """Refuse settings that this task cannot work with.
+
+        Raises:
+            ValueError: Naming key, value and remedy.
+        """
 
     @property
     @abstractmethod
@@ -247,8 +271,10 @@ class Task(ABC):
 class EvaluatedTask(Task):
     """A task whose answers are no ranked lists, so that it judges them itself, and not RecBole."""
 
+    tested_as = "answers"
+
     @abstractmethod
-    def evaluate(self, model: UniMP, cases: Sequence[Case], run_dir: Path) -> TaskResult:
+    def evaluate(self, model: AnsweringModel, cases: Sequence[Case], run_dir: Path) -> TaskResult:
         """Let the model answer the cases, and judge its answers and those of the task's baselines.
 
         Args:
@@ -257,11 +283,27 @@ class EvaluatedTask(Task):
             run_dir: where files that people look at may be written.
         """
 
-    def prompts(self, model: UniMP, cases: Sequence[Case]) -> Iterator[RowBatch]:
+    def prompts(self, model: AnsweringModel, cases: Sequence[Case]) -> Iterator[RowBatch]:
         """The cases' prompts in batches on the model's device, padded on the left."""
         for start in range(0, len(cases), _CASES_AT_ONCE):
             part = cases[start : start + _CASES_AT_ONCE]
             yield model.collate_prompts([self.row(case, answer=False) for case in part])
+
+
+class ItemQuestionTask(EvaluatedTask):
+    """A question about one item. The chunks of the history show their items' IDs and answer with what the user said of
+    them, a rating or a review; only that is learned."""
+
+    def history_given(self, case: Case, index: int) -> np.ndarray:
+        return self.id_token_ids[case.history[index]]
+
+    def ask(self, builder: RowBuilder, case: Case) -> None:
+        self.ask_about(builder, case.target)
+
+    def rating_token_ids(self, interaction: int) -> np.ndarray:
+        """The token of an interaction's rating, int64 [1], or [0] where there is no rating."""
+        index = self.data.rating_index(np.array([interaction]))
+        return self.vocabulary.rating_ids.numpy()[index[index >= 0]]
 
 
 def case_of(sequence: UserSequence, *, first: int, target: int) -> Case | None:

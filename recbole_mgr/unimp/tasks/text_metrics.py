@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recbole_mgr.unimp.tasks.estimate import Estimate, estimate
+from recbole_mgr.integration.task_results import Estimate, estimate
 
 _ORDERS = 4  # BLEU's n-grams: 1 to 4
 

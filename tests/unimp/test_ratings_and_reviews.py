@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recbole_mgr.unimp.opinions import Fields, rating_scale, read_ratings, read_reviews
+from recbole_mgr.unimp.ratings_and_reviews import Fields, rating_scale, read_ratings, read_reviews
 
 FIELDS = Fields("user_id", "item_id", "timestamp", "rating")
 HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
