@@ -94,7 +94,9 @@ def _run(operation, arguments: tuple, keywords: dict[str, Any]) -> Any:
         if indices:
             raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
     device = keywords.get("device")
-    on_gpu = bool(ours) if device is None else torch.device(device).type in ("cuda", "meta")  # what C++ asks the wrapper for
+    on_gpu = (
+        bool(ours) if device is None else torch.device(device).type in ("cuda", "meta")
+    )  # what C++ asks the wrapper for
     generator = keywords.get("generator")
     if generator is not None and on_gpu and generator.device.type == "cpu":
         raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")

@@ -1,0 +1,330 @@
+"""Item-to-item memory: which items follow which, learned in closed form, as a score of every item for a history.
+
+``B = (X'X + ridge I)^-1 (X'Y + content_weight S)``, with one row of X and Y for each training position: X holds the
+last items before it, ``history_decay ** k`` for the k-th newest, Y the next items from it on, ``future_decay ** k``. S,
+if there is one, says which items are alike by content (`recbole_mgr.generation.likeness`). A history's scores are its
+decayed last items times B.
+
+Source: SLIST (arXiv 2103.16104) for the regression of the future on the past with decays, L3AE (arXiv 2508.13500) for
+content as the target that the ridge pulls to. Ours: both in one formula, sums of several targets a position, and the
+solve on a support of candidates for catalogues whose [N, N] matrix does not fit (`recbole_mgr.generation.ridge`).
+
+Shapes: B users of a batch, L history items, N items (ids 1..N, 0 is padding), R entries kept of a row, M best items.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from recbole_mgr.generation.beam_search import RankedList
+from recbole_mgr.generation.ridge import largest_entries, solve_dense, solve_on_support
+
+Progress = Callable[[int, int], None]  # parts done, parts in all
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorySettings:
+    """What a memory is made with; the model ``ItemMemory`` has a setting for each.
+
+    Args:
+        history_decay, history_length: weight of the next older item of the history, in (0, 1]; items that count.
+        future_decay, future_length: the same for the items to come.
+        ridge: > 0, pulls B to zero.
+        content_weight: >= 0, how strongly B is pulled to items that are alike by content.
+        max_entries: R, entries of each row that are kept, the largest by absolute value; None keeps all.
+        dense_items: up to so many items the solve is exact; beyond, each column of B rests on ``support`` items.
+        support: items that a column of B may rest on beyond ``dense_items``.
+    """
+
+    history_decay: float = 0.8
+    history_length: int = 10
+    future_decay: float = 0.3
+    future_length: int = 5
+    ridge: float = 40.0
+    content_weight: float = 0.0
+    max_entries: int | None = None
+    dense_items: int = 25_000
+    support: int = 200
+
+    def __post_init__(self) -> None:
+        for key in ("history_decay", "future_decay"):
+            _require(0 < getattr(self, key) <= 1, key, getattr(self, key), "in (0, 1]")
+        for key in ("history_length", "future_length", "support"):
+            _require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
+        _require(self.ridge > 0, "ridge", self.ridge, "greater than 0")
+        _require(self.content_weight >= 0, "content_weight", self.content_weight, "at least 0")
+        _require(self.max_entries is None or self.max_entries >= 1, "max_entries", self.max_entries, "at least 1")
+
+
+class Sequences(NamedTuple):
+    """The training items of every user, oldest first, as one flat array.
+
+    Attributes:
+        item_ids: int64 [n], ids 1..N.
+        starts: int64 [U + 1], where each user's items begin.
+    """
+
+    item_ids: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, users: np.ndarray, item_ids: np.ndarray) -> Sequences:
+        """From one row an interaction, the rows of a user in the order of time; users are taken by ascending id."""
+        order = np.argsort(users, kind="stable")
+        _, counts = np.unique(users, return_counts=True)
+        return cls(item_ids[order].astype(np.int64), np.concatenate([[0], np.cumsum(counts)]))
+
+    def of_users(self, chosen: np.ndarray) -> Sequences:
+        """Those of some users alone; ``chosen`` is bool [U]."""
+        lengths = np.diff(self.starts)
+        return Sequences(self.item_ids[np.repeat(chosen, lengths)], np.concatenate([[0], np.cumsum(lengths[chosen])]))
+
+
+class Counts(NamedTuple):
+    """What the regression needs of the interactions; sums over users, so parts can be added.
+
+    Attributes:
+        gram: float32 CSR [N + 1, N + 1], X'X.
+        forward: float32 CSR [N + 1, N + 1], X'Y.
+    """
+
+    gram: sparse.csr_matrix
+    forward: sparse.csr_matrix
+
+    @classmethod
+    def of(cls, sequences: Sequences, num_items: int, settings: MemorySettings) -> Counts:
+        """Count which items stand together in a past, and which stand in the past of which."""
+        past = _window(sequences, num_items, settings.history_decay, settings.history_length, -1)
+        future = _window(sequences, num_items, settings.future_decay, settings.future_length, +1)
+        return cls((past.T @ past).tocsr(), (past.T @ future).tocsr())
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.gram + other.gram, self.forward + other.forward)
+
+
+class FittedMemory:
+    """The matrix B and how it scores histories.
+
+    Args:
+        settings: what it was made with.
+        weights: float32 [N + 1, N + 1], or [N + 1, R] with ``targets``: the weight of each target for an item of the
+            history. Row 0 (padding) is zero.
+        targets: int64 [N + 1, R], the items that the kept weights belong to; None where ``weights`` are all.
+    """
+
+    def __init__(self, settings: MemorySettings, weights: Tensor, targets: Tensor | None = None) -> None:
+        self.settings = settings
+        self.weights = weights
+        self.targets = targets
+
+    @classmethod
+    def fit(
+        cls,
+        counts: Counts,
+        settings: MemorySettings,
+        likeness: sparse.csr_matrix | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        progress: Progress | None = None,
+    ) -> FittedMemory:
+        """Solve for B.
+
+        Args:
+            counts: of the training sequences; made with the same ``settings``.
+            settings: see `MemorySettings`.
+            likeness: CSR [N + 1, N + 1], S; needed where ``content_weight`` is above 0.
+            device: where the solve is done and the weights are kept.
+            dtype: of the dense solve; float32 is as good in ranking and half as large.
+            progress: called with the parts done and all parts, from time to time.
+
+        Raises:
+            ValueError: If ``content_weight`` has no likeness to weigh.
+        """
+        goal = counts.forward
+        if settings.content_weight:
+            if likeness is None:
+                raise ValueError(f"content_weight: {settings.content_weight} needs to know which items are alike")
+            goal = (goal + settings.content_weight * likeness.astype(np.float32)).tocsr()
+        if goal.shape[0] - 1 <= settings.dense_items:
+            weights = solve_dense(counts.gram, goal, settings.ridge, device=device, dtype=dtype, progress=progress)
+            if settings.max_entries is None or settings.max_entries >= len(weights):
+                return cls(settings, weights)
+            return cls(settings, *largest_entries(weights, settings.max_entries))
+        weights, targets = solve_on_support(
+            counts.gram,
+            goal,
+            settings.ridge,
+            support=settings.support,
+            max_entries=settings.max_entries or settings.support,
+            device=device,
+            progress=progress,
+        )
+        return cls(settings, weights, targets)
+
+    @property
+    def num_items(self) -> int:
+        return len(self.weights) - 1
+
+    def to(self, device: torch.device | str) -> FittedMemory:
+        """The same on another device."""
+        targets = None if self.targets is None else self.targets.to(device)
+        return FittedMemory(self.settings, self.weights.to(device), targets)
+
+    def scores(self, history: Tensor, lengths: Tensor) -> Tensor:
+        """Score every item; comparable within a row only.
+
+        Args:
+            history: int64 [B, L], item ids, oldest first, right-padded with 0.
+            lengths: int64 [B], items of each history.
+
+        Returns:
+            float32 [B, N + 1]; padding scores 0, like an item of which nothing is known.
+        """
+        newest, decays = self._newest(history, lengths)  # [B, k] each
+        if self.targets is None:
+            return torch.nn.functional.embedding_bag(newest, self.weights, per_sample_weights=decays, mode="sum")
+        scores = torch.zeros(len(history), len(self.weights), device=self.weights.device)
+        weights = self.weights[newest] * decays.unsqueeze(-1)  # [B, k, R]
+        return scores.scatter_add_(1, self.targets[newest].flatten(1), weights.flatten(1))
+
+    def score_of(self, history: Tensor, lengths: Tensor, item_ids: Tensor) -> Tensor:
+        """Score some items of each history.
+
+        Args:
+            history, lengths: as for :meth:`scores`.
+            item_ids: int64 [B, X].
+
+        Returns:
+            float32 [B, X].
+        """
+        newest, decays = self._newest(history, lengths)  # [B, k] each
+        if self.targets is None:
+            weights = self.weights[newest.unsqueeze(-1), item_ids.unsqueeze(1)]  # [B, k, X]
+            return (weights * decays.unsqueeze(-1)).sum(1)
+        found, totals = self._summed(newest, decays)  # [B, k * R] each, sorted by item
+        place = torch.searchsorted(found, item_ids).clamp(max=found.shape[1] - 1)  # the first of equal items
+        return totals.gather(1, place).masked_fill(found.gather(1, place) != item_ids, 0.0)
+
+    def best(self, history: Tensor, lengths: Tensor, count: int) -> RankedList:
+        """The M items of the highest scores above 0, without a score for every item where few entries are kept.
+
+        Args:
+            history, lengths: as for :meth:`scores`.
+            count: M.
+
+        Returns:
+            Item ids [B, M] and scores [B, M], descending; 0 and -inf where fewer items have a score above 0.
+        """
+        if self.targets is None:
+            scores = self.scores(history, lengths)
+            scores[:, 0] = -torch.inf
+            best = scores.topk(min(count, scores.shape[1]))
+            item_ids, values = best.indices, best.values
+        else:
+            found, totals = self._summed(*self._newest(history, lengths))
+            best = totals.topk(min(count, totals.shape[1]))
+            item_ids, values = found.gather(1, best.indices), best.values
+        nothing = (values <= 0) | (item_ids == 0)
+        item_ids, values = item_ids.masked_fill(nothing, 0), values.masked_fill(nothing, -torch.inf)
+        missing = count - item_ids.shape[1]
+        if missing > 0:
+            item_ids = torch.nn.functional.pad(item_ids, (0, missing))
+            values = torch.nn.functional.pad(values, (0, missing), value=-torch.inf)
+        return RankedList(item_ids, values)
+
+    def _newest(self, history: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The last items of each history, newest first, and their decays; int64 and float32 [B, k]."""
+        age = torch.arange(min(self.settings.history_length, history.shape[1]), device=history.device)
+        place = lengths.unsqueeze(1) - 1 - age  # [B, k]
+        item_ids = history.gather(1, place.clamp(min=0)).masked_fill(place < 0, 0)
+        decays = (self.settings.history_decay**age).to(self.weights.dtype).expand_as(item_ids).contiguous()
+        return item_ids, decays
+
+    def _summed(self, newest: Tensor, decays: Tensor) -> tuple[Tensor, Tensor]:
+        """Targets of a history's items, sorted, and at the first of equal ones the sum of their weights, else 0."""
+        targets, order = self.targets[newest].flatten(1).sort(dim=1)  # [B, k * R]
+        weights = (self.weights[newest] * decays.unsqueeze(-1)).flatten(1).gather(1, order)
+        first = torch.ones_like(targets, dtype=torch.bool)
+        first[:, 1:] = targets[:, 1:] != targets[:, :-1]
+        group = first.cumsum(1) - 1
+        totals = torch.zeros_like(weights).scatter_add_(1, group, weights)  # one a group, in the order of the groups
+        return targets, totals.gather(1, group).masked_fill(~first, 0.0)
+
+
+def cross_fitted(
+    sequences: Sequences,
+    fold_of_user: np.ndarray,
+    num_items: int,
+    settings: MemorySettings,
+    likeness: sparse.csr_matrix | None = None,
+    **options,
+) -> list[FittedMemory]:
+    """One memory a fold of users, made without them: a score for them has not seen what follows in their sequences.
+
+    Args:
+        sequences: training items of U users.
+        fold_of_user: int [U], 0..folds-1.
+        num_items, settings, likeness, options: as for `Counts.of` and `FittedMemory.fit`.
+
+    Returns:
+        The memories, by fold.
+
+    Raises:
+        ValueError: For fewer than two folds, or a number of folds other than that of users.
+    """
+    folds = int(fold_of_user.max(initial=0)) + 1
+    if folds < 2 or len(fold_of_user) != len(sequences.starts) - 1:
+        raise ValueError(
+            f"fold_of_user: {folds} fold(s) of {len(fold_of_user)} users; give every one of the "
+            f"{len(sequences.starts) - 1} users one of at least 2 folds"
+        )
+    counts = [Counts.of(sequences.of_users(fold_of_user == fold), num_items, settings) for fold in range(folds)]
+    memories = []
+    for left_out in range(folds):
+        others = functools.reduce(Counts.__add__, [part for fold, part in enumerate(counts) if fold != left_out])
+        memories.append(FittedMemory.fit(others, settings, likeness, **options))
+    return memories
+
+
+def scores_by_fold(memories: list[FittedMemory], folds: Tensor, history: Tensor, lengths: Tensor) -> Tensor:
+    """Scores [B, N + 1] of each history by the memory that was made without its user; ``folds`` is int64 [B]."""
+    scores = torch.empty(len(history), memories[0].num_items + 1, device=history.device)
+    for fold, memory in enumerate(memories):
+        rows = (folds == fold).nonzero().flatten()
+        if len(rows):
+            scores[rows] = memory.scores(history[rows], lengths[rows])
+    return scores
+
+
+def _window(sequences: Sequences, num_items: int, decay: float, length: int, direction: int) -> sparse.csr_matrix:
+    """[positions, N + 1]: the items before each position (direction -1) or from it on (+1), with decaying weights.
+
+    A position is an item that has another one before it, so the rows of past and future belong together.
+    """
+    item_ids, starts = sequences
+    sizes = np.diff(starts)
+    first, end = np.repeat(starts[:-1], sizes), np.repeat(starts[1:], sizes)  # [n] of the user of each item
+    position = np.flatnonzero(np.arange(len(item_ids)) > first)  # [positions]
+    rows, columns, weights = [], [], []
+    for age in range(length):
+        place = position - 1 - age if direction < 0 else position + age
+        inside = np.flatnonzero((place >= first[position]) & (place < end[position]))
+        rows.append(inside)
+        columns.append(item_ids[place[inside]])
+        weights.append(np.full(len(inside), decay**age, dtype=np.float32))
+    entries = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
+    return sparse.csr_matrix(entries, shape=(len(position), num_items + 1))
+
+
+def _require(legal: bool, key: str, value: float | None, rule: str) -> None:
+    if not legal:
+        raise ValueError(f"{key}: {value} must be {rule}")

@@ -1,0 +1,76 @@
+"""Which items are alike by content: the nearest items of each, by vectors or by codes, as a sparse matrix.
+
+Row i of the matrix S holds the squared likeness of the items nearest to item i, divided by the row's sum: a guess of
+what follows i made of content alone. Vectors are compared by their cosine, codes by the share of their leading codes
+that agree. Of several modalities the likenesses are averaged before the nearest are chosen.
+
+Shapes: N items (ids 1..N, 0 is padding), D digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy import sparse
+
+_VALUES = 2**24  # likenesses held at once: 64 MiB
+
+Likeness = Callable[[slice], torch.Tensor]  # of some items with all: rows -> [rows, N]
+
+
+def by_vectors(vectors: np.ndarray, present: np.ndarray | None = None) -> Likeness:
+    """Cosine of vectors [N, dim]; an item that is not ``present`` (bool [N]) or whose vector is 0 is like no other."""
+    unit = torch.nn.functional.normalize(torch.from_numpy(np.asarray(vectors, dtype=np.float32)), dim=1)
+    if present is not None:
+        unit[torch.from_numpy(~present)] = 0.0
+    return lambda rows: unit[rows] @ unit.T
+
+
+def by_codes(codes: np.ndarray) -> Likeness:
+    """Share of the leading codes that two items have in common; codes [N, D] of one modality."""
+    levels = torch.from_numpy(np.asarray(codes)).T.contiguous()  # [D, N]
+
+    def likeness(rows: slice) -> torch.Tensor:
+        same = torch.ones(len(levels[0][rows]), levels.shape[1], dtype=torch.bool)
+        share = torch.zeros(same.shape)
+        for level in levels:
+            same &= level[rows, None] == level
+            share += same
+        return share / len(levels)
+
+    return likeness
+
+
+def nearest_items(modalities: Sequence[Likeness], num_items: int, neighbours: int = 30) -> sparse.csr_matrix:
+    """The matrix S.
+
+    Args:
+        modalities: one likeness each, of N items.
+        num_items: N.
+        neighbours: items kept in a row, fewer where less are alike at all.
+
+    Returns:
+        float32 CSR [N + 1, N + 1]; row and column 0 are empty, each other row sums to 1 or has no entries.
+    """
+    count = min(neighbours, num_items - 1)
+    step = max(1, _VALUES // num_items)
+    rows, columns, values = [], [], []
+    for start in range(0, num_items if count else 0, step):
+        part = slice(start, min(start + step, num_items))
+        alike = sum(likeness(part) for likeness in modalities) / len(modalities)  # [rows, N]
+        alike.clamp_(min=0.0)
+        own = torch.arange(part.stop - part.start)
+        alike[own, own + part.start] = 0.0
+        best = alike.topk(count, dim=1)
+        rows.append(np.repeat(np.arange(part.start, part.stop) + 1, count))
+        columns.append(best.indices.flatten().numpy() + 1)
+        squares = best.values.square()
+        values.append((squares / squares.sum(1, keepdim=True).clamp(min=1e-12)).flatten().numpy())
+    shape = (num_items + 1, num_items + 1)
+    if not rows:
+        return sparse.csr_matrix(shape, dtype=np.float32)
+    matrix = sparse.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
+    matrix.eliminate_zeros()
+    return matrix.astype(np.float32)

@@ -1,0 +1,168 @@
+"""Ridge regression between items from counts: exact in a dense matrix, or column by column on a support of candidates.
+
+Both solve ``(gram + ridge I) B = goal``. The dense one needs two matrices of [N, N] and about 2.3 N^3 operations. The
+other lets each column of B rest on the column's own item, which is pushed down where nobody takes an item twice, and
+on the items with the largest goal in that column, and solves the regression on these alone, exactly: with every item in
+the support it is the dense solution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+_COLUMNS = 1000  # of a dense solve at once
+_SYSTEM_VALUES = 2**23  # values of all small systems at once: 32 MiB
+
+
+def dense_bytes(num_items: int, dtype: torch.dtype = torch.float32) -> int:
+    """Memory that `solve_dense` takes at its peak."""
+    return 3 * (num_items + 1) ** 2 * dtype.itemsize
+
+
+def solve_dense(
+    gram: sparse.csr_matrix,
+    goal: sparse.csr_matrix,
+    ridge: float,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Solve by Cholesky's decomposition.
+
+    Args:
+        gram: CSR [n, n], symmetric, no negative eigenvalues.
+        goal: CSR [n, n].
+        ridge: > 0, added to the diagonal.
+        device, dtype: of the computation.
+        progress: called with the blocks of columns done and their number.
+
+    Returns:
+        float32 [n, n] on ``device``.
+    """
+    factor = _dense(gram, device, dtype)
+    factor.diagonal().add_(ridge)
+    factor = torch.linalg.cholesky(factor)
+    solution = _dense(goal, device, dtype)
+    blocks = solution.split(_COLUMNS, dim=1)
+    for done, block in enumerate(blocks, start=1):
+        block.copy_(torch.cholesky_solve(block.contiguous(), factor))
+        if progress:
+            progress(done, len(blocks))
+    return solution.to(torch.float32)
+
+
+def solve_on_support(
+    gram: sparse.csr_matrix,
+    goal: sparse.csr_matrix,
+    ridge: float,
+    *,
+    support: int,
+    max_entries: int,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Solve each column on its own few rows.
+
+    Args:
+        gram, goal, ridge: as for `solve_dense`; ``goal`` has no negative entries.
+        support: rows that a column may have entries in: its own and those of its largest goals, each relative to how
+            often the row's item occurs.
+        max_entries: R, entries kept of a row of the solution, the largest by absolute value.
+        device: of the small systems.
+        progress: called with the columns done and their number.
+
+    Returns:
+        float32 weights [n, R] and the columns that they belong to, int64 [n, R]; 0 and column 0 where a row has fewer.
+    """
+    gram = gram.sorted_indices()
+    scale = sparse.diags(1 / np.sqrt(gram.diagonal() + ridge))
+    columns = (scale @ goal).tocsc()  # how well a row alone explains a column, up to the column's own scale
+    goal = goal.tocsc().sorted_indices()
+    columns.sort_indices()
+    size = max(1, _SYSTEM_VALUES // support**2)
+    rows, owners, values = [], [], []
+    for start in range(0, goal.shape[1], size):
+        part = range(start, min(start + size, goal.shape[1]))
+        members = [_largest_rows(columns, goal, column, support) for column in part]
+        solved = _solve_small([m for m, _ in members], [g for _, g in members], gram, ridge, device)
+        for column, (member, _), value in zip(part, members, solved, strict=True):
+            rows.append(member)
+            owners.append(np.full(len(member), column))
+            values.append(value[: len(member)])
+        if progress:
+            progress(part.stop, goal.shape[1])
+    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(owners)))
+    solution = sparse.csr_matrix(entries, shape=goal.shape, dtype=np.float32)
+    weights, kept = _rows_of(solution, max_entries)
+    return weights.to(device), kept.to(device)
+
+
+def largest_entries(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` entries of the largest absolute value of each row and their columns, [n, count] each."""
+    blocks = [(block.gather(1, best), best) for block, best in _best_blocks(matrix, count)]
+    weights, columns = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    return weights, columns
+
+
+def _best_blocks(matrix: Tensor, count: int):
+    for block in matrix.split(1024):
+        yield block, block.abs().topk(count, dim=1).indices
+
+
+def _dense(matrix: sparse.csr_matrix, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+    numbers = np.float64 if dtype == torch.float64 else np.float32
+    return torch.from_numpy(matrix.astype(numbers).toarray()).to(device)
+
+
+def _largest_rows(
+    columns: sparse.csc_matrix, goal: sparse.csc_matrix, column: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The column's own row and those of its largest entries, and the goal in each."""
+    entries = slice(columns.indptr[column], columns.indptr[column + 1])
+    rows, goals, sizes = columns.indices[entries], goal.data[entries], columns.data[entries]
+    own = rows == column
+    if own.any():
+        sizes = np.where(own, np.inf, sizes)
+    else:
+        rows, goals, sizes = np.append(rows, column), np.append(goals, 0.0), np.append(sizes, np.inf)
+    if len(rows) > count:
+        best = np.argpartition(-sizes, count - 1)[:count]
+        rows, goals = rows[best], goals[best]
+    return rows, goals
+
+
+def _solve_small(
+    members: list[np.ndarray], goals: list[np.ndarray], gram: sparse.csr_matrix, ridge: float, device
+) -> np.ndarray:
+    """Solve the systems of several columns at once; what a smaller one lacks is filled up with the identity."""
+    width = max(1, *map(len, members))
+    systems = np.zeros((len(members), width, width), dtype=np.float32)
+    right = np.zeros((len(members), width, 1), dtype=np.float32)
+    for place, (member, goal) in enumerate(zip(members, goals, strict=True)):
+        n = len(member)
+        if n:
+            pairs = gram[np.repeat(member, n), np.tile(member, n)]  # a look-up of each pair, not a walk of whole rows
+            systems[place, :n, :n] = np.asarray(pairs).reshape(n, n)
+            right[place, :n, 0] = goal
+    systems[:, np.arange(width), np.arange(width)] += ridge
+    factors = torch.linalg.cholesky(torch.from_numpy(systems).to(device))
+    return torch.cholesky_solve(torch.from_numpy(right).to(device), factors).squeeze(-1).cpu().numpy()
+
+
+def _rows_of(matrix: sparse.csr_matrix, count: int) -> tuple[Tensor, Tensor]:
+    """The largest entries of each row of a sparse matrix, padded to ``count``."""
+    weights = np.zeros((matrix.shape[0], count), dtype=np.float32)
+    columns = np.zeros((matrix.shape[0], count), dtype=np.int64)
+    row_of = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort((-np.abs(matrix.data), row_of))  # rows as they are, the largest entries of a row first
+    place = np.arange(len(order)) - matrix.indptr[row_of]
+    keep = place < count
+    weights[row_of[keep], place[keep]] = matrix.data[order[keep]]
+    columns[row_of[keep], place[keep]] = matrix.indices[order[keep]]
+    return torch.from_numpy(weights), torch.from_numpy(columns)
