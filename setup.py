@@ -37,7 +37,10 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=["recbole_mgr", "recbole_mgr.*"]), "recbole_mgr.properties"],
     package_dir={"recbole_mgr.properties": "properties"},
-    package_data={"recbole_mgr.properties": ["*.yaml", "model/*.yaml", "dataset/*.yaml", "experiments/*.yaml"]},
+    package_data={
+        "recbole_mgr.reporting.pages": ["templates/*.html", "assets/*"],
+        "recbole_mgr.properties": ["*.yaml", "model/*.yaml", "dataset/*.yaml", "experiments/*.yaml"],
+    },
     install_requires=[
         'recbole==1.2.1; python_version < "3.12"',
         *(f'{need}; python_version >= "3.12"' for need in RECBOLE_NEEDS),
@@ -52,6 +55,8 @@ setup(
         "pyyaml>=6",
         "numpy>=1.24",
         "pillow>=9",
+        "jinja2>=3.1",
+        "plotly>=5.18",
         "pandas<4",
         "scikit-learn>=1.1",
         "polars>=1.44",
@@ -61,7 +66,7 @@ setup(
     ],
     extras_require={
         "gguf": ["gguf>=0.10", "accelerate>=0.26"],  # language models in .gguf files
-        "test": ["pytest>=7", "hyperopt>=0.2.7"],
+        "test": ["pytest>=7", "hyperopt>=0.2.7", "playwright>=1.40"],
         "dev": ["pytest>=7", "hyperopt>=0.2.7", "ruff>=0.6"],
     },
     entry_points={"console_scripts": ["recbole-mgr=recbole_mgr.cli.main:main"]},

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import small_shop
 import torch
+from browser import _chromium, open_page  # noqa: F401 (fixtures)
 
 START = 1_400_000_000  # unix seconds, which float32 rounds to multiples of 128
 

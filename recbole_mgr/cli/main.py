@@ -14,6 +14,7 @@ COMMANDS = {
     "prepare": "make atomic files of raw data: Amazon, MovieLens, H&M, your own tables and pictures",
     "collaborative": "vectors of items from interactions, learned by a baseline on the training part",
     "experiment": "make one table as its file says, resuming what is not done",
+    "view": "pages with pictures: the data, its semantic IDs, results; for a browser, without a server",
     "analyse": "the MGR paper's analyses on finished runs: dominance, overlap, correspondence",
 }
 _RESUMING = ("run", "encode", "collaborative", "experiment")

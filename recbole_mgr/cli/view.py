@@ -1,0 +1,43 @@
+"""``recbole-mgr view``: pages of a data set, its semantic IDs and its results, for a browser without a server."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.reporting.pages.view import find_targets, write_view
+from recbole_mgr.run.pipeline import slug
+
+_DESCRIPTION = """\
+Write pages with pictures that open in any browser, without a server and without a network:
+  the data                counts, k-core, targets, items that look or read alike, what is missing
+  semantic IDs            the tree to click through, use of the codes, collisions, an item's neighbours
+
+  recbole-mgr view Beauty                                 a data set, by name (--data_path) or folder
+  recbole-mgr view saved/Beauty-.../*/seed-2020           runs, with the data they were trained on where it is there
+  recbole-mgr view results/paper-Beauty-... --single-file an experiment's table, as one file to send
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command."""
+    asked = _parse(arguments)
+    data, runs = find_targets(asked.targets, asked.data_path)
+    output = asked.output
+    if output is None:
+        output = Path("views") / slug(data.name if data else runs[0].resolve().name)
+    first = write_view(data, runs, output, single_file=asked.single_file)
+    print(f"Written to {output}; open {first.resolve().as_uri()}")
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = CommandParser(prog="recbole-mgr view", description=_DESCRIPTION)
+    parser.add_argument("targets", nargs="+", help="data set, run directories, or results")
+    parser.add_argument(
+        "--data_path", type=Path, default=Path("dataset_atomic"), help="folder of data sets (default: dataset_atomic)"
+    )
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the pages go (default: views/<name>)")
+    parser.add_argument("--single-file", action="store_true", help="one page that holds everything, pictures too")
+    return parser.parse_args(arguments)

@@ -1,0 +1,517 @@
+"use strict";
+// The state of a page is its address: #key=value&key=value. A link changes it, and what depends on it is drawn again.
+// Nothing here writes HTML: every text of the data goes through textContent.
+
+// --- chunks of data
+
+const CHUNKS = new Map();
+const WAITING = new Map();
+
+function chunk(name, value) {
+  CHUNKS.set(name, value);
+  (WAITING.get(name) || []).forEach(({ resolve }) => resolve(value));
+  WAITING.delete(name);
+}
+
+function load(name) {
+  if (CHUNKS.has(name)) return Promise.resolve(CHUNKS.get(name));
+  const inlined = document.getElementById(`chunk-${name}`);
+  if (inlined) {
+    chunk(name, JSON.parse(inlined.textContent));
+    return Promise.resolve(CHUNKS.get(name));
+  }
+  return new Promise((resolve, reject) => {
+    const waiting = WAITING.get(name);
+    if (waiting) return waiting.push({ resolve, reject });
+    WAITING.set(name, [{ resolve, reject }]);
+    const script = document.createElement("script");
+    script.src = `${document.body.dataset.chunks}/${name}.js`;
+    script.onerror = () => {
+      (WAITING.get(name) || []).forEach((other) => other.reject(new Error(`${script.src} is missing`)));
+      WAITING.delete(name);
+    };
+    document.head.append(script);
+  });
+}
+
+// --- elements
+
+function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+const bdi = (text) => el("bdi", {}, text);
+const count = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+
+// --- state
+
+const state = () => new URLSearchParams(location.hash.slice(1));
+
+function link(changes) {
+  const next = state();
+  for (const [key, value] of Object.entries(changes)) {
+    if (value === null || value === "") next.delete(key);
+    else next.set(key, value);
+  }
+  return `#${next}`;
+}
+
+function go(changes, { replace = false } = {}) {
+  const address = link(changes);
+  if (replace) {
+    history.replaceState(null, "", address);
+    draw();
+  } else location.hash = address;
+}
+
+// --- items
+
+let ITEMS = null; // what the page knows of the items: their count, chunk size, index and the pictures' shape
+
+async function item(number) {
+  const part = await load(`items-${Math.floor(number / ITEMS.chunk)}`);
+  const place = number % ITEMS.chunk;
+  return {
+    number,
+    token: part.tokens[place],
+    title: part.titles[place],
+    facts: part.facts[place],
+    picture: part.pictures[place],
+    count: part.counts ? part.counts[place] : null,
+  };
+}
+
+const nameOf = (found) => found.title || found.token;
+
+function photo(found) {
+  if (!found.picture) return el("span", { class: "photo none" }, "no picture");
+  const image = el("img", { src: found.picture, alt: "", loading: "lazy", decoding: "async" });
+  const frame = el("span", { class: "photo" }, image);
+  image.addEventListener("error", () => frame.replaceWith(el("span", { class: "photo none" }, "no picture")));
+  return frame;
+}
+
+function card(found, { note = null, small = false, mark = "" } = {}) {
+  return el(
+    "a",
+    { class: `card${small ? " small" : ""}${mark ? ` ${mark}` : ""}`, href: link({ item: found.number }), title: nameOf(found) },
+    photo(found),
+    el("span", { class: "card-title" }, bdi(nameOf(found))),
+    note === null ? null : el("span", { class: "card-note" }, note),
+  );
+}
+
+async function cards(numbers, options = () => ({})) {
+  const found = await Promise.all(numbers.map(item));
+  return found.map((one, place) => card(one, options(one, place)));
+}
+
+async function strip(numbers, options) {
+  const inner = (await cards(numbers, options)).map((one) => el("li", {}, one));
+  return el("ul", { class: "strip", tabindex: "0", "aria-label": "items, scrolls sideways" }, inner);
+}
+
+// --- search
+
+const plain = (text) => text.toLowerCase().normalize("NFKD").replace(/\p{M}/gu, "");
+const wordsOf = (text) => plain(text).match(/[\p{L}\p{N}_]+/gu) || [];
+
+async function search(query) {
+  // the items that have, for every word of the query, a word that begins with it; null: no query
+  const words = wordsOf(query);
+  if (!words.length) return null;
+  let result = null;
+  for (const word of words) {
+    const shard = [...word].slice(0, 2).map((letter) => letter.codePointAt(0).toString(16)).join("-");
+    const shards = ITEMS.shards.filter((name) => name === shard || ([...word].length === 1 && name.startsWith(`${shard}-`)));
+    const numbers = new Set();
+    for (const part of await Promise.all(shards.map((name) => load(`search-${name}`)))) {
+      for (const [entry, found] of Object.entries(part)) {
+        if (entry.startsWith(word)) found.forEach((number) => numbers.add(number));
+      }
+    }
+    result = result === null ? numbers : new Set([...result].filter((number) => numbers.has(number)));
+  }
+  return [...result].sort((one, other) => one - other);
+}
+
+// --- views: name -> function(element, configuration) that returns a function to draw it again
+
+const VIEWS = {};
+const PER_PAGE = 28;
+
+function pager(total, page, key, per = PER_PAGE) {
+  const pages = Math.max(1, Math.ceil(total / per));
+  const step = (to, text) =>
+    el("button", { type: "button", disabled: to < 1 || to > pages, onclick: () => go({ [key]: to === 1 ? null : to }) }, text);
+  if (pages === 1) return null;
+  return el(
+    "div",
+    { class: "pager", role: "group", "aria-label": "Pages of the list" },
+    step(page - 1, "Previous"),
+    el("span", {}, `${page.toLocaleString("en")} of ${pages.toLocaleString("en")}`),
+    step(page + 1, "Next"),
+  );
+}
+
+VIEWS.items = (element) => {
+  const input = el("input", { type: "search", placeholder: "Search titles, ids and facts", "aria-label": "Search items", autocomplete: "off" });
+  const status = el("p", { class: "hint", role: "status" });
+  const grid = el("ul", { class: "grid" });
+  const pages = el("div");
+  let timer = null;
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => go({ q: input.value.trim(), p: null }, { replace: true }), 150);
+  });
+  element.append(el("div", { class: "search" }, input, status), grid, pages);
+  return async (now) => {
+    const query = now.get("q") || "";
+    if (document.activeElement !== input) input.value = query;
+    const found = await search(query);
+    const total = found === null ? ITEMS.count : found.length;
+    const page = Math.min(Math.max(1, Number(now.get("p")) || 1), Math.max(1, Math.ceil(total / PER_PAGE)));
+    const start = (page - 1) * PER_PAGE;
+    const numbers = found === null
+      ? Array.from({ length: Math.min(PER_PAGE, total - start) }, (_, place) => start + place)
+      : found.slice(start, start + PER_PAGE);
+    status.textContent = total ? count(total, "item", "items") : `No item has “${query}”.`;
+    const inner = await cards(numbers, (one) => ({ note: one.count === null ? one.token : `taken ${one.count.toLocaleString("en")} times` }));
+    grid.replaceChildren(...inner.map((one) => el("li", {}, one)));
+    pages.replaceChildren(...[pager(total, page, "p")].filter(Boolean));
+  };
+};
+
+VIEWS.strip = (element, config) => {
+  const more = config.total - config.numbers.length;
+  let drawn = false;
+  return async () => {
+    if (drawn) return;
+    drawn = true;
+    element.append(await strip(config.numbers.slice(0, 60), () => ({ small: true })));
+    if (more > 0 || config.numbers.length > 60) {
+      element.append(el("p", { class: "hint" }, `The ${Math.min(60, config.numbers.length)} most popular of ${config.total.toLocaleString("en")} are shown.`));
+    }
+  };
+};
+
+VIEWS.pairs = (element, config) => {
+  let drawn = false;
+  return async () => {
+    if (drawn) return;
+    drawn = true;
+    const list = await Promise.all(
+      config.pairs.slice(0, 24).map(async ([one, other, cosine]) =>
+        el(
+          "li",
+          { class: "pair" },
+          el("div", { class: "pair-items" }, await cards([one, other])),
+          el("p", { class: "pair-note" }, cosine > 0.99995 ? "equal vectors" : `cosine ${cosine.toFixed(3)}`),
+        ),
+      ),
+    );
+    element.append(el("ul", { class: "pairs" }, list));
+    if (config.pairs.length > 24) element.append(el("p", { class: "hint" }, `The 24 most alike of ${config.pairs.length} pairs.`));
+  };
+};
+
+VIEWS.groups = (element, config) => {
+  const per = 12;
+  const list = el("ul", { class: "pairs" });
+  const pages = el("div");
+  element.append(list, pages);
+  return async (now) => {
+    const page = Math.max(1, Number(now.get("g")) || 1);
+    const part = config.groups.slice((page - 1) * per, page * per);
+    const inner = await Promise.all(
+      part.map(async (numbers) =>
+        el("li", { class: "pair" }, await strip(numbers.slice(0, 12), () => ({ small: true })), el("p", { class: "pair-note" }, count(numbers.length, "item", "items"))),
+      ),
+    );
+    list.replaceChildren(...inner);
+    pages.replaceChildren(...[pager(config.groups.length, page, "g", per)].filter(Boolean));
+  };
+};
+
+const chipClass = (digit) => `chip ${digit.kind === "dedup" ? "dedup" : ["text", "image"].includes(digit.modality) ? digit.modality : ""}`;
+
+function entropy(counts) {
+  const total = counts.reduce((sum, one) => sum + one, 0);
+  return counts.reduce((sum, one) => sum - (one / total) * Math.log2(one / total), 0);
+}
+
+VIEWS.tree = (element, config) => {
+  const table = config.table;
+  const path = el("ol", { class: "path", "aria-label": "Chosen prefix" });
+  const summary = el("p", { class: "hint", role: "status" });
+  const list = el("ul", { class: "branches" });
+  const grid = el("ul", { class: "grid" });
+  const pages = el("div");
+  element.append(path, summary, list, grid, pages);
+
+  async function branchesBelow(tree, prefix) {
+    if (!prefix.length) return tree.root;
+    const part = await load(`branch-${table}-${prefix[0]}`).catch(() => null);
+    const groups = new Map();
+    if (part) {
+      part.codes.forEach((codes, place) => {
+        if (!prefix.slice(1).every((code, depth) => codes[depth] === code)) return;
+        const code = codes[prefix.length - 1];
+        const entry = groups.get(code) || { code, count: 0, samples: [], items: [], words: "" };
+        entry.count += 1;
+        entry.items.push(part.items[place]);
+        if (entry.samples.length < 6) entry.samples.push(part.items[place]);
+        groups.set(code, entry);
+      });
+      if (prefix.length === 1) groups.forEach((entry) => { entry.words = part.words[entry.code] || ""; });
+    }
+    return [...groups.values()].sort((one, other) => other.count - one.count || one.code - other.code);
+  }
+
+  return async (now) => {
+    if (Number(now.get("table") || 0) !== table) return;
+    const tree = await load(`tree-${table}`);
+    let prefix = (now.get("prefix") || "").split(".").filter(Boolean).map(Number).slice(0, tree.digits.length);
+    let branches = prefix.length < tree.digits.length ? await branchesBelow(tree, prefix) : [];
+    const total = branches.reduce((sum, one) => sum + one.count, 0);
+    const steps = [el("li", {}, el("a", { href: link({ prefix: null, t: null }) }, "All items"))];
+    prefix.forEach((code, depth) => {
+      const digit = tree.digits[depth];
+      steps.push(
+        el("li", { class: "sep", "aria-hidden": "true" }, "›"),
+        el("li", {}, el("a", { class: chipClass(digit), href: link({ prefix: prefix.slice(0, depth + 1).join("."), t: null }), title: digit.name, "aria-label": `${digit.name}: ${code}` }, String(code))),
+      );
+    });
+    path.replaceChildren(...steps);
+    const next = tree.digits[prefix.length];
+    if (!total) {
+      summary.textContent = "No item has this prefix.";
+      [list, grid, pages].forEach((part) => part.replaceChildren());
+      return;
+    }
+    const bits = entropy(branches.map((one) => one.count));
+    summary.textContent = `${count(total, "item", "items")}; next digit ${next.name}: ${branches.length} of ${next.size.toLocaleString("en")} codes used, entropy ${bits.toFixed(2)} bits`;
+    const page = Math.max(1, Number(now.get("t")) || 1);
+    const small = prefix.length > 0 && total <= 24;
+    if (small || prefix.length === tree.digits.length - 1) {
+      const numbers = branches.flatMap((one) => one.items);
+      const codes = new Map(branches.flatMap((one) => one.items.map((number) => [number, one.code])));
+      const part = numbers.slice((page - 1) * PER_PAGE, page * PER_PAGE);
+      const inner = await cards(part, (one) => ({ note: `${next.name}: ${codes.get(one.number)}` }));
+      list.replaceChildren();
+      grid.replaceChildren(...inner.map((one) => el("li", {}, one)));
+      pages.replaceChildren(...[pager(numbers.length, page, "t")].filter(Boolean));
+      return;
+    }
+    const most = branches[0].count;
+    const part = branches.slice((page - 1) * PER_PAGE, page * PER_PAGE);
+    const rows = await Promise.all(
+      part.map(async (branch) => {
+        const photos = (await Promise.all(branch.samples.slice(0, 6).map(item))).map(photo);
+        const chip = el("span", { class: chipClass(next) }, String(branch.code));
+        const words = branch.words || (await Promise.all(branch.samples.slice(0, 2).map(item))).map(nameOf).join(", ");
+        return el(
+          "li",
+          {},
+          el(
+            "a",
+            { class: "branch", href: link({ prefix: [...prefix, branch.code].join("."), t: null }), "aria-label": `${next.name} ${branch.code}, ${count(branch.count, "item", "items")}: ${words}` },
+            el("span", {}, chip),
+            el(
+              "span",
+              { class: "branch-words" },
+              bdi(words),
+              el("span", { class: "branch-count" }, ` ${count(branch.count, "item", "items")}`),
+              el("span", { class: `branch-bar ${chipClass(next).replace("chip ", "")}`, style: `width:${(100 * branch.count) / most}%` }),
+            ),
+            el("span", { class: "branch-photos", "aria-hidden": "true" }, photos),
+          ),
+        );
+      }),
+    );
+    list.replaceChildren(...rows);
+    grid.replaceChildren();
+    pages.replaceChildren(...[pager(branches.length, page, "t")].filter(Boolean));
+  };
+};
+
+// --- one item
+
+async function itemDialog(number) {
+  const dialog = document.getElementById("item");
+  const found = await item(number);
+  const part = Math.floor(number / ITEMS.chunk);
+  const place = number % ITEMS.chunk;
+  const close = el("button", { type: "button", class: "close", onclick: () => dialog.close() }, "Close");
+  const parts = [];
+  for (let table = 0; table < (ITEMS.tables || 0); table += 1) {
+    const [tree, codes] = await Promise.all([load(`tree-${table}`), load(`codes-${table}-${part}`)]);
+    const own = codes[place];
+    const heading = ITEMS.tables > 1 ? `Semantic ID, ${tree.label}` : "Semantic ID";
+    parts.push(el("h3", {}, bdi(heading)));
+    if (!own) {
+      parts.push(el("p", { class: "empty" }, "This item has none."));
+      continue;
+    }
+    const chips = own.map((code, depth) => {
+      const digit = tree.digits[depth];
+      const target = `table=${table || ""}&prefix=${own.slice(0, depth + 1).join(".")}`;
+      const address = document.body.hasAttribute("data-single") ? `#page=ids&${target}` : `ids.html#${target}`;
+      return el("li", {}, el("a", { class: chipClass(digit), href: address, title: digit.name, "aria-label": `${digit.name}: ${code}`, onclick: () => dialog.close("link") }, String(code)));
+    });
+    parts.push(el("ol", { class: "path", "aria-label": heading }, chips));
+    const near = (await load(`near-id-${table}-${part}`))[place];
+    if (near.length) {
+      parts.push(el("h3", {}, ITEMS.tables > 1 ? bdi(`Nearest by ID, ${tree.label}`) : "Nearest by ID"));
+      parts.push(await strip(near.map(([other]) => other), (_, nth) => ({ small: true, note: `${count(near[nth][1], "digit", "digits")}` })));
+    }
+  }
+  for (const modality of ITEMS.modalities || []) {
+    const near = (await load(`near-${modality}-${part}`))[place];
+    parts.push(el("h3", {}, `Nearest by ${modality}`));
+    parts.push(near.length ? await strip(near.map(([other]) => other), (_, nth) => ({ small: true, note: near[nth][1].toFixed(2) })) : el("p", { class: "empty" }, "This item has no vector."));
+  }
+  dialog.replaceChildren(
+    el(
+      "div",
+      { class: "item-head" },
+      photo(found),
+      el(
+        "div",
+        {},
+        el("h2", { id: "item-title" }, bdi(nameOf(found))),
+        found.facts ? el("p", { class: "hint" }, bdi(found.facts)) : null,
+        el("p", { class: "hint" }, el("code", {}, found.token), found.count === null ? null : `, taken ${found.count.toLocaleString("en")} times`),
+      ),
+      close,
+    ),
+    ...parts,
+  );
+  if (!dialog.open) dialog.showModal();
+  close.focus();
+}
+
+// --- figures
+
+let plotly = null;
+
+function loadPlotly() {
+  if (plotly) return plotly;
+  plotly = new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    const inlined = document.getElementById("plotly");
+    if (inlined) {
+      script.textContent = inlined.textContent;
+      document.head.append(script);
+      return resolve(window.Plotly);
+    }
+    script.src = "plotly.js";
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error("plotly.js is missing"));
+    document.head.append(script);
+  });
+  return plotly;
+}
+
+function coloured(value, style) {
+  if (typeof value === "string" && value.startsWith("--")) return style.getPropertyValue(value).trim();
+  if (Array.isArray(value)) return value.map((one) => coloured(one, style));
+  if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, coloured(one, style)]));
+  return value;
+}
+
+async function drawFigure(figure) {
+  const Plotly = await loadPlotly();
+  const style = getComputedStyle(document.documentElement);
+  const { data, layout } = coloured(JSON.parse(figure.querySelector("script").textContent), style);
+  const line = style.getPropertyValue("--line").trim();
+  const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
+  const whole = {
+    margin: { l: 8, r: 8, t: 16, b: 8 },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: style.getPropertyValue("--ink").trim(), family: "inherit", size: 12 },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+    hovermode: "closest",
+    ...layout,
+  };
+  for (const key of ["xaxis", "yaxis"]) whole[key] = { ...axis, ...whole[key] };
+  await Plotly.react(figure.querySelector(".canvas"), data, whole, { displayModeBar: false, responsive: true });
+  figure.dataset.drawn = "";
+}
+
+function watchFigures() {
+  const watcher = new IntersectionObserver((entries) => {
+    entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
+      watcher.unobserve(entry.target);
+      drawFigure(entry.target);
+    });
+  }, { rootMargin: "200px" });
+  document.querySelectorAll("figure.plot").forEach((figure) => watcher.observe(figure));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.querySelectorAll("figure[data-drawn]").forEach(drawFigure));
+}
+
+// --- the page
+
+const DRAWERS = [];
+
+function showPage(now) {
+  if (!document.body.hasAttribute("data-single")) return;
+  const pages = [...document.querySelectorAll("section.page")];
+  const wanted = now.get("page") || pages[0].dataset.page;
+  pages.forEach((page) => { page.hidden = page.dataset.page !== wanted; });
+  document.querySelectorAll("nav a").forEach((entry) => {
+    if (entry.dataset.page === wanted) entry.setAttribute("aria-current", "page");
+    else entry.removeAttribute("aria-current");
+  });
+}
+
+async function draw() {
+  const now = state();
+  showPage(now);
+  const table = Number(now.get("table") || 0);
+  document.querySelectorAll("[data-table]").forEach((part) => { part.hidden = Number(part.dataset.table) !== table; });
+  document.querySelectorAll("[data-table-link]").forEach((entry) => {
+    entry.href = link({ table: entry.dataset.tableLink === "0" ? null : entry.dataset.tableLink, prefix: null, t: null, g: null });
+    if (Number(entry.dataset.tableLink) === table) entry.setAttribute("aria-current", "true");
+    else entry.removeAttribute("aria-current");
+  });
+  const shown = DRAWERS.filter(({ element }) => !element.closest("[hidden]"));
+  await Promise.all(shown.map(({ drawer }) => drawer(now)));
+  const dialog = document.getElementById("item");
+  const number = now.get("item");
+  if (number !== null && Number(number) < (ITEMS ? ITEMS.count : 0)) await itemDialog(Number(number));
+  else if (dialog.open) dialog.close("state");
+  document.body.dataset.ready = "";
+}
+
+function start() {
+  document.querySelectorAll("[data-view]").forEach((element) => {
+    const config = JSON.parse(element.querySelector("script.config").textContent);
+    if (config.items) ITEMS = config.items;
+    if (ITEMS) document.documentElement.style.setProperty("--ratio", ITEMS.ratio);
+    DRAWERS.push({ element, drawer: VIEWS[element.dataset.view](element, config) });
+  });
+  const dialog = document.getElementById("item");
+  dialog.addEventListener("close", () => {
+    if (!["state", "link"].includes(dialog.returnValue) && state().has("item")) go({ item: null });
+    dialog.returnValue = "";
+  });
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  document.querySelector("[data-skip]").addEventListener("click", (event) => {
+    event.preventDefault();
+    document.getElementById("main").focus();
+  });
+  window.addEventListener("hashchange", draw);
+  watchFigures();
+  draw();
+}
+
+start();

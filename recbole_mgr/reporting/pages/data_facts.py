@@ -1,0 +1,155 @@
+"""What a data set's interactions are like: who takes what again, what a k-core keeps, what the targets are."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from recbole_mgr.checking.interactions import ITEM, TIME, USER
+from recbole_mgr.checking.tables import read_header, scan_table
+from recbole_mgr.preparation.filtering import k_core
+from recbole_mgr.preparation.interactions import Interactions
+
+CORES = range(1, 11)
+_UNIX_SECONDS = (3e8, 1e10)
+
+
+class DataInteractions(NamedTuple):
+    """Interactions of a data set sorted by user, then time, then order of the file; n rows.
+
+    Attributes:
+        user_tokens, item_tokens: of the numbers below.
+        users, items: int64 [n].
+        times: float64 [n].
+    """
+
+    user_tokens: list[str]
+    item_tokens: list[str]
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray
+
+
+def read_data_interactions(folder: Path, name: str) -> DataInteractions:
+    """Read ``<name>.inter``; rows without user, item or time are left out (``recbole-mgr check`` names them).
+
+    Raises:
+        ValueError: If there is no such file, it lacks a column, or no row is left.
+    """
+    path = folder / f"{name}.inter"
+    header = read_header(path)
+    lacking = [field for field in (USER, ITEM, TIME) if field not in header]
+    if lacking:
+        raise ValueError(f"{path}, line 1: no column {lacking[0]}; recbole-mgr check says what the file needs")
+    rows = scan_table(path, header).select(
+        pl.col(USER), pl.col(ITEM), pl.col(TIME).str.strip_chars().cast(pl.Float64, strict=False)
+    )
+    rows = rows.filter((pl.col(USER) != "") & (pl.col(ITEM) != "") & pl.col(TIME).is_finite())
+    table = rows.collect(engine="streaming")
+    if table.is_empty():
+        raise ValueError(f"{path}: no row with user, item and time; recbole-mgr check names what is wrong")
+    user_tokens, users = np.unique(table[USER].to_numpy(), return_inverse=True)
+    item_tokens, items = np.unique(table[ITEM].to_numpy(), return_inverse=True)
+    times = table[TIME].to_numpy()
+    order = np.lexsort((times, users))  # stable
+    return DataInteractions(
+        user_tokens.tolist(),
+        item_tokens.tolist(),
+        users[order].astype(np.int64),
+        items[order].astype(np.int64),
+        times[order],
+    )
+
+
+class Core(NamedTuple):
+    """What the k-core keeps."""
+
+    k: int
+    users: int
+    items: int
+    interactions: int
+
+
+def cores(data: DataInteractions) -> list[Core]:
+    """What each k of CORES keeps."""
+    part = Interactions(data.users.astype(np.uint32), data.items.astype(np.uint32), data.times, None, data.users)
+    kept = []
+    for k in CORES:
+        part = k_core(part, k)  # of a smaller core: the same result, sooner
+        kept.append(Core(k, len(np.unique(part.users)), len(np.unique(part.items)), len(part.users)))
+    return kept
+
+
+class Targets(NamedTuple):
+    """Of the users' last interactions, which leave-one-out tests on; of users with at least two.
+
+    Attributes:
+        users: how many.
+        repeats: the item stands in the history.
+        copies: it is the item of the row before.
+        same_time: so is the time: a copy of the row.
+        cold: no other user, and no earlier row, has the item.
+    """
+
+    users: int
+    repeats: int
+    copies: int
+    same_time: int
+    cold: int
+
+
+def targets(data: DataInteractions) -> Targets:
+    """Count what the test targets of a leave-one-out split are like."""
+    last = np.flatnonzero(np.append(np.diff(data.users) != 0, True))  # the last row of each user
+    first = np.append(0, last[:-1] + 1)
+    enough = last > first
+    last, before = last[enough], last[enough] - 1
+    pairs = data.users * len(data.item_tokens) + data.items
+    _, inverse, counts = np.unique(pairs, return_inverse=True, return_counts=True)
+    copies = data.items[last] == data.items[before]
+    return Targets(
+        users=len(last),
+        repeats=int((counts[inverse[last]] > 1).sum()),
+        copies=int(copies.sum()),
+        same_time=int((copies & (data.times[last] == data.times[before])).sum()),
+        cold=int((item_counts(data)[data.items[last]] == 1).sum()),
+    )
+
+
+def item_counts(data: DataInteractions) -> np.ndarray:
+    """int64 [items], how often each was taken."""
+    return np.bincount(data.items, minlength=len(data.item_tokens))
+
+
+def history_lengths(data: DataInteractions) -> np.ndarray:
+    """int64 [users]."""
+    return np.bincount(data.users, minlength=len(data.user_tokens))
+
+
+def over_time(data: DataInteractions) -> tuple[list[str], list[int]] | None:
+    """Names of equal spans of time and the interactions in each; months or days where times are unix seconds, None
+    where all are equal."""
+    low, high = float(data.times.min()), float(data.times.max())
+    if low == high:
+        return None
+    edges = np.linspace(low, high, 49)
+    counts = np.histogram(data.times, edges)[0]
+    unix = _UNIX_SECONDS[0] < low and high < _UNIX_SECONDS[1]
+    return [day(edge) if unix else f"{edge:.6g}" for edge in edges[:-1]], counts.tolist()
+
+
+def time_span(data: DataInteractions) -> str:
+    """The first and the last time, as dates where they are unix seconds."""
+    low, high = float(data.times.min()), float(data.times.max())
+    if _UNIX_SECONDS[0] < low and high < _UNIX_SECONDS[1]:
+        return f"{day(low)} to {day(high)}"
+    return f"{low:.6g} to {high:.6g}"
+
+
+def day(time: float) -> str:
+    """The date of unix seconds."""
+    return f"{datetime.fromtimestamp(time, timezone.utc):%Y-%m-%d}"

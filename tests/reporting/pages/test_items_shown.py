@@ -1,0 +1,53 @@
+from pathlib import Path
+
+from PIL import Image
+
+from recbole_mgr.reporting.pages.items import ShownItems, items_of_data, picture_file, search_index, words_of
+from recbole_mgr.reporting.pages.thumbnails import make_thumbnails, shape_of
+
+
+def test_items_of_a_shop(shop):
+    items = items_of_data(shop, "Shop", ["soap", "unlisted"])
+    assert items.tokens == ["balm", "soap", "mask", "comb", "unlisted"]
+    assert items.titles[0] == "lip balm with honey"
+    assert items.facts == ["Acme"] * 4 + [""]
+    assert [path and path.name for path in items.pictures] == ["balm.png", "soap.png", "mask.png", None, None]
+
+
+def test_a_picture_outside_the_folder_is_none(tmp_path):
+    (tmp_path / "images").mkdir()
+    for place in (tmp_path / "secret.png", tmp_path / "images" / "own.png"):
+        place.write_bytes(b"x")
+    images = tmp_path / "images"
+    assert picture_file(images, "own.png") == images / "own.png"
+    for name in ("../secret.png", str(tmp_path / "secret.png"), "/dev/zero", "a\0b", "", ".", "missing.png"):
+        assert picture_file(images, name) is None
+
+
+def test_the_index_finds_words_of_any_writing():
+    items = ShownItems(["a-1", "b"], ["Crème Brûlée", "口紅 rouge"], ["Acme · skin", ""], [None, None])
+    index = search_index(items)
+    assert index["63-72"] == {"creme": [0]}
+    assert index["61-63"] == {"acme": [0]}
+    assert [words for words in index.values() if "口紅" in words] == [{"口紅": [1]}]
+    assert words_of("L'Été, 2×") == ["l", "ete", "2"]
+
+
+def test_thumbnails_are_made_once(tmp_path):
+    for name, size in (("wide.png", (400, 200)), ("broken.png", None)):
+        if size:
+            Image.new("RGB", size, "red").save(tmp_path / name)
+        else:
+            (tmp_path / name).write_bytes(b"not a picture")
+    files: list[Path | None] = [tmp_path / "wide.png", None, tmp_path / "broken.png", tmp_path / "missing.png"]
+    folder = tmp_path / "view"
+    addresses = make_thumbnails(files, folder)
+    assert addresses[1:] == ["", "", ""]
+    made = folder / addresses[0]
+    with Image.open(made) as small:
+        assert small.size == (240, 120)
+    assert shape_of(addresses, folder) == 1.5
+    when = made.stat().st_mtime_ns
+    assert make_thumbnails(files, folder) == addresses
+    assert made.stat().st_mtime_ns == when
+    assert make_thumbnails(files, folder, inline=True)[0].startswith("data:image/jpeg;base64,")

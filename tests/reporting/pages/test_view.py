@@ -1,0 +1,102 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from recbole_mgr.cli.main import main
+from recbole_mgr.reporting.pages.view import DataFolder, find_targets, write_view
+
+
+def chunk(folder, name):
+    (file,) = folder.glob(f"data-*/{name}.js")
+    text = file.read_text(encoding="utf-8")
+    return json.loads(text.removeprefix(f'chunk("{name}",').removesuffix(");\n"))
+
+
+@pytest.fixture(scope="module")
+def pages(shop_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages") / "view"
+    write_view(DataFolder(shop_data, "tiny"), [], folder)
+    return folder
+
+
+def test_the_tree_holds_every_item_once(pages):
+    tree = chunk(pages, "tree-0")
+    assert [digit["name"] for digit in tree["digits"]] == ["text 1", "text 2", "image 1", "image 2", "collision digit"]
+    assert sum(branch["count"] for branch in tree["root"]) == 25
+    items = [number for code in range(3) for number in chunk(pages, f"branch-0-{code}")["items"]]
+    assert sorted(items) == list(range(25))
+    assert "maker" not in {branch["words"] for branch in tree["root"]}  # all items have this word
+
+
+def test_an_items_chunks(pages):
+    items = chunk(pages, "items-0")
+    assert items["tokens"][7] == "i7"
+    assert items["titles"][0] == "<img src=x onerror=alert(1)>"
+    assert [place for place, address in enumerate(items["pictures"]) if not address] == [4, 5, 24]
+    assert chunk(pages, "codes-0-0")[0] == [0, 0, 0, 0, 0]
+    near = chunk(pages, "near-id-0-0")[0]
+    assert near[0] == [24, 4.0]
+    assert chunk(pages, "near-text-0")[7] == []  # it has no vector
+
+
+def test_what_is_named_is_found(shop_data, tmp_path):
+    data, runs = find_targets(["tiny"], shop_data.parent)
+    assert (data, runs) == (DataFolder(shop_data.parent / "tiny", "tiny"), [])
+    assert find_targets([str(shop_data)], Path("nowhere"))[0] == DataFolder(shop_data, "tiny")
+    with pytest.raises(ValueError, match="no data set .*no run directory"):
+        find_targets(["nothing"], tmp_path)
+    with pytest.raises(ValueError, match="one view shows one data set"):
+        find_targets(["tiny", str(shop_data)], shop_data.parent)
+
+
+def test_command(shop_data, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert main(["view", str(shop_data), "--output", str(output), "--single-file"]) == 0
+    assert f"open {(output / 'index.html').as_uri()}" in capsys.readouterr().out
+    assert main(["view", "nothing"]) == 2
+
+
+@pytest.mark.parametrize("single_file", [False, True])
+def test_in_a_browser(shop_data, pages, tmp_path, open_page, single_file):
+    if single_file:
+        write_view(DataFolder(shop_data, "tiny"), [], tmp_path / "view", single_file=True)
+        pages = tmp_path / "view"
+    from playwright.sync_api import expect
+
+    page = open_page((pages / "index.html").as_uri())
+    expect(page.locator("h1:visible")).to_have_text("Data")
+    cards = page.locator("[data-view=items] .card")
+    expect(cards).to_have_count(25)
+    expect(cards.nth(0).locator(".card-title")).to_have_text("<img src=x onerror=alert(1)>")
+    expect(page.locator("[data-view=items] .photo.none")).to_have_count(3)
+
+    page.get_by_role("searchbox").fill("wood 13")
+    expect(cards).to_have_count(1)
+    page.keyboard.press("Tab")  # the keyboard reaches the item, opens it and closes it
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog h2")).to_have_text("Thing 13 of wood")
+    expect(page.locator("dialog .path .chip")).to_have_text(["1", "0", "1", "3", "0"])
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_be_hidden()
+
+    page.get_by_role("link", name="Semantic IDs").click()
+    expect(page.locator("h1:visible")).to_have_text("Semantic IDs")
+    branches = page.locator("[data-view=tree] .branch")
+    expect(branches).to_have_count(3)
+    branches.first.click()
+    expect(page.locator("[data-view=tree] .grid .card")).to_have_count(9)
+    expect(page.locator("[data-view=tree] .path .chip")).to_have_text(["0"])
+    page.go_back()
+    expect(branches).to_have_count(3)
+    expect(page.locator("[data-view=groups] .pair")).to_have_count(1)
+    figure = page.locator("figure.plot:visible").first
+    figure.scroll_into_view_if_needed()
+    expect(figure.locator("svg").first).to_be_visible()
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(pages, open_page):
+    for name in ("data", "ids"):
+        page = open_page((pages / f"{name}.html").as_uri(), width=360, height=740, scheme="dark")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 21, 20)"
