@@ -1,9 +1,11 @@
-"""Writing files whole or not at all, telling files by their content, and reading YAML."""
+"""Writing files whole or not at all, by one command at a time; telling files by their content; reading YAML."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +14,16 @@ from uuid import uuid4
 
 import yaml
 
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be removed by others
+    fcntl = None
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it takes ``path``'s place, on failure it is removed.
+    """Yield a temporary path beside ``path``; on success it is on the disk and takes ``path``'s place, on failure it is
+    removed.
 
     The temporary name keeps the suffix, which numpy and pandas read the format from.
     """
@@ -24,9 +32,81 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}-{uuid4().hex[:12]}{path.suffix}")
     try:
         yield temporary
+        to_disk(temporary)
         os.replace(temporary, path)
+        to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def owned(path: Path) -> Iterator[None]:
+    """Own a file or folder that is being made, so that no other command writes it at the same time.
+
+    The owner's lock is a file ``.<name>.lock`` beside it, which the system releases when the process ends in whatever
+    way, and which is removed at the end.
+
+    Raises:
+        ValueError: if another command owns it, saying which.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        file = lock.open("a+", encoding="utf-8")  # noqa: SIM115 - closed below, when the lock may go
+        if not _locked(file):
+            with file:
+                file.seek(0)
+                owner = file.read(200).strip() or "another command"
+            raise ValueError(f"{path} is being made by {owner}; wait until it is done, or choose another name")
+        if _is(file, lock):
+            break
+        file.close()  # the owner before has removed the file after we had opened it
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+    finally:
+        if fcntl:
+            lock.unlink(missing_ok=True)  # while it is still ours
+        file.close()
+        if not fcntl:
+            lock.unlink(missing_ok=True)
+
+
+def _locked(file: Any) -> bool:
+    """Lock an open file, or say that another process has."""
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt  # of Windows alone
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise  # those are file systems that know no locks: there is nobody to ask
+    return True
+
+
+def _is(file: Any, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file, or the list of a folder's files, is on the disk and outlives a crash of the machine."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

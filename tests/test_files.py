@@ -2,10 +2,11 @@
 
 import hashlib
 import os
+import threading
 
 import pytest
 
-from recbole_mgr.files import content_digest, read_yaml, replacing, write_text
+from recbole_mgr.files import content_digest, owned, read_yaml, replacing, write_text
 
 
 def test_the_file_appears_only_when_the_block_has_ended(tmp_path):
@@ -77,3 +78,56 @@ def test_a_digest_is_of_the_content_and_of_the_names_below_a_folder(tmp_path):
     file.unlink()
     (tmp_path / "one" / "below" / "b.png").write_bytes(b"picture")
     assert content_digest(tmp_path / "one") != same
+
+
+def test_of_two_owners_the_second_is_refused_by_name(tmp_path):
+    with owned(tmp_path / "Shop"):
+        with (
+            pytest.raises(
+                ValueError, match=f"Shop is being made by process {os.getpid()} on .*; wait until it is done"
+            ),
+            owned(tmp_path / "Shop"),
+        ):
+            pass
+        with owned(tmp_path / "Other"):
+            pass
+    with pytest.raises(RuntimeError), owned(tmp_path / "Shop"):
+        raise RuntimeError
+    with owned(tmp_path / "Shop"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_dead_owner_is_none(tmp_path):
+    child = os.fork()
+    if not child:
+        with owned(tmp_path / "x"):
+            os._exit(1)
+    os.waitpid(child, 0)
+    assert os.listdir(tmp_path) == [".x.lock"]
+    with owned(tmp_path / "x"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_never_two_owners_however_they_race(tmp_path):
+    """Owners that come and go remove the lock that others are about to take."""
+    inside, most, made = [], [], []
+
+    def work():
+        for _ in range(200):
+            try:
+                with owned(tmp_path / "x"):
+                    inside.append(1)
+                    most.append(len(inside))
+                    made.append(1)
+                    inside.pop()
+            except ValueError:
+                pass
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(most) == {1} and len(made) >= 200

@@ -15,15 +15,16 @@ from recbole_mgr.preparation.cleaning import clean_ids
 from recbole_mgr.preparation.interactions import IdNumbers
 from recbole_mgr.preparation.pictures import PictureFolder
 
-_KEYS = ("item_number", "item_id", "picture_path", "image_url")
+_KEYS = ("item_number", "item_id", "image_file", "picture_path", "picture_problem", "image_url")
 
 
 class ItemRows(NamedTuple):
     """One row for every item of the interactions, in Parquet files.
 
     Attributes:
-        parts: the files; columns ``item_number`` (UInt32), ``item_id``, ``picture_path`` (of a local picture, or
-            null), ``image_url`` (or null), and the source's fields.
+        parts: the files; columns ``item_number`` (UInt32), ``item_id``, ``image_file`` (as the source names it, or
+            null), ``picture_path`` (of a local picture, or null), ``picture_problem``, ``image_url`` (or null), and the
+            source's fields.
         fields: names of the source's fields.
         undescribed: items that the source has no row of.
         repeated: rows of items that had one already; the first row stays.
@@ -37,7 +38,7 @@ class ItemRows(NamedTuple):
     with_reference: np.ndarray
 
     def pictures(self, keep: np.ndarray) -> pl.DataFrame:
-        """Number, item_id, picture and image_url of the items that ``keep`` (bool [N]) marks."""
+        """All columns but the source's fields, of the items that ``keep`` (bool [N]) marks."""
         rows = pl.concat([pl.read_parquet(part, columns=list(_KEYS)) for part in self.parts])
         return rows.filter(pl.Series(keep[rows["item_number"].to_numpy()]))
 
@@ -96,10 +97,13 @@ def read_items(
 
 
 def _with_pictures(frame: pl.DataFrame, pictures: PictureFolder | None) -> pl.DataFrame:
-    """The frame with columns ``picture_path`` and ``image_url``, without ``image_file``."""
-    files = frame["image_file"].to_list() if "image_file" in frame.columns else [None] * frame.height
-    found = [None] * frame.height
+    """The frame with all columns that tell of pictures."""
+    absent = [pl.lit(None, dtype=pl.String).alias(name) for name in ("image_file", "image_url")]
+    frame = frame.with_columns(column for column in absent if column.meta.output_name() not in frame.columns)
+    found = [(None, "no picture of this item is known")] * frame.height
     if pictures:
-        found = [pictures.find(item, file) for item, file in zip(frame["item_id"], files, strict=True)]
-    frame = frame.drop("image_file", strict=False).with_columns(picture_path=pl.Series(found, dtype=pl.String))
-    return frame if "image_url" in frame.columns else frame.with_columns(image_url=pl.lit(None, dtype=pl.String))
+        found = [pictures.find(item, file) for item, file in zip(frame["item_id"], frame["image_file"], strict=True)]
+    paths, problems = zip(*found, strict=True) if found else ((), ())
+    return frame.with_columns(
+        picture_path=pl.Series(paths, dtype=pl.String), picture_problem=pl.Series(problems, dtype=pl.String)
+    )

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 import polars as pl
-from PIL import Image
 
-_SUFFIXES = dict(JPEG=".jpg", PNG=".png", WEBP=".webp", GIF=".gif", BMP=".bmp", TIFF=".tif")
-_READABLE = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+from recbole_mgr.data.pictures import FORMATS, inside, opened_picture
+
+_READABLE = {*FORMATS.values(), ".jpeg", ".tiff"}
 _SMALLEST = 8  # pixels; shops answer with a picture of one pixel where they have none
 
 
@@ -43,19 +43,38 @@ class PictureFolder:
         if not self._by_stem:
             raise ValueError(f"{folder}: holds no pictures ({', '.join(sorted(_READABLE))})")
 
-    def find(self, item_id: str, file: str | None) -> str | None:
-        """Path of an item's picture: the file that the source names, else the one named by the item's id."""
-        if file:
-            named = self.folder / file
-            if named.is_file():
-                return str(named)
-        return self._by_stem.get(item_id) or self._by_stem.get(quote(item_id, safe=" "))
+    def find(self, item_id: str, file: str | None) -> tuple[str | None, str]:
+        """Path of an item's picture, the file that the source names, else the one named by the item's id; where there
+        is none, None and what is wrong."""
+        path, problem = self._named(file) if file else (None, "no picture of this item is known")
+        path = path or self._by_stem.get(item_id) or self._by_stem.get(quote(item_id, safe=" "))
+        return path, "" if path else problem
 
     def find_url(self, url: str) -> str | None:
         """Path of the picture with the name that a URL ends in."""
         name = url_name(url)
-        named = self.folder / name
-        return str(named) if named.is_file() else self._by_stem.get(os.path.splitext(name)[0])
+        return self._named(name)[0] or self._by_stem.get(os.path.splitext(name)[0])
+
+    def names(self) -> list[str]:
+        """Names of the pictures without suffix, which are compared with item ids."""
+        return list(self._by_stem)
+
+    def _named(self, name: str) -> tuple[str | None, str]:
+        """Path of a file by its name in the folder; the name may begin with the folder's own, or be one of Windows."""
+        names = [name, name.replace("\\", "/")]
+        first, _, rest = names[1].removeprefix("./").partition("/")
+        if first == self.folder.name:
+            names.append(rest)
+        problem = f"no such file in {self.folder}"
+        for name in names:
+            try:
+                path = inside(self.folder, name)
+            except ValueError:
+                problem = f"not a name within {self.folder}"
+                continue
+            if os.path.isfile(path):
+                return path, ""
+        return None, problem
 
 
 class Pictures(NamedTuple):
@@ -71,38 +90,39 @@ class Pictures(NamedTuple):
 
 
 def url_name(url: str) -> str:
-    """The file name that a URL ends in."""
-    return unquote(url.split("?")[0].split("#")[0].rstrip("/").rsplit("/", 1)[-1])
+    """The file name that a URL ends in, without any folder, also none in disguise (``..%2Fx.jpg``)."""
+    name = unquote(url.split("?")[0].split("#")[0].rstrip("/").rsplit("/", 1)[-1])
+    return name.replace("\\", "/").rsplit("/", 1)[-1].replace("\0", "")
 
 
 def picture_suffix(path: Path) -> str:
     """Decode a picture and name its format's suffix (``.jpg``), whatever the file is called.
 
     Raises:
-        ValueError: if it does not decode as a whole or is a placeholder.
+        ValueError: if it does not decode as a whole, is a placeholder or too large.
     """
     try:
-        with Image.open(path, formats=list(_SUFFIXES)) as picture:
+        with opened_picture(path) as picture:
             width, height = picture.size
             picture.draft("RGB", (64, 64))  # a JPEG is read to its end, but decoded small
             picture.load()
-            suffix = _SUFFIXES.get(picture.format, ".jpg")  # MPO: a JPEG with further pictures behind it
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        problem = str(error).replace(str(path), path.name)
-        raise ValueError(f"not a picture that can be read ({problem})") from error
+            suffix = FORMATS.get(picture.format, ".jpg")  # MPO: a JPEG with further pictures behind it
+    except ValueError as error:
+        raise ValueError(f"not a picture that can be read ({error})") from error
     if min(width, height) < _SMALLEST:
         raise ValueError(f"{width} x {height} pixels: a placeholder")
     return suffix
 
 
 def gather_pictures(
-    wanted: pl.DataFrame, *, download: Callable[[list[str]], dict[str, Path | str]], parallel: int
+    wanted: pl.DataFrame, *, download: Callable[[list[str]], dict[str, tuple[Path, str] | str]], parallel: int
 ) -> Pictures:
     """Check the local pictures of items and download the others.
 
     Args:
-        wanted: ``item_number``, ``item_id``, ``picture_path`` and ``image_url`` of the items.
-        download: gives, of each URL, the file or the problem.
+        wanted: ``item_number``, ``item_id``, ``image_file``, ``picture_path``, ``picture_problem`` and ``image_url`` of
+            the items.
+        download: gives, of each URL, the file and its format's suffix, or the problem.
         parallel: pictures checked at the same time.
     """
     paths: dict[int, tuple[Path, str]] = {}
@@ -110,20 +130,21 @@ def gather_pictures(
     remote = []
     with ThreadPoolExecutor(parallel) as pool:
         checked = pool.map(_checked, wanted["picture_path"])
-        for (number, item_id, local, url), (suffix, problem) in zip(wanted.iter_rows(), checked, strict=True):
+        for row, (suffix, problem) in zip(wanted.iter_rows(named=True), checked, strict=True):
+            number, item_id, local, url = (row[key] for key in ("item_number", "item_id", "picture_path", "image_url"))
             if suffix:
                 paths[number] = Path(local), suffix
             elif url:
                 remote.append((number, item_id, url))
             else:
-                missing.append((item_id, local or "", problem))
+                missing.append((item_id, local or row["image_file"] or "", problem or row["picture_problem"]))
     files = download(list(dict.fromkeys(url for *_, url in remote))) if remote else {}
     for number, item_id, url in remote:
         file = files[url]
-        if isinstance(file, Path):
-            paths[number] = file, picture_suffix(file)
-        else:
+        if isinstance(file, str):
             missing.append((item_id, url, file))
+        else:
+            paths[number] = file
     return Pictures(paths, missing)
 
 
@@ -137,6 +158,7 @@ def picture_name(item_id: str, suffix: str) -> str:
 
 def place_picture(source: Path, target: Path) -> None:
     """Put a picture in place without spending disk space where the file system allows."""
+    source = os.path.realpath(source)  # else a symbolic link would be linked, and lead nowhere from here
     try:
         os.link(source, target)
     except OSError:
@@ -144,10 +166,8 @@ def place_picture(source: Path, target: Path) -> None:
 
 
 def _checked(path: str | None) -> tuple[str, str]:
-    """Suffix of a local picture and no problem, or the other way round."""
-    if path is None:
-        return "", "no picture of this item is known"
+    """Suffix of a local picture and no problem, or the other way round; neither where there is none."""
     try:
-        return picture_suffix(Path(path)), ""
+        return (picture_suffix(Path(path)) if path else ""), ""
     except ValueError as error:
         return "", str(error)

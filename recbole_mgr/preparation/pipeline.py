@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recbole_mgr.files import owned, to_disk
 from recbole_mgr.preparation import filtering
 from recbole_mgr.preparation.batches import Source
 from recbole_mgr.preparation.broken_rows import BrokenRows
-from recbole_mgr.preparation.download import DownloadLimits, PictureDownloads
+from recbole_mgr.preparation.download import DownloadLimits
 from recbole_mgr.preparation.filtering import Counts
 from recbole_mgr.preparation.interactions import IdNumbers, Interactions, read_interactions
 from recbole_mgr.preparation.items import read_items
+from recbole_mgr.preparation.picture_downloads import PictureDownloads
 from recbole_mgr.preparation.pictures import PictureFolder, Pictures, gather_pictures
 from recbole_mgr.preparation.writer import (
     write_interactions,
@@ -62,7 +64,8 @@ def prepare(source: Source, settings: Settings, say: Callable[[str], None] = pri
     """Write ``<output>/<name>/`` from a source.
 
     Everything is made in ``<output>/.<name>.partial/`` and takes its place in one rename at the end. After an
-    interruption the same call makes the files again, but keeps what was downloaded.
+    interruption the same call makes the files again, but keeps what was downloaded. One command at a time makes a
+    data set.
 
     Args:
         source: the raw data.
@@ -73,13 +76,32 @@ def prepare(source: Source, settings: Settings, say: Callable[[str], None] = pri
         The folder.
 
     Raises:
-        ValueError: Naming file, line, option and remedy: the folder exists, too many broken rows, nothing left after
-            a step, no network, or what the source refuses.
+        ValueError: Naming file, line, option and remedy: the folder exists or another command is making it, too many
+            broken rows, nothing left after a step, no network, or what the source refuses.
     """
     _check(settings)
     target, work = settings.output / settings.name, settings.output / f".{settings.name}.partial"
-    if target.exists():
-        raise ValueError(f"{target} exists already; remove it, or choose another --name or --output")
+    with owned(target):
+        if target.exists():
+            shutil.rmtree(work, ignore_errors=True)  # left there if the command was killed after the rename
+            raise ValueError(f"{target} exists already; remove it, or choose another --name or --output")
+        _make(source, settings, say, work)
+        _publish(work / settings.name, target)
+        shutil.rmtree(work)
+    return target
+
+
+def _publish(staging: Path, target: Path) -> None:
+    """Rename a folder that is complete and on the disk."""
+    for path in staging.iterdir():
+        to_disk(path)
+    to_disk(staging)
+    os.rename(staging, target)
+    to_disk(target.parent)
+
+
+def _make(source: Source, settings: Settings, say: Callable[[str], None], work: Path) -> None:
+    """Write all files of the data set into a folder of its name in ``work``."""
     staging, reviews, rows = (work / name for name in (settings.name, "reviews", "items"))
     for folder in (staging, reviews, rows):
         shutil.rmtree(folder, ignore_errors=True)
@@ -163,9 +185,6 @@ def prepare(source: Source, settings: Settings, say: Callable[[str], None] = pri
         },
     }
     write_provenance(staging / f"{settings.name}.provenance.yaml", details)
-    os.rename(staging, target)
-    shutil.rmtree(work)
-    return target
 
 
 class Steps:

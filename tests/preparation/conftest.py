@@ -29,12 +29,37 @@ class FaultyServer:
     """Serves ``files`` on a local port; a path's first directory says what goes wrong with it.
 
     ``ok`` nothing; ``dead`` 404; ``cut`` the first answer breaks off in the middle; ``cut-always`` every answer does,
-    without range support; ``busy`` 503 the first time; ``slow`` never ends; ``html`` a page instead of the file.
+    without range support; ``busy`` 503 the first time; ``slow`` never ends; ``html`` a page instead of the file;
+    ``raw-<name>`` the bytes of ``RAW``; ``drip-<name>`` those bytes one by one, for ever.
     """
+
+    RAW = {
+        "range": b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n",
+        "length": b"HTTP/1.1 200 OK\r\nContent-Length: 12abc\r\n\r\nxxxx",
+        "lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 12, 13\r\n\r\nxxxx",
+        "minus": b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nxxxx",
+        "large": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\nxxxx",
+        "to-bad": b"HTTP/1.1 302 Found\r\nLocation: http://[bad\r\nContent-Length: 0\r\n\r\n",
+        "to-label": b"HTTP/1.1 302 Found\r\nLocation: http://%b.example/\r\nContent-Length: 0\r\n\r\n" % (b"x" * 70),
+        "to-file": b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+        "to-port": b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:99999/\r\nContent-Length: 0\r\n\r\n",
+        "to-itself": b"HTTP/1.1 302 Found\r\nLocation: ?\r\nContent-Length: 0\r\n\r\n",
+        "to-noise": b"HTTP/1.1 302 Found\r\nLocation: http://\xff\xfe\x00/\r\nContent-Length: 0\r\n\r\n",
+        "status": b"HTTP/1.1 OK\r\n\r\n",
+        "begin": b"HTTP",
+        "noise": bytes(range(256)),
+        "nothing": b"",
+        "gzip": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnone",
+        "chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nx",
+        "head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000,
+        "body": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+        "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    }
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str | None]] = []  # path and range
+        self.closed = threading.Event()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -54,6 +79,9 @@ class FaultyServer:
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         fault, name = unquote(request.path).strip("/").rsplit("/", 1)
         earlier = [path for path, _ in self.requests].count(request.path) - 1
+        way, _, kind = fault.partition("-")
+        if way in ("raw", "drip"):
+            return self._raw(request, self.RAW[kind], drip=way == "drip")
         if fault == "dead" or (fault != "html" and name not in self.files):
             return request.send_error(404)
         if fault == "busy" and not earlier:
@@ -79,7 +107,18 @@ class FaultyServer:
         request.end_headers()
         request.wfile.write(body[: len(body) // 2] if cut else body)
 
+    def _raw(self, request, content: bytes, drip: bool) -> None:
+        request.close_connection = True
+        head = content.endswith(b"\r\n\r\n")
+        if not drip or head:
+            request.wfile.write(content)
+        while drip and not self.closed.wait(0.02):
+            request.wfile.write(b"0" if head else content[:1])
+            request.wfile.flush()
+            content = content[1:] or b"x"
+
     def close(self) -> None:
+        self.closed.set()
         self._http.shutdown()
         self._http.server_close()
 

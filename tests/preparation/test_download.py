@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from recbole_mgr.preparation import download
-from recbole_mgr.preparation.download import DownloadLimits, PictureDownloads, download_file
+from recbole_mgr.preparation import download, picture_downloads
+from recbole_mgr.preparation.download import DownloadLimits, download_file
+from recbole_mgr.preparation.picture_downloads import PictureDownloads
 
 QUICK = DownloadLimits(parallel=4, timeout=0.3, attempts=2, pause=0.01)
 
@@ -50,7 +51,7 @@ def test_every_fault_has_its_end(server, downloads, picture):
     for path, expected in outcome.items():
         result = results[f"{server.url}/{path}"]
         if expected is True:
-            assert result.read_bytes() == whole, path
+            assert result[0].read_bytes() == whole and result[1] == ".jpg", path
         else:
             assert expected in result, (path, result)
     attempts = [path for path, _ in server.requests]
@@ -80,21 +81,21 @@ def test_a_part_of_another_file_is_fetched_anew(server, downloads, picture, tmp_
     """A part longer than the file, as after a change on the server, gets 416 and is thrown away."""
     server.files["a.jpg"] = picture()
     url = f"{server.url}/ok/a.jpg"
-    path = downloads()([url])[url]
+    path, _ = downloads()([url])[url]
     path.rename(path.with_name(path.name + ".part"))
-    assert downloads()([url])[url].read_bytes() == server.files["a.jpg"]
+    assert downloads()([url])[url][0].read_bytes() == server.files["a.jpg"]
 
 
 def test_mirrors(server, downloads, picture, tmp_path):
     server.files["4+a.jpg"] = picture()
     url = "https://images.example/I/4%2Ba.jpg"
-    assert downloads(mirror=f"{server.url}/ok/")([url])[url].read_bytes() == server.files["4+a.jpg"]
+    assert downloads(mirror=f"{server.url}/ok/")([url])[url][0].read_bytes() == server.files["4+a.jpg"]
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "4+a.jpg").write_bytes(server.files["4+a.jpg"])
     (tmp_path / "mirror" / "bad.jpg").write_bytes(b"no")
     local = PictureDownloads(tmp_path / "other", QUICK, str(tmp_path / "mirror"))
     results = local([url, "https://x/bad.jpg", "https://x/none.jpg"])
-    assert results[url] == tmp_path / "mirror" / "4+a.jpg"
+    assert results[url] == (tmp_path / "mirror" / "4+a.jpg", ".jpg")
     assert "not a picture" in results["https://x/bad.jpg"]
     assert "no none.jpg in" in results["https://x/none.jpg"]
 
@@ -107,7 +108,7 @@ def test_without_network_the_message_says_what_to_put_where(downloads, silent_po
 
 
 def test_one_dead_server_among_living_ones_is_given_up_soon(server, downloads, picture, silent_port, monkeypatch):
-    monkeypatch.setattr(download, "_SILENT", 3)
+    monkeypatch.setattr(picture_downloads, "_SILENT", 3)
     server.files["a.jpg"] = picture()
     urls = [f"http://127.0.0.1:{silent_port}/{n}.jpg" for n in range(40)] + [f"{server.url}/ok/a.jpg"]
     results = downloads()(urls)
@@ -117,7 +118,7 @@ def test_one_dead_server_among_living_ones_is_given_up_soon(server, downloads, p
 
 
 def test_a_server_that_goes_away_stops_the_run_which_can_go_on(server, downloads, picture, monkeypatch):
-    monkeypatch.setattr(download, "_SILENT", 3)
+    monkeypatch.setattr(picture_downloads, "_SILENT", 3)
     server.files["a.jpg"] = picture()
     some = downloads()
     assert some([f"{server.url}/ok/a.jpg"])
@@ -127,17 +128,71 @@ def test_a_server_that_goes_away_stops_the_run_which_can_go_on(server, downloads
         some([f"{server.url}/ok/{n}.jpg" for n in range(30)])
 
 
-def test_a_url_that_is_none_is_a_dead_link(server, downloads, picture):
+ODD = [
+    "http://",
+    "nonsense",
+    "http://[bad",
+    "http://x:y/",
+    f"http://{'x' * 70}.example/a.jpg",
+    "http://a..b/",
+    "http://é\udc80/",
+]
+ODD += ["http://127.0.0.1:99999/", "ftp://127.0.0.1/a.jpg", "http://\x00/", "https://%zz", "http://user:p@[::1/a"]
+
+
+def test_no_url_and_no_answer_ends_the_others(server, downloads, picture):
     server.files["a.jpg"] = picture()
-    results = downloads()(["http://", "nonsense", f"{server.url}/ok/a.jpg"])
-    assert isinstance(results["http://"], str) and isinstance(results["nonsense"], str)
+    faults = [f"{server.url}/raw-{fault}/a.jpg" for fault in server.RAW]
+    good = f"{server.url}/ok/a.jpg"
+    results = downloads()([*ODD, *faults, good])
+    assert all(isinstance(results[url], str) and results[url] for url in [*ODD, *faults]), results
+    assert results[good][1] == ".jpg"
+    assert results[f"{server.url}/raw-range/a.jpg"] == "HTTP 416 Range Not Satisfiable"
+
+
+@pytest.mark.parametrize("part", ["begin", "head", "body", "chunks"])
+def test_a_server_that_sends_a_byte_now_and_then_does_not_hang_the_run(server, downloads, part, monkeypatch):
+    monkeypatch.setattr(download, "_LONGEST", 2)  # timeouts of 0.3 seconds
+    began = time.monotonic()
+    (result,) = downloads()([f"{server.url}/drip-{part}/a.jpg"]).values()
+    assert result == "not done in 0.6 seconds"
+    assert time.monotonic() - began < 5
+
+
+def test_a_data_file_that_hardly_comes_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_LONGEST", 2)
+    monkeypatch.setattr(download, "_CHUNK", 1)
+    with pytest.raises(ValueError, match="cannot be downloaded .not done in 1 seconds"):
+        download_file(f"{server.url}/drip-body/x.gz", tmp_path / "x.gz", QUICK)
+
+
+def test_a_full_disk_ends_the_run(server, downloads, picture, monkeypatch):
+    """Else every picture would count as missing."""
+    server.files["a.jpg"] = picture()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(download, "open", full, raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        downloads()([f"{server.url}/ok/a.jpg"])
+
+
+def test_a_download_without_its_content_is_fetched_anew(server, downloads, picture):
+    """As a crash of the machine can leave it."""
+    server.files["a.jpg"] = picture()
+    url = f"{server.url}/ok/a.jpg"
+    path, _ = downloads()([url])[url]
+    path.write_bytes(b"")
+    assert downloads()([url])[url] == (path, ".jpg")
+    assert path.read_bytes() == server.files["a.jpg"]
 
 
 def test_too_large_is_no_picture(server, downloads, picture, monkeypatch):
-    monkeypatch.setattr(download, "_LARGEST_PICTURE", 1000)
+    monkeypatch.setattr(picture_downloads, "_LARGEST", 1000)
     server.files["a.jpg"] = picture(size=(300, 300))
     (result,) = downloads()([f"{server.url}/ok/a.jpg"]).values()
-    assert result == "too large or too slow"
+    assert result.endswith("bytes, which is more than 1,000")
 
 
 def test_data_files_resume_and_failures_say_where_to_put_them(server, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from recbole_mgr.preparation import interactions as interactions_module
-from recbole_mgr.preparation import raw_lines, writer
+from recbole_mgr.preparation import pipeline, raw_lines, writer
 from recbole_mgr.preparation.download import DownloadLimits
 from recbole_mgr.preparation.pipeline import Settings, prepare
 from recbole_mgr.preparation.sources.table import Columns, Table
@@ -194,6 +194,58 @@ def test_killed_in_the_middle_and_run_again(tmp_path, server, picture):
     server.requests.clear()
     assert content(run(source, tmp_path)) == reference
     assert {path for path, _ in server.requests} == {f"/ok/{n}.jpg" for n in range(5)} - had
+    assert os.listdir(tmp_path / "data") == ["Shop"]
+
+
+def test_two_at_once_never_mix(tmp_path, server, picture):
+    """The second is refused by name while the first waits for a picture; the first is not disturbed."""
+    server.files["0.jpg"] = picture()
+    source = shop(tmp_path, dense(), [("i0", f"{server.url}/ok/0.jpg")])
+    gate, asked, answer = threading.Event(), threading.Event(), server.answer
+
+    def answer_late(request):
+        asked.set()
+        gate.wait(60)
+        answer(request)
+
+    server.answer = answer_late
+    limits = DownloadLimits(parallel=1, timeout=30, attempts=1)
+    first = threading.Thread(target=run, args=(source, tmp_path), kwargs={"limits": limits})
+    first.start()
+    assert asked.wait(60)
+    with pytest.raises(ValueError, match=r"data/Shop is being made by process \d+ on .*; wait until it is done"):
+        run(shop(tmp_path, dense(3, 3)), tmp_path)
+    gate.set()
+    first.join()
+    assert len(rows_of(tmp_path / "data" / "Shop" / "Shop.inter")) == 30
+    assert os.listdir(tmp_path / "data") == ["Shop"]
+
+
+@pytest.mark.parametrize("point", ["write_provenance", "_publish", "rmtree"])
+def test_killed_near_the_end_and_run_again(tmp_path, monkeypatch, point):
+    """No data set, or a whole one and nothing beside it after the next command."""
+    source = shop(tmp_path, dense())
+    reference = content(run(source, tmp_path, output=tmp_path / "reference"))
+    killed = [pipeline.shutil, "rmtree"] if point == "rmtree" else [pipeline, point]
+    real = getattr(*killed)
+
+    def kill(path, *arguments, **options):
+        if point != "rmtree" or str(path).endswith(".partial"):
+            raise KeyboardInterrupt  # what is caught nowhere in between
+        real(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*killed, kill)
+        with pytest.raises(KeyboardInterrupt):
+            run(source, tmp_path)
+    if point == "rmtree":
+        assert os.path.exists(tmp_path / "data" / ".Shop.partial")
+        with pytest.raises(ValueError, match="exists already"):
+            run(source, tmp_path)
+    else:
+        assert not (tmp_path / "data" / "Shop").exists()
+        run(source, tmp_path)
+    assert content(tmp_path / "data" / "Shop") == reference
     assert os.listdir(tmp_path / "data") == ["Shop"]
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from recbole_mgr.files import owned
 from recbole_mgr.preparation.download import DownloadLimits, download_file
+
+_LARGEST_UNPACKED = 1 << 30  # bytes; MovieLens 1M has 25 million
 
 
 class RawFolder(NamedTuple):
@@ -56,17 +60,22 @@ class RawFolder(NamedTuple):
             if (folder / inner).is_file():
                 return folder
         archive = self.file([f"{name}.zip"], url)
-        partial = self.folder / f".{name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            with zipfile.ZipFile(archive) as content:
-                content.extractall(partial)
-        except (zipfile.BadZipFile, EOFError) as error:
-            raise ValueError(f"{archive}: cannot be unpacked ({error}); remove it and get it again") from error
-        if not (partial / name / inner).is_file():
-            raise ValueError(f"{archive}: holds no {name}/{inner}; it is not the archive of {url}")
-        (partial / name).rename(self.folder / name)
-        shutil.rmtree(partial)
+        with owned(self.folder / name):
+            partial = self.folder / f".{name}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            try:
+                with zipfile.ZipFile(archive) as content:
+                    size = sum(member.file_size for member in content.infolist())
+                    if size > _LARGEST_UNPACKED:
+                        raise ValueError(f"{archive}: {size:,} bytes unpacked; it is not the archive of {url}")
+                    content.extractall(partial)
+                if not (partial / name / inner).is_file():
+                    raise ValueError(f"{archive}: holds no {name}/{inner}; it is not the archive of {url}")
+                (partial / name).rename(self.folder / name)
+            except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+                raise ValueError(f"{archive}: cannot be unpacked ({error}); remove it and get it again") from error
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
         return self.folder / name
 
     def _address(self, url: str) -> str:
