@@ -24,19 +24,19 @@ def main() -> None:
     model.eval()
     users = len(test._dataset)
 
-    def rank(count: int) -> None:
+    def rank(count: int, beam_size: int) -> None:
         for (interaction, *_), _ in zip(test, range(count)):  # noqa: B905
-            model.generate(interaction.to(model.device), k=10)
+            model.generate(interaction.to(model.device), k=10, beam_size=beam_size)
 
     print(f"{arguments.model}, hierarchical, {users:,} users, {machine(arguments)}\n")
     print("| beam | whole test set, s | users/s |\n|---:|---:|---:|")
-    for model.beam_size in arguments.beams:
-        rank(2)
-        taken = seconds(lambda: rank(len(test)), arguments.device)
-        print(f"| {model.beam_size} | {taken:.1f} | {users / taken:,.0f} |", flush=True)
+    for beam_size in arguments.beams:
+        rank(2, beam_size)
+        taken = seconds(lambda beam_size=beam_size: rank(len(test), beam_size), arguments.device)
+        print(f"| {beam_size} | {taken:.1f} | {users / taken:,.0f} |", flush=True)
     if arguments.profile:
         with torch.profiler.profile() as profiler:
-            rank(10)
+            rank(10, beam_size)
         print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=40))
 
 

@@ -94,6 +94,7 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
 
     def __init__(self, config, model) -> None:
         super().__init__(config, model)
+        self.beam_size = config["beam_size"]  # of the evaluation that runs
         self.scheduler = None
         self.optimizer.register_step_post_hook(lambda *_: self.scheduler.step())
         self.alignment = getattr(model, "alignment", None)
@@ -152,12 +153,11 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
 
     def _valid_epoch(self, *args, **kwargs):
         """Steer early stopping with ``valid_beam_size`` beams: nearly the same ranking for a part of the time."""
-        beam_size = self.model.beam_size
-        self.model.beam_size = min(beam_size, self.config["valid_beam_size"])
+        self.beam_size = min(self.config["beam_size"], self.config["valid_beam_size"])
         try:
             return super()._valid_epoch(*args, **kwargs)
         finally:
-            self.model.beam_size = beam_size
+            self.beam_size = self.config["beam_size"]
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs) -> None:
         """RecBole's checkpoint, with the semantic IDs it belongs to as a readable file beside it."""
@@ -172,7 +172,7 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
         interaction, _, positive_u, positive_i = batched_data
         interaction = interaction.to(self.device)
         exclude = self._seen_in(interaction, positive_i) if self.mask_history else None
-        ranked = self.model.generate(interaction, max(self.config["topk"]), exclude=exclude)
+        ranked = self.model.generate(interaction, max(self.config["topk"]), beam_size=self.beam_size, exclude=exclude)
         return interaction, ranked, positive_u, positive_i
 
     def _neg_sample_batch_eval(self, batched_data):

@@ -13,7 +13,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
 from recbole_mgr.generation.beam_search import RankedList, beam_search, exhaustive_scores
-from recbole_mgr.generation.trie import PrefixTrie
+from recbole_mgr.generation.trie import Narrowing, PrefixTrie
 from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
@@ -67,7 +67,7 @@ class GenerativeRecommender(SequentialRecommender):
         self.semantic_ids = dataset.semantic_ids
         self.semantic_id_report = dataset.semantic_id_report
         self.code_softmax = config["code_softmax"]
-        self.beam_size = config["beam_size"]
+        self.beam_size = config["beam_size"]  # where a call names no other
         sizes = [digit.size for digit in self.semantic_ids.digits]
         self.trie = PrefixTrie(self.semantic_ids.codes[1:], sizes)
         self.backbone = self._build_backbone(config, dataset)
@@ -104,13 +104,22 @@ class GenerativeRecommender(SequentialRecommender):
 
     @torch.no_grad()
     def generate(
-        self, interaction: Interaction, k: int, *, exclude: Tensor | None = None, narrowing=None
+        self,
+        interaction: Interaction,
+        k: int,
+        *,
+        beam_size: int | None = None,
+        exclude: Tensor | None = None,
+        narrowing: Narrowing | None = None,
     ) -> RankedList:
         """Rank the k most likely items by trie-constrained beam search.
+
+        All that a call asks for is an argument of it, so that threads can share a network.
 
         Args:
             interaction: batch with histories.
             k: items per user.
+            beam_size: width of the search, at least k; None is the setting of that name, or k where that is more.
             exclude: [B, X] item ids (0 = padding) a user must not get, e.g. his history; masked, not renormalised.
             narrowing: from ``self.trie.narrow(item_ids)``: only these items may be returned.
 
@@ -123,7 +132,7 @@ class GenerativeRecommender(SequentialRecommender):
             self.trie,
             batch_size=len(interaction),
             k=k,
-            beam_width=max(self.beam_size, k),
+            beam_width=max(self.beam_size, k) if beam_size is None else beam_size,
             code_softmax=self.code_softmax,
             narrowing=narrowing,
             exclude=exclude,

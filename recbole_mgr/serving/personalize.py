@@ -53,7 +53,7 @@ class PersonalAnswer(NamedTuple):
 
 
 class _Ranking(NamedTuple):
-    """What `UniMP.rank_by` reads of a task; its prompts depend on histories only."""
+    """What `UniMP.ranking_by` reads of a task; its prompts depend on histories only."""
 
     name: str
     prompt: Any
@@ -145,12 +145,9 @@ class _Personalizer:
     def _ranked(self, prompt: Any) -> PersonalAnswer:
         # the history is the prompt's affair alone, so a search is ranked like a recommendation
         tokens = [self.data.table.item_tokens[item_id - 1] for item_id in self.history]
-        ranking_task = self.network.ranking_task
-        self.network.rank_by(_Ranking("recommendation", lambda history, target: prompt(history)))
-        try:
-            ranked = Recommender(self.run, run_dir=Path()).recommend(histories=[tokens], k=self.request.k)
-        finally:
-            self.network.rank_by(ranking_task)
+        network = self.network.ranking_by(_Ranking("recommendation", lambda history, target: prompt(history)))
+        recommender = Recommender(self.run._replace(network=network), run_dir=Path())
+        ranked = recommender.recommend(histories=[tokens], k=self.request.k)
         lines = [
             f"{score:8.3f}  {self._described(self.id_of[token])}"
             for token, score in zip(ranked.item_ids[0], ranked.scores[0], strict=True)

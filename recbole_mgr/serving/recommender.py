@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from recbole_mgr.data.item_texts import ItemText
 from recbole_mgr.generation.trie import Narrowing
 from recbole_mgr.model.backbone.branches import moved_branches
+from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.semantic_id.tokenizer import missing_rows
 from recbole_mgr.serving.messages import NewItems, Recommendations, Request
 from recbole_mgr.serving.new_items import extend_table, last_codes_by_distance, widened_weights
@@ -48,8 +49,43 @@ def load(run_dir: str | Path, *, device: str | torch.device | None = None) -> Re
     return Recommender(run, run_dir=Path(run_dir))
 
 
+class _Catalogue(NamedTuple):
+    """What one call works with from its beginning to its end, though another thread lets new items in meanwhile.
+
+    Attributes:
+        network: ranks the items.
+        texts: of the items, in the order of the network's table.
+        id_of: item ids by token.
+    """
+
+    network: GenerativeRecommender
+    texts: list[ItemText]
+    id_of: dict[str, int]
+
+    @classmethod
+    def of(cls, network: GenerativeRecommender, texts: list[ItemText]) -> _Catalogue:
+        tokens = network.semantic_ids.item_tokens
+        return cls(network, texts, {token: item_id for item_id, token in enumerate(tokens, start=1)})
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+
+class _Asked(NamedTuple):
+    """The options of one :meth:`Recommender.stream`, checked."""
+
+    catalogue: _Catalogue
+    k: int
+    mask_history: bool
+    narrowing: Narrowing | None
+    beam_size: int
+    unknown: str
+
+
 class Recommender:
-    """A trained run in use.
+    """A trained run in use. Threads may share it: a call changes nothing, but for :meth:`add_items`, which calls that
+    began before do not see.
 
     Args:
         run: as read from its folder; the network decides the device.
@@ -61,14 +97,12 @@ class Recommender:
         self._settings = run.settings
         self._histories = run.histories
         self._tokenizer = run.tokenizer
-        self._network = run.network
-        self._texts = list(run.item_texts)
-        self._number_items()
+        self._catalogue = _Catalogue.of(run.network, list(run.item_texts))
 
     @property
     def item_ids(self) -> list[str]:
         """Tokens of all items that can be recommended."""
-        return list(self._network.semantic_ids.item_tokens)
+        return list(self._catalogue.id_of)
 
     @property
     def modalities(self) -> list[str]:
@@ -146,10 +180,12 @@ class Recommender:
             raise ValueError(f"beam_size: {beam_size} is below k: {k}; widen the search or ask for fewer items")
         if unknown not in ("fail", "skip"):
             raise ValueError(f"unknown: {unknown!r} must be fail or skip")
-        narrowing = None if only is None else self._narrow(only, unknown)
+        catalogue = self._catalogue
+        narrowing = None if only is None else _narrow(catalogue, only, unknown)
+        asked = _Asked(catalogue, k, mask_history, narrowing, beam_size, unknown)
         requests = iter(requests)
         while batch := list(islice(requests, batch_size)):
-            yield self._recommend_batch(batch, k, mask_history, narrowing, beam_size, unknown)
+            yield self._recommend_batch(batch, asked)
 
     def add_items(
         self,
@@ -185,7 +221,8 @@ class Recommender:
         tokens = [str(token) for token in tokens]
         features = {modality: np.asarray(matrix) for modality, matrix in features.items()}
         titles = [""] * len(tokens) if titles is None else list(titles)
-        self._check_new(tokens, features, titles)
+        catalogue = self._catalogue
+        self._check_new(catalogue, tokens, features, titles)
         there = self._has_vectors(features, len(tokens))
         added = [token for token, is_there in zip(tokens, there, strict=True) if is_there]
         left_out = [token for token, is_there in zip(tokens, there, strict=True) if not is_there]
@@ -194,7 +231,7 @@ class Recommender:
 
         vectors = self._tokenizer.complete({modality: matrix[there] for modality, matrix in features.items()})
         blocks = self._tokenizer.encode(vectors)
-        table = self._network.semantic_ids
+        table = catalogue.network.semantic_ids
         modality = table.modalities[-1]
         used = np.unique(table.codes[1:, table.block(modality)][:, -1].numpy())
 
@@ -209,64 +246,47 @@ class Recommender:
         ]
 
         network = make_network(self._settings, extended)
-        network.to(self._device)
-        weights = moved_branches(self._network.trie, network.trie, self._network.state_dict())
+        network.to(catalogue.device)
+        weights = moved_branches(catalogue.network.trie, network.trie, catalogue.network.state_dict())
         network.load_state_dict(widened_weights(weights, network.state_dict(), dedup_size=table.sizes[-1]))
-        self._network = network
-        self._texts += [ItemText(str(title), "") for title, is_there in zip(titles, there, strict=True) if is_there]
-        self._number_items()
+        new_texts = [ItemText(str(title), "") for title, is_there in zip(titles, there, strict=True) if is_there]
+        self._catalogue = _Catalogue.of(network, catalogue.texts + new_texts)
         return NewItems(added, left_out, moved)
 
     # --- recommending
 
-    @property
-    def _device(self) -> torch.device:
-        return next(self._network.parameters()).device
-
-    def _number_items(self) -> None:
-        """Item ids from 1, in the order of the table."""
-        self._id_of = {token: item_id for item_id, token in enumerate(self._network.semantic_ids.item_tokens, start=1)}
-
-    def _recommend_batch(
-        self,
-        batch: list[Request],
-        k: int,
-        mask_history: bool,
-        narrowing: Narrowing | None,
-        beam_size: int,
-        unknown: str,
-    ) -> Recommendations:
+    def _recommend_batch(self, batch: list[Request], asked: _Asked) -> Recommendations:
         missing: dict[str, None] = {}
-        histories = [self._history_ids(request, unknown, missing) for request in batch]
+        histories = [self._history_ids(request, asked, missing) for request in batch]
         served = [row for row, history in enumerate(histories) if len(history)]
         result = Recommendations(
             [request.name for request in batch], *([[] for _ in batch] for _ in range(3)), [*missing]
         )
         if not served:
             return result
-        ranked = self._rank([histories[row] for row in served], k, mask_history, narrowing, beam_size)
-        tokens = self._network.semantic_ids.item_tokens
+        ranked = self._rank([histories[row] for row in served], asked)
+        texts, tokens = asked.catalogue.texts, asked.catalogue.network.semantic_ids.item_tokens
         for row, item_ids, scores in zip(served, *ranked, strict=True):
             items = [item_id for item_id in item_ids if item_id]  # 0 where there are fewer than k
             result.item_ids[row] = [tokens[item_id - 1] for item_id in items]
             result.scores[row] = scores[: len(items)]
-            result.titles[row] = [self._texts[item_id - 1].title for item_id in items]
+            result.titles[row] = [texts[item_id - 1].title for item_id in items]
         return result
 
-    def _rank(
-        self, histories: list[np.ndarray], k: int, mask_history: bool, narrowing: Narrowing | None, beam_size: int
-    ) -> tuple[list[list[int]], list[list[float]]]:
-        network, longest = self._network, self._settings["MAX_ITEM_LIST_LENGTH"]
+    def _rank(self, histories: list[np.ndarray], asked: _Asked) -> tuple[list[list[int]], list[list[float]]]:
+        network, device = asked.catalogue.network, asked.catalogue.device
+        longest = self._settings["MAX_ITEM_LIST_LENGTH"]
         whole = _padded(histories)  # [B, X]
         recent = _padded([history[-longest:] for history in histories])  # [B, L]
         lengths = torch.tensor([min(len(history), longest) for history in histories])
-        interaction = Interaction({network.ITEM_SEQ: recent, network.ITEM_SEQ_LEN: lengths}).to(self._device)
-        network.beam_size = beam_size
-        exclude = whole.to(self._device) if mask_history else None
-        ranked = network.generate(interaction, k, exclude=exclude, narrowing=narrowing)
+        interaction = Interaction({network.ITEM_SEQ: recent, network.ITEM_SEQ_LEN: lengths}).to(device)
+        exclude = whole.to(device) if asked.mask_history else None
+        ranked = network.generate(
+            interaction, asked.k, beam_size=asked.beam_size, exclude=exclude, narrowing=asked.narrowing
+        )
         return ranked.item_ids.tolist(), ranked.scores.tolist()
 
-    def _history_ids(self, request: Request, unknown: str, missing: dict[str, None]) -> np.ndarray:
+    def _history_ids(self, request: Request, asked: _Asked, missing: dict[str, None]) -> np.ndarray:
         """Item ids of a request's history; what is not known goes to ``missing``."""
         if request.history is None:
             if self._histories is None:
@@ -275,7 +295,7 @@ class Recommender:
                 )
             history = self._histories.of_user(request.name)
             if history is None:
-                if unknown == "fail":
+                if asked.unknown == "fail":
                     raise ValueError(
                         f"user {request.name!r} is not in the training data; correct the id, give a history, or skip "
                         "unknown ids (unknown: skip)"
@@ -285,31 +305,20 @@ class Recommender:
             return history
         if isinstance(request.history, str):
             raise ValueError(f"history {request.name}: {request.history!r} must be a list of item ids")
-        not_there = [token for token in request.history if token not in self._id_of]
-        if unknown == "fail" and (not_there or not len(request.history)):
+        id_of = asked.catalogue.id_of
+        not_there = [token for token in request.history if token not in id_of]
+        if asked.unknown == "fail" and (not_there or not len(request.history)):
             problem = f"no such items: {', '.join(map(repr, not_there[:NAMES_SHOWN]))}" if not_there else "it is empty"
             raise ValueError(f"history {request.name}: {problem}; correct it, or skip unknown ids (unknown: skip)")
         missing.update(dict.fromkeys(not_there))
-        return np.array([self._id_of[token] for token in request.history if token in self._id_of], dtype=np.int64)
-
-    def _narrow(self, only: Iterable[str], unknown: str) -> Narrowing:
-        only = list(dict.fromkeys(only))
-        not_there = [token for token in only if token not in self._id_of]
-        if not_there:
-            text = f"only: {len(not_there)} of {len(only)} items are not in the catalogue: "
-            text += ", ".join(map(repr, not_there[:NAMES_SHOWN])) + (", ..." if len(not_there) > NAMES_SHOWN else "")
-            if unknown == "fail":
-                raise ValueError(f"{text}; correct them, or skip unknown ids (unknown: skip)")
-            logger.warning(text)
-        kept = [self._id_of[token] for token in only if token in self._id_of]
-        if not kept:
-            raise ValueError("only: names no item of the catalogue, so nothing could be recommended")
-        return self._network.trie.narrow(torch.tensor(kept, device=self._device))
+        return np.array([id_of[token] for token in request.history if token in id_of], dtype=np.int64)
 
     # --- new items
 
-    def _check_new(self, tokens: list[str], features: Mapping[str, np.ndarray], titles: list[str]) -> None:
-        known = [token for token in tokens if token in self._id_of]
+    def _check_new(
+        self, catalogue: _Catalogue, tokens: list[str], features: Mapping[str, np.ndarray], titles: list[str]
+    ) -> None:
+        known = [token for token in tokens if token in catalogue.id_of]
         if known:
             raise ValueError(f"add_items: {len(known)} items are in the catalogue already, e.g. {known[:NAMES_SHOWN]}")
         if len(set(tokens)) < len(tokens) or "" in tokens:
@@ -325,6 +334,21 @@ class Recommender:
         present = [~missing_rows(features[name]) if name in features else none for name in self.modalities]
         needs_all = self._settings["missing_modality"] == "drop"
         return np.all(present, axis=0) if needs_all else np.any(present, axis=0)
+
+
+def _narrow(catalogue: _Catalogue, only: Iterable[str], unknown: str) -> Narrowing:
+    only = list(dict.fromkeys(only))
+    not_there = [token for token in only if token not in catalogue.id_of]
+    if not_there:
+        text = f"only: {len(not_there)} of {len(only)} items are not in the catalogue: "
+        text += ", ".join(map(repr, not_there[:NAMES_SHOWN])) + (", ..." if len(not_there) > NAMES_SHOWN else "")
+        if unknown == "fail":
+            raise ValueError(f"{text}; correct them, or skip unknown ids (unknown: skip)")
+        logger.warning(text)
+    kept = [catalogue.id_of[token] for token in only if token in catalogue.id_of]
+    if not kept:
+        raise ValueError("only: names no item of the catalogue, so nothing could be recommended")
+    return catalogue.network.trie.narrow(torch.tensor(kept, device=catalogue.device))
 
 
 def _padded(histories: list[np.ndarray]) -> Tensor:

@@ -49,13 +49,7 @@ class PromptBackbone(nn.Module):
         vocabulary: owner of the token ids.
         codes: int64 [N+1, D], semantic IDs by item id.
         pad_token_id: fills up batches.
-
-    Attributes:
-        prompt: makes the row of a user's history (item ids, oldest first) and of his target (an item id; 0 where the
-            prompt does not depend on it), whose answer is the next item.
     """
-
-    prompt: Prompt
 
     def __init__(
         self,
@@ -95,17 +89,19 @@ class PromptBackbone(nn.Module):
         """Logits [B, n] of the tokens [n] as the next one after each row of a left-padded batch."""
         return self.head.logits(self.hidden(batch)[:, -1], token_ids)
 
-    def start(self, history: Tensor, lengths: Tensor, targets: Tensor | None = None) -> BeamState:
+    def start(self, history: Tensor, lengths: Tensor, prompt: Prompt, targets: Tensor | None = None) -> BeamState:
         """State of the empty prefix: one beam per user.
 
         Args:
             history: int64 [B, L] item ids, right-padded with 0.
             lengths: int64 [B], items of history.
+            prompt: makes the row, whose answer is the next item, of a user's history (item ids, oldest first) and
+                target (an item id; 0 where the prompt does not depend on it).
             targets: int64 [B] item ids, for prompts that tell something of the target; None for the others.
         """
         asked = [0] * len(history) if targets is None else targets.tolist()
         histories = [items[:length] for items, length in zip(history.tolist(), lengths.tolist(), strict=True)]
-        batch = self.collate_prompts([self.prompt(*row) for row in zip(histories, asked, strict=True)])
+        batch = self.collate_prompts([prompt(*row) for row in zip(histories, asked, strict=True)])
         with self.showing(batch):
             reading = read(self.lm, batch.token_ids, batch.attention_mask, keep_cache=True)
         visible = batch.attention_mask.bool().unsqueeze(1)  # [B, 1, S]

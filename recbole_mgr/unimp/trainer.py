@@ -118,12 +118,11 @@ class UniMPTrainer(GenerativeTrainer):
         return [plain(result) for result in results]
 
     def _test_ranking(self, task: Task, test_data, show_progress: bool) -> TaskResult:
-        ranking_task = self.model.ranking_task
-        self.model.rank_by(task)
-        self.mask_history = False
+        model, self.mask_history = self.model, False
+        self.model = model.ranking_by(task)
         try:
             self.evaluate(test_data, load_best_model=False, show_progress=show_progress)
         finally:
-            self.model.rank_by(ranking_task)
+            self.model = model
         ranking = self.eval_collector.ranking
         return task.result(ranking.ranks, ranking.targets, ranking.users, self.config["topk"])

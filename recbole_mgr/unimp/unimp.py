@@ -15,6 +15,7 @@ answers are shown in use as in training; the reference code drops them at test.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,8 @@ class UniMP(GenerativeRecommender):
         personal: the data set's.
         backbone: the language model with its pictures.
         task_names: the run's tasks; a batch holds indices into them.
-        ranking_task: whose prompts :meth:`generate` answers: recommendation, else search, or None where the run has
-            neither.
+        ranking_task: whose prompts :meth:`generate`, :meth:`predict` and RecBole's evaluation answer: recommendation,
+            else search, or None where the run has neither. :meth:`ranking_by` is the same network for another task.
 
     Raises:
         ValueError: If the data set brings no texts and pictures of its items.
@@ -99,7 +100,7 @@ class UniMP(GenerativeRecommender):
         digest = bytes.fromhex(base_fingerprint(self.backbone.lm))
         self.register_buffer("base_fingerprint", torch.tensor(list(digest), dtype=torch.uint8))  # [32]
         ranking = ranking_tasks(self.task_names)
-        self.rank_by(make_tasks(ranking[:1], self.personal, config)[0] if ranking else None)
+        self.ranking_task = make_tasks(ranking[:1], self.personal, config)[0] if ranking else None
 
     def _build_backbone(self, config, dataset) -> PromptBackbone:
         personal = dataset.personal
@@ -139,9 +140,12 @@ class UniMP(GenerativeRecommender):
             pad_token_id=pad_token_id,
         )
 
-    def rank_by(self, task: RecommendationTask | None) -> None:
-        """Let :meth:`generate`, :meth:`predict` and RecBole's evaluation answer the prompts of this task."""
-        self.ranking_task = task
+    def ranking_by(self, task: RecommendationTask) -> UniMP:
+        """The network with another :attr:`ranking_task`: it shares all weights, and this one stays as it is, so that
+        requests of several threads do not see each other."""
+        other = copy.copy(self)
+        other.ranking_task = task
+        return other
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Focal loss of a batch that a `RowBatch` was wrapped into; see :meth:`loss`."""
@@ -245,19 +249,20 @@ class UniMP(GenerativeRecommender):
         named = self.named_parameters(remove_duplicate=False)
         return [prefix + name for name, parameter in named if not parameter.requires_grad]
 
-    def _history(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """What `PromptBackbone.start` asks for: histories, their lengths and, for a search, what is searched for."""
+    def _history(self, interaction: Interaction) -> tuple[Any, ...]:
+        """What `PromptBackbone.start` asks for: histories, their lengths, their prompt and, for a search, what is
+        searched for."""
         if self.ranking_task is None:
             raise ValueError(
                 f"tasks: {', '.join(self.task_names)}: this run has not learned to rank items; train with "
                 "recommendation among the tasks"
             )
-        self.backbone.prompt = self.ranking_task.prompt
+        history = *super()._history(interaction), self.ranking_task.prompt
         if self.ranking_task.name != "search":
-            return super()._history(interaction)
+            return history
         if self.POS_ITEM_ID not in interaction:
             raise ValueError(
                 "tasks: this run has learned to search, not to recommend, and a search needs a query: use "
                 "recbole-mgr personalize, or train with recommendation among the tasks"
             )
-        return *super()._history(interaction), interaction[self.POS_ITEM_ID]
+        return *history, interaction[self.POS_ITEM_ID]

@@ -129,7 +129,7 @@ def test_validation_has_its_own_beam(prepare, monkeypatch):
     widths = []
     generate = trainer.model.generate
     monkeypatch.setattr(
-        trainer.model, "generate", lambda *a, **k: widths.append(trainer.model.beam_size) or generate(*a, **k)
+        trainer.model, "generate", lambda *a, beam_size, **k: widths.append(beam_size) or generate(*a, **k)
     )
     trainer.fit(train, valid, verbose=False)
     trainer.evaluate(test)
@@ -137,7 +137,7 @@ def test_validation_has_its_own_beam(prepare, monkeypatch):
     monkeypatch.setattr(trainer.model, "generate", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         trainer._valid_epoch(valid)
-    assert trainer.model.beam_size == 15
+    assert trainer.beam_size == 15
 
 
 def test_the_semantic_ids_beside_a_checkpoint_are_its_own(prepare):

@@ -96,9 +96,8 @@ def test_generate_is_the_top_of_all_scores(world, code_softmax, monkeypatch):
 
 
 @torch.no_grad()
-def test_a_narrow_beam_returns_distinct_items_with_their_own_scores(world, monkeypatch):
-    monkeypatch.setattr(world.model, "beam_size", 1)  # k widens it
-    ranked = world.model.generate(world.batch, 5)
+def test_a_narrow_beam_returns_distinct_items_with_their_own_scores(world):
+    ranked = world.model.generate(world.batch, 5, beam_size=5)
     assert ((ranked.item_ids >= 1) & (ranked.item_ids <= NUM_ITEMS)).all()
     assert all(len(set(row)) == 5 for row in ranked.item_ids.tolist())
     assert (ranked.scores.diff(dim=1) <= 0).all()

@@ -2,6 +2,8 @@
 
 import itertools
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 import recbole_mgr
 from recbole_mgr.integration.registry import MODELS
+from recbole_mgr.serving import Request
 
 OTHERS = [name for name in MODELS if name != "UniMP"]  # whose runs tests/model/unimp uses
 
@@ -36,7 +39,7 @@ def random_features(model, run, count, seed=0):
 
 
 def codes_of(model, tokens):
-    table = model._network.semantic_ids
+    table = model._catalogue.network.semantic_ids
     rows = [table.item_tokens.index(token) + 1 for token in tokens]
     return table.codes[rows], table
 
@@ -78,7 +81,7 @@ def test_new_items_join_and_the_old_stay(any_run):
 
     if any_run.result.settings["branch_size"]:
         item_ids = torch.arange(1, len(before) + 1)
-        networks = (recbole_mgr.load(any_run.folder, device="cpu")._network, model._network)
+        networks = (recbole_mgr.load(any_run.folder, device="cpu")._catalogue.network, model._catalogue.network)
         was, is_ = (n.backbone.decoder.branches.bias[1][n.trie.path(item_ids)[:, 2]] for n in networks)
         assert was.any() and torch.equal(was, is_)
 
@@ -120,13 +123,13 @@ def test_a_dedup_digit_is_widened(make_run, backbone):
     """Four codes for 24 items: many share theirs. Old scores stay relative to each other, new ones are in between."""
     run = make_run("TIGER", backbone=backbone, modalities=["text"], codebook_size=2, codebook_levels=2)
     model = recbole_mgr.load(run.folder, device="cpu")
-    size = model._network.semantic_ids.sizes[-1]
+    size = model._catalogue.network.semantic_ids.sizes[-1]
     history = [["i1", "i2"]]
     exact = {"beam_size": 100, "k": 100}
     old = model.recommend(histories=history, **exact)
     vector = run.features["text"]["i7"]
     model.add_items([f"new{n}" for n in range(size + 3)], {"text": np.tile(vector, (size + 3, 1))})
-    assert model._network.semantic_ids.sizes[-1] > size
+    assert model._catalogue.network.semantic_ids.sizes[-1] > size
     codes, _ = codes_of(model, ["i7", *(f"new{n}" for n in range(size + 3))])
     assert len(set(map(tuple, codes.tolist()))) == size + 4
     new = model.recommend(histories=history, **exact)
@@ -244,3 +247,30 @@ def test_a_device_that_is_not_there_is_told(run):
     for device in ("cuda:7", "abacus"):
         with pytest.raises(ValueError, match=f"device: {device} cannot be used"):
             recbole_mgr.load(run.folder, device=device)
+
+
+def test_threads_share_a_run_and_do_not_see_each_other(any_run, monkeypatch):
+    """Threads that meet inside the network, each with a beam and a masking of its own, get what each gets alone."""
+    model = recbole_mgr.load(any_run.folder, device="cpu")
+    histories = list(any_run.histories.values())
+    options = [{"beam_size": 2}, {"beam_size": 20}, {"beam_size": 20, "mask_history": True}]
+    alone = [model.recommend(histories=histories, k=2, **each) for each in options]
+    assert alone[0] != alone[1] != alone[2]
+
+    backbone, meeting = model._catalogue.network.backbone, threading.Barrier(len(options), timeout=60)
+    start = backbone.start
+    monkeypatch.setattr(backbone, "start", lambda *history: (meeting.wait(), start(*history))[1])
+    with ThreadPoolExecutor(len(options)) as pool:
+        calls = [pool.submit(model.recommend, histories=histories, k=2, **each) for each in options]
+        assert [call.result() for call in calls] == alone
+
+
+def test_a_call_that_has_begun_does_not_see_new_items(run):
+    model = recbole_mgr.load(run.folder, device="cpu")
+    requests = [Request(user) for user in run.histories]
+    before = list(model.stream(requests, batch_size=3, k=20, beam_size=20))
+    stream = model.stream(requests, batch_size=3, k=20, beam_size=20, only=model.item_ids)
+    batches = [next(stream)]
+    model.add_items(["new"], random_features(model, run, 1))
+    assert [*batches, *stream] == before
+    assert "new" in model.recommend(users=["u1"], k=21, beam_size=21).item_ids[0]

@@ -47,7 +47,6 @@ class World:
             codes=self.table.codes,
             pad_token_id=0,
         ).eval()
-        self.backbone.prompt = lambda history, target: self.builder(history, target).row()
         self.trie = PrefixTrie(self.table.codes[1:], self.table.sizes)
         self.history = torch.tensor([[1, 2, 3], [4, 0, 0], [5, 6, 0]])
         self.lengths = torch.tensor([3, 1, 2])
@@ -61,7 +60,10 @@ class World:
         return builder
 
     def step(self, targets=None):
-        first = self.backbone.start(self.history, self.lengths, targets)
+        def prompt(history, target):
+            return self.builder(history, target).row()
+
+        first = self.backbone.start(self.history, self.lengths, prompt, targets)
         return lambda depth, nodes, codes, parents, state: self.backbone.step(
             depth, nodes, codes, parents, state or first
         )

@@ -188,16 +188,14 @@ def test_a_search_reads_its_query_and_recommendation_does_not_know_the_target(wo
     other.update(Interaction({"item_id": other["item_id"] % NUM_ITEMS + 1}))  # of another kind
     scores = world.model.full_sort_predict(users)
     assert torch.equal(world.model.full_sort_predict(other), scores)
-    try:
-        world.model.rank_by(next(task for task in world.tasks if task.name == "search"))
-        found = world.model.full_sort_predict(users)
-        assert not torch.equal(found, scores)
-        assert not torch.equal(found, world.model.full_sort_predict(other))
-        histories_alone = Interaction({key: users[key] for key in ("item_id_list", "item_length")})
-        with pytest.raises(ValueError, match="a search needs a query: use recbole-mgr personalize"):
-            world.model.generate(histories_alone, 3)
-    finally:
-        world.model.rank_by(next(task for task in world.tasks if task.name == "recommendation"))
+    searching = world.model.ranking_by(next(task for task in world.tasks if task.name == "search"))
+    found = searching.full_sort_predict(users)
+    assert not torch.equal(found, scores)
+    assert not torch.equal(found, searching.full_sort_predict(other))
+    assert torch.equal(world.model.full_sort_predict(users), scores)  # the network itself has no other task than before
+    histories_alone = Interaction({key: users[key] for key in ("item_id_list", "item_length")})
+    with pytest.raises(ValueError, match="a search needs a query: use recbole-mgr personalize"):
+        searching.generate(histories_alone, 3)
 
 
 def test_a_run_without_ranking_tasks_ranks_nothing(make_world):

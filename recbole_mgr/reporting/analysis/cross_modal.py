@@ -8,8 +8,8 @@ which an item exists, which often leaves no choice, so it is counted where there
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,8 +91,7 @@ def accuracies(
             rows = slice(start, start + BATCH)
             history, lengths = _padded(histories[rows], network.max_seq_length)
             chosen = torch.from_numpy(targets[rows])
-            with _all_logits(network):
-                free.append(_greedy(network, history, lengths, chosen, block, legal=False))
+            free.append(_greedy(network, history, lengths, chosen, block, legal=False))
             legal.append(_greedy(network, history, lengths, chosen, block, legal=True))
         codes = table.codes[torch.from_numpy(targets), block]  # [users, levels]
         free_right, legal_right = (torch.cat(part) == codes for part in (free, legal))  # [users, levels]
@@ -115,6 +114,9 @@ def _greedy(
 ) -> Tensor:
     """Codes [B, levels] of the block, the most likely one at each digit, after the targets' codes before it."""
     backbone, trie = network.backbone, network.trie
+    if not legal:  # under ``code_softmax: legal`` a backbone leaves out logits that a free choice needs
+        backbone = copy.copy(backbone)
+        backbone.code_softmax = "full"
     target_codes = network.semantic_ids.codes[targets]  # [B, D]
     nodes = parents = torch.zeros(len(targets), 1, dtype=torch.long)
     state, codes, chosen = backbone.start(history, lengths), None, []
@@ -129,17 +131,6 @@ def _greedy(
             chosen.append(codes)
         nodes = trie.advance(depth, nodes, codes)  # [B, 1]; -1 after a free choice that no item has
     return torch.cat(chosen, dim=1)
-
-
-@contextmanager
-def _all_logits(network: GenerativeRecommender) -> Iterator[None]:
-    """Under ``code_softmax: legal`` a backbone leaves out logits that cannot matter; a free choice needs them."""
-    usual = network.backbone.code_softmax
-    network.backbone.code_softmax = "full"
-    try:
-        yield
-    finally:
-        network.backbone.code_softmax = usual
 
 
 def _leaves_choice(codes: np.ndarray, block: slice) -> np.ndarray:
