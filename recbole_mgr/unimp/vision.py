@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -169,8 +171,37 @@ class _Shown(NamedTuple):
     visible: Tensor
 
 
+@dataclass
+class _View:
+    """What the forward passes of one thread see, and where they are: hooks take no arguments of a call.
+
+    Attributes:
+        of: the conditioning that shows it.
+        shown: None where nothing is.
+        keys_values: of the blocks so far, by index, float [B, M * latents, 2H].
+        cached: tokens in the cache of the forward pass that runs.
+        origin: how many of them stand before those that `sees` speaks of.
+        read: tokens read since then, by our own count; None before the first pass.
+        position: of the first token of the forward pass that runs, counted from the origin.
+        blocks_run: of the forward pass that runs.
+    """
+
+    of: VisualConditioning
+    shown: _Shown | None = None
+    keys_values: dict[int, Tensor] = field(default_factory=dict)
+    cached: int = 0
+    origin: int = 0
+    read: int | None = None
+    position: int = 0
+    blocks_run: int = 0
+
+
+_VIEW: ContextVar[_View | None] = ContextVar("what a language model sees", default=None)
+
+
 class VisualConditioning(nn.Module):
-    """Lets a language model see images, inside ``with conditioning.showing(...)``; outside it sees none.
+    """Lets a language model see images, inside ``with conditioning.showing(...)``; outside it sees none. What is shown
+    is the affair of the thread that shows it.
 
     Args:
         lm: any causal language model of transformers; it gets forward hooks, and stays no part of this module.
@@ -215,13 +246,6 @@ class VisualConditioning(nn.Module):
             GatedCrossAttention(inner_size=inner_size or 4 * hidden_size, gate_start=gate_start, **shape)
             for _ in layers
         )
-        self._shown: _Shown | None = None
-        self._keys_values: dict[int, Tensor] = {}
-        self._cached = 0  # tokens in the cache of the forward pass that runs
-        self._origin = 0  # how many of them stand before those that `sees` speaks of
-        self._read: int | None = None  # tokens read since then, by our own count; None before the first pass
-        self._position = 0  # of the first token of the forward pass that runs, counted from the origin
-        self._blocks_run = 0
         lm.base_model.register_forward_pre_hook(self._before_model, with_kwargs=True)
         lm.base_model.register_forward_hook(self._after_model)
         for index, layer in enumerate(layers):
@@ -245,68 +269,80 @@ class VisualConditioning(nn.Module):
         distinct, which = images.unique(return_inverse=True)  # [U], [B, M]
         weight = self.resampler.latents
         chosen = features(distinct).to(weight.device, weight.dtype)  # [U, P, dim]
-        self._read, self._keys_values = None, {}
-        self._shown = _Shown(self.resampler(chosen), which, visible_images(sees, images, image_positions))
+        shown = _Shown(self.resampler(chosen), which, visible_images(sees, images, image_positions))
+        before = _VIEW.set(_View(self, shown))
         try:
             yield
         finally:
-            self._shown, self._keys_values = None, {}
+            _VIEW.reset(before)
+
+    @property
+    def _view(self) -> _View:
+        """This thread's."""
+        view = _VIEW.get()
+        if view is None or view.of is not self:
+            _VIEW.set(view := _View(self))
+        return view
 
     def _before_model(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
-        self._cached, self._blocks_run = cached_tokens(args, kwargs), 0
+        view = self._view
+        view.cached, view.blocks_run = cached_tokens(args, kwargs), 0
 
     def _after_model(self, model: nn.Module, args: tuple, output: Any) -> None:
-        if self._blocks_run != len(self.blocks):
-            raise unexpected(
-                model, f"passed {self._blocks_run} of the {len(self.blocks)} places where it sees pictures"
-            )
+        view = self._view
+        if view.blocks_run != len(self.blocks):
+            raise unexpected(model, f"passed {view.blocks_run} of the {len(self.blocks)} places where it sees pictures")
+        if view.shown is None:
+            _VIEW.set(None)  # it would keep the model alive
 
-    def _begin(self, layer: nn.Module, num_tokens: int) -> None:
+    @staticmethod
+    def _begin(view: _View, layer: nn.Module, num_tokens: int) -> None:
         """Find the place of a forward pass that reads ``num_tokens``, by the cache and by our own count.
 
         A pass goes on where the last one ended, or reads whole rows anew (``generate`` without a cache). A cache that
         hides from us would look like a pass from the start with fewer tokens than were read already.
         """
-        if self._read is None:
-            self._origin = self._cached
-        self._position = self._cached - self._origin
-        if self._read is not None and self._position != self._read and (self._position or num_tokens < self._read):
+        if view.read is None:
+            view.origin = view.cached
+        view.position = view.cached - view.origin
+        if view.read is not None and view.position != view.read and (view.position or num_tokens < view.read):
             raise unexpected(
                 layer,
-                f"reads {num_tokens} tokens with {self._position} in its cache after {self._read} were read, so which "
+                f"reads {num_tokens} tokens with {view.position} in its cache after {view.read} were read, so which "
                 "pictures they see is not known",
             )
-        self._read = self._position + num_tokens
+        view.read = view.position + num_tokens
 
     def _before_layer(self, index: int, layer: nn.Module, args: tuple) -> tuple:
+        view = self._view
         hidden = args[0] if args else None  # [B * beams, T, H]
-        if not isinstance(hidden, Tensor) or self._blocks_run != index:
+        if not isinstance(hidden, Tensor) or view.blocks_run != index:
             raise unexpected(layer, "does not get the hidden states as its first argument, layer after layer")
-        if index == 0 and self._shown is not None:
-            self._begin(layer, hidden.shape[1])
-        self._blocks_run += 1
+        if index == 0 and view.shown is not None:
+            self._begin(view, layer, hidden.shape[1])
+        view.blocks_run += 1
         block, weight = self.blocks[index], self.resampler.latents
-        rows, visible, key_value = self._seen_by(hidden, index)
+        rows, visible, key_value = self._seen_by(view, hidden, index)
         conditioned = block(rows.to(weight.dtype), key_value, visible).to(hidden.dtype)
         return conditioned.view_as(hidden), *args[1:]
 
-    def _seen_by(self, hidden: Tensor, index: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _seen_by(self, view: _View, hidden: Tensor, index: int) -> tuple[Tensor, Tensor, Tensor]:
         """Beams folded into the tokens of their user: hidden [B, beams * T, H], visible, key_value [B, M * latents]."""
-        if self._shown is None:
+        if view.shown is None:
             width = 2 * hidden.shape[-1]
             return hidden, hidden.new_zeros(*hidden.shape[:2], 0, dtype=torch.bool), hidden.new_zeros(0, 0, width)
-        latents, which, visible = self._shown
+        latents, which, visible = view.shown
         batch_size, prompt_length, _ = visible.shape
         if len(hidden) % batch_size:
             raise ValueError(f"a batch of {len(hidden)} rows cannot see the images of {batch_size} users")
         beams, num_tokens = len(hidden) // batch_size, hidden.shape[1]
-        position = self._position + torch.arange(num_tokens, device=hidden.device)
+        position = view.position + torch.arange(num_tokens, device=hidden.device)
         visible = visible[:, position.clamp(max=prompt_length - 1)]  # [B, T, M]
         visible = visible.repeat(1, beams, 1).repeat_interleave(latents.shape[1], dim=2)  # [B, beams * T, M * latents]
-        if index not in self._keys_values:
+        if index not in view.keys_values:
             of_distinct = self.blocks[index].attention.key_value(latents)  # [U, latents, 2H]
-            self._keys_values[index] = of_distinct[which].flatten(1, 2)  # [B, M * latents, 2H]
-        return hidden.reshape(batch_size, beams * num_tokens, -1), visible, self._keys_values[index]
+            view.keys_values[index] = of_distinct[which].flatten(1, 2)  # [B, M * latents, 2H]
+        return hidden.reshape(batch_size, beams * num_tokens, -1), visible, view.keys_values[index]
 
 
 def decoder_layers(lm: PreTrainedModel) -> nn.ModuleList:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +130,24 @@ def test_an_answer_leaves_the_run_as_it_was(run):
     task = run.network.ranking_task
     personalize(run, PersonalRequest("search", user="ann", query="soap"))
     assert run.network.ranking_task is task is not None
+
+
+def test_threads_share_a_run_and_do_not_see_each_other(run):
+    """They meet before every pass of the language model, each with a task, words and pictures of its own."""
+    requests = [
+        PersonalRequest("rec", user="ann", k=6),
+        PersonalRequest("search", user="ann", query="soap", k=6),
+        PersonalRequest("search", history=["b"], query="comb", k=6),
+        PersonalRequest("rec", history=["e", "d"], k=6),
+    ]
+    alone = [personalize(run, request) for request in requests]
+    meeting = threading.Barrier(len(requests), timeout=60)
+    hook = run.network.backbone.lm.base_model.register_forward_pre_hook(lambda *_: (meeting.wait(), None)[1])
+    try:
+        with ThreadPoolExecutor(len(requests)) as pool:
+            assert list(pool.map(lambda request: personalize(run, request), requests)) == alone
+    finally:
+        hook.remove()
 
 
 def test_ratings_stand_on_the_scale(run):
