@@ -7,26 +7,40 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from recbole_mgr.checking.interactions import ITEM, USER, Interactions, check_interaction_file
+from recbole_mgr.checking.interactions import CheckedInteractions, check_interaction_file
 from recbole_mgr.checking.items import check_item_file
 from recbole_mgr.checking.models import Inputs, model_needs
-from recbole_mgr.checking.tables import read_header, scan_table
 from recbole_mgr.checking.vectors import Vectors, check_vectors, find_modalities
-from recbole_mgr.checking.verdict import ERROR, LEVELS, NOTE, WARNING, Part, Problem, Verdict
-from recbole_mgr.data.atomic_files import Provenance, read_provenance
+from recbole_mgr.checking.verdict import (
+    ERROR,
+    LEVELS,
+    NOTE,
+    WARNING,
+    Part,
+    Problem,
+    Verdict,
+    found_faults,
+    match_problems,
+)
+from recbole_mgr.data.interactions import ITEM, USER
+from recbole_mgr.data.provenance import Provenance, read_provenance
+from recbole_mgr.data.reviews import REVIEW, judged_reviews
+from recbole_mgr.data.semantic_id_file import read_table_file
+from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
 from recbole_mgr.semantic_id.collisions import group_sizes
-from recbole_mgr.semantic_id.table_file import read_table_file
 
 
 class Checked(NamedTuple):
     """The verdict, and what plots are drawn from."""
 
     verdict: Verdict
-    interactions: Interactions
+    interactions: CheckedInteractions
     vectors: dict[str, Vectors]
 
 
-def check_dataset(folder: Path, name: str, *, k: int = 5, pictures: int | None = 1000) -> Checked:
+def check_dataset(
+    folder: Path, name: str, *, k: int = 5, pictures: int | None = 1000, format: AtomicFormat = DEFAULT_FORMAT
+) -> Checked:
     """Check the files of a data set; what is wrong is collected, never raised.
 
     Args:
@@ -34,6 +48,7 @@ def check_dataset(folder: Path, name: str, *, k: int = 5, pictures: int | None =
         name: of the data set.
         k: users and items with fewer interactions are counted.
         pictures: how many pictures are opened and decoded, drawn at random; None = all.
+        format: how the atomic files are written.
 
     Raises:
         ValueError: If there is no such folder.
@@ -42,16 +57,18 @@ def check_dataset(folder: Path, name: str, *, k: int = 5, pictures: int | None =
         raise ValueError(f"{folder} does not exist; --data_path must name the folder that holds {name}/")
     parts: dict[str, Part] = {}
     provenance, parts["provenance"] = _provenance(folder, name)
-    interactions = check_interaction_file(folder / f"{name}.inter", k=k)
+    interactions = check_interaction_file(folder / f"{name}.inter", k=k, format=format)
     parts["interactions"] = interactions.part
     items_of_inter = pl.Series([], dtype=pl.String)
     if interactions.item_counts is not None:
         items_of_inter = interactions.item_counts[ITEM]
         parts["provenance"].problems.extend(_wrong_counts(name, provenance, interactions.part.facts))
-    items = check_item_file(folder / f"{name}.item", items_of_inter, pictures=pictures)
+    items = check_item_file(folder / f"{name}.item", items_of_inter, pictures=pictures, format=format)
     parts["items"] = items.part
     tokens = set(items_of_inter)
-    vectors = {modality: check_vectors(folder, name, modality, tokens) for modality in find_modalities(folder, name)}
+    vectors = {
+        modality: check_vectors(folder, name, modality, tokens, format) for modality in find_modalities(folder, name)
+    }
     parts |= {f"vectors: {modality}": checked.part for modality, checked in vectors.items()}
     semantic_ids = folder / f"{name}.semantic_ids.tsv"
     blocks: list[str] = []
@@ -59,7 +76,7 @@ def check_dataset(folder: Path, name: str, *, k: int = 5, pictures: int | None =
         blocks, parts["semantic IDs"] = _semantic_ids(semantic_ids, tokens)
     review = folder / f"{name}.review"
     if review.is_file():
-        parts["reviews"] = _reviews(review)
+        parts["reviews"] = _reviews(review, interactions, format)
     inputs = Inputs(
         name=name,
         interactions=interactions.item_counts is not None
@@ -113,25 +130,42 @@ def _semantic_ids(path: Path, interaction_items: set[str]) -> tuple[list[str], P
     except (ValueError, OSError) as error:
         return [], Part({}, [Problem(ERROR, path.name, str(error), "correct the file, or take it away")])
     facts: dict[str, Any] = {"items": len(table.item_tokens)}
+    problems: list[Problem] = []
     for modality, codes in table.blocks.items():
         sizes = group_sizes(codes)
         facts[modality] = {"digits": codes.shape[1], "largest code": int(codes.max()), "distinct IDs": len(sizes)}
-        facts[modality] |= {"colliding items": int(sizes[sizes > 1].sum()), "largest group": int(sizes.max())}
-    missing = interaction_items - set(table.item_tokens)
-    if not missing:
-        return list(table.blocks), Part(facts, [])
-    what = f"{len(missing):,} items of .inter have no semantic ID, for example {min(missing)!r}"
-    return [], Part(facts, [Problem(ERROR, path.name, what, "add a row for each")])
+        colliding, largest = int(sizes[sizes > 1].sum()), int(sizes.max())
+        facts[modality] |= {"colliding items": colliding, "largest group": largest}
+        if colliding:
+            what = (
+                f"{colliding:,} of {len(codes):,} items share all {modality} codes with another, up to {largest:,} one "
+                "ID; a last digit, which says nothing of the item, tells them apart"
+            )
+            remedy = "more codes or levels, or vectors that differ"
+            problems.append(Problem(WARNING if colliding * 10 > len(codes) else NOTE, path.name, what, remedy))
+    absent = match_problems(
+        path.name,
+        interaction_items,
+        table.item_tokens,
+        lacking="items of .inter have no semantic ID",
+        remedy="add a row for each",
+        level=ERROR,
+    )
+    return [] if absent else list(table.blocks), Part(facts, problems + absent)
 
 
-def _reviews(path: Path) -> Part:
+def _reviews(path: Path, interactions: CheckedInteractions, format: AtomicFormat) -> Part:
     try:
-        header = read_header(path)
-        if not {USER, ITEM, "review"} <= set(header):
-            raise ValueError(f"{path}, line 1: needs user_id:token, item_id:token and review:token_seq")
+        rows, faults = judged_reviews(path, format)
     except ValueError as error:
         return Part({}, [Problem(ERROR, path.name, str(error), "write the file as dataset_atomic/README.md says")])
-    rows = scan_table(path, header).select(
-        rows=pl.len(), empty=(pl.col("review").str.strip_chars() == "").sum(), users=pl.col(USER).n_unique()
-    )
-    return Part(rows.collect(engine="streaming").row(0, named=True), [])
+    facts = {"rows": rows.height, "empty": int((rows[REVIEW] == "").sum()), "users": rows[USER].n_unique()}
+    problems = found_faults(path, faults)
+    if interactions.item_counts is not None and not rows.is_empty():
+        known = rows[ITEM].is_in(interactions.item_counts[ITEM].implode())
+        facts["of items that .inter has"] = int(known.sum())
+        if not known.any():
+            what = f"no review is of an item of .inter, which has {interactions.item_counts[ITEM].min()!r}; "
+            remedy = "write the ids alike in both files: leading zeros, upper and lower case"
+            problems.append(Problem(ERROR, path.name, f"{what}this file has {rows[ITEM].min()!r}", remedy))
+    return Part(facts, problems)

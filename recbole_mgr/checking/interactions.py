@@ -1,35 +1,40 @@
-"""``<name>.inter``: who took what when, and what a loader would trip over."""
+"""``<name>.inter``: who took what when, and what is wrong with it."""
 
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from recbole_mgr.checking.tables import FIELDS, LINE, REPLACED, TEXT, first_bad_utf8, read_header, scan_table
-from recbole_mgr.checking.verdict import ERROR, NOTE, WARNING, Part, Problem
-from recbole_mgr.data.atomic_files import check_interactions
+from recbole_mgr.checking.verdict import ERROR, NOTE, WARNING, Part, Problem, found_faults
+from recbole_mgr.data.interactions import ITEM, Interactions, judged_interactions, numbered
+from recbole_mgr.data.table import AtomicFormat
 
-USER, ITEM, TIME = "user_id", "item_id", "timestamp"
-NEEDED = {USER: "token", ITEM: "token", TIME: "float"}
 SHORTEST = 4  # interactions of a user that give a row to training, validation and test each
-LOADER_BYTES = 2**30  # up to here the loader, which holds the file in memory, has the last word
-# what pandas, and with it RecBole, reads as missing
-_MISSING = " #N/A #N/A_N/A #NA -1.#IND -1.#QNAN -NaN -nan 1.#IND 1.#QNAN <NA> N/A NA NULL NaN None n/a nan null"
-MISSING_WORDS = ["", "#N/A N/A", *_MISSING.split()]
 _UNIX_SECONDS = (3e8, 1e10)  # 1979 to 2286: such times are read as dates
+_LONG_AGO = 31_536_000  # 1971; before it lie dates that were missing: year 1, 1900, 1970
+_OTHER_UNITS = (  # how times are also written, by the range of their median: what, and how prepare is told
+    ("days since year 1", 7.0e5, 8.0e5, None),
+    ("dates written as YYYYMMDD", 1.9e7, 2.1001e7, None),
+    ("seconds since year 1", 6.2e10, 6.7e10, None),
+    ("milliseconds", 3e11, 1e13, "ms"),
+    ("microseconds", 3e14, 1e16, "us"),
+    ("ticks of 100 nanoseconds since year 1", 6.2e17, 6.7e17, None),
+    ("nanoseconds", 3e17, 1e19, "ns"),
+)
 
 
-class Interactions(NamedTuple):
+class CheckedInteractions(NamedTuple):
     """Facts and problems, and what other sections and plots need.
 
     Attributes:
         part: of the verdict.
-        item_counts: item -> count, a frame of ``item_id`` and ``len``; None where the file cannot be used.
+        item_counts: item -> count, a frame of ``item`` and ``len``, the most frequent first; None where the file cannot
+            be used.
         history_lengths: int [users].
         times: float64 [interactions] of the readable rows, in the file's order.
         unix: whether times are unix seconds.
@@ -42,104 +47,47 @@ class Interactions(NamedTuple):
     unix: bool = False
 
 
-def check_interaction_file(path: Path, *, k: int) -> Interactions:
+def check_interaction_file(path: Path, *, k: int, format: AtomicFormat) -> CheckedInteractions:
     """Check ``<name>.inter``.
 
     Args:
         path: the file.
         k: users and items with fewer interactions are counted.
+        format: how the file is written.
     """
     try:
-        header = read_header(path)
+        rows, faults = judged_interactions(path, format)
     except ValueError as error:
-        return Interactions(
-            Part({}, [Problem(ERROR, path.name, str(error), "write the file as dataset_atomic/README.md says")])
-        )
-    lacking = [f"{field}:{type_}" for field, type_ in NEEDED.items() if header.get(field) != type_]
-    if lacking:
-        what = f"has no column {', '.join(lacking)}"
-        return Interactions(Part({}, [Problem(ERROR, f"{path.name}, line 1", what, "add it, or correct its type")]))
-    rows = _read(path, header)
-    problems = _row_problems(path, rows, header)
-    good = rows.filter(~pl.any_horizontal("no_user", "no_item", "bad_time", "too_many"))
-    if not any(problem.level == ERROR for problem in problems):
-        problems += _loader_problem(path)
+        remedy = "write the file as dataset_atomic/README.md says, for example with recbole-mgr prepare table"
+        return CheckedInteractions(Part({}, [Problem(ERROR, path.name, str(error), remedy)]))
+    problems = found_faults(path, faults)
+    good = rows.filter("sound")
     if good.is_empty():
-        if not problems:
-            problems.append(Problem(ERROR, path.name, "holds no interactions", "add rows below the header"))
-        return Interactions(Part({"rows": rows.height}, problems))
-    return _described(path, good, problems, k=k)
+        return CheckedInteractions(Part({"rows": rows.height}, problems))
+    return _described(path, numbered(good), problems, k=k)
 
 
-def _read(path: Path, header: dict[str, str]) -> pl.DataFrame:
-    """About 20 bytes a row: ids as codes, time, line, and what is wrong with the row."""
-    column = pl.col
-    rows = scan_table(path, header).select(
-        column(LINE),
-        column(USER).cast(pl.Categorical),
-        column(ITEM).cast(pl.Categorical),
-        column(TIME).str.strip_chars().cast(pl.Float64, strict=False),
-        too_many=column(FIELDS) > len(header),
-        too_few=column(FIELDS) < len(header),
-        no_user=column(USER).is_in(MISSING_WORDS),
-        no_item=column(ITEM).is_in(MISSING_WORDS),
-        quoted=column(TEXT).str.starts_with('"') | column(TEXT).str.contains('\t"', literal=True),
-        replaced=column(TEXT).str.contains(REPLACED, literal=True),
-    )
-    return rows.with_columns(bad_time=~column(TIME).is_finite().fill_null(False)).collect(engine="streaming")
-
-
-def _row_problems(path: Path, rows: pl.DataFrame, header: dict[str, str]) -> list[Problem]:
-    kinds = (
-        ("too_many", ERROR, f"more than {len(header)} values", "take out the tabs inside values"),
-        ("no_user", ERROR, f"{USER} is empty or a word that reads as missing (NA, null, ...)", "rename the user"),
-        ("no_item", ERROR, f"{ITEM} is empty or a word that reads as missing (NA, null, ...)", "rename the item"),
-        ("bad_time", ERROR, f"{TIME} is not a finite number", "give it as a number, such as unix seconds"),
-        ("quoted", ERROR, "a value begins with a quotation mark, which would swallow tabs", "take the mark out"),
-        ("too_few", WARNING, f"fewer than {len(header)} values", "complete the rows"),
-    )
-    problems = []
-    for kind, level, what, remedy in kinds:
-        bad = rows.filter(kind)
-        if not bad.is_empty():
-            where = f"{path.name}, line {bad[LINE][0]}"
-            problems.append(Problem(level, where, f"{what} ({bad.height:,} such lines)", remedy))
-    if rows["replaced"].any() and (line := first_bad_utf8(path)):
-        problems.append(Problem(ERROR, f"{path.name}, line {line}", "not UTF-8", "save the file with that encoding"))
-    return problems
-
-
-def _loader_problem(path: Path) -> list[Problem]:
-    """What the loader says of a file in which nothing was found; it reads it with other code."""
-    if path.stat().st_size > LOADER_BYTES:
-        return []
-    try:
-        check_interactions(path, user=USER, item=ITEM, time=TIME)
-    except ValueError as error:
-        return [Problem(ERROR, path.name, str(error), "correct what the loader names")]
-    return []
-
-
-def _described(path: Path, good: pl.DataFrame, problems: list[Problem], *, k: int) -> Interactions:
-    users, items = (good[field].to_physical().to_numpy().astype(np.int64) for field in (USER, ITEM))
-    times = good[TIME].to_numpy()
-    item_counts = good.group_by(pl.col(ITEM).cast(pl.String)).len().sort("len", ITEM, descending=[True, False])
-    lengths = good.group_by(USER).len()["len"].to_numpy().astype(np.int64)
+def _described(path: Path, rows: Interactions, problems: list[Problem], *, k: int) -> CheckedInteractions:
+    users, items, times = rows.users.astype(np.int64), rows.items.astype(np.int64), rows.times
+    counts = np.bincount(items)
+    item_counts = pl.DataFrame({ITEM: rows.item_tokens, "len": counts}).sort("len", ITEM, descending=[True, False])
+    lengths = np.bincount(users)
     repeated, twice = _copies(users << 32 | items, times)
     backwards, ties = _time_ties(users, times)
+    targets = _targets(users, items, times)
     low, high = _UNIX_SECONDS
     unix = bool(low < np.median(times) < high)
-    counts = item_counts["len"].to_numpy()
     facts: dict[str, Any] = {
-        "interactions": good.height,
+        "interactions": len(times),
         "users": len(lengths),
-        "items": item_counts.height,
-        "sparsity": f"{1 - (good.height - repeated) / (len(lengths) * item_counts.height):.4%}",
+        "items": len(counts),
+        "sparsity": f"{1 - (len(times) - repeated) / (len(lengths) * len(counts)):.4%}",
         "per user": _spread(lengths),
         "per item": _spread(counts),
         "time": f"{_date(times.min(), unix)} to {_date(times.max(), unix)}" + ("" if unix else " (no unix seconds)"),
         "repeated user-item pairs": repeated,
         "identical rows": twice,
+        "test targets": targets._asdict(),
         "successive interactions of one time": ties,
         "rows before an earlier row's time": backwards,
         f"users below {k}": int((lengths < k).sum()),
@@ -147,32 +95,78 @@ def _described(path: Path, good: pl.DataFrame, problems: list[Problem], *, k: in
         f"users below {SHORTEST}": int((lengths < SHORTEST).sum()),
     }
     now = time.time()
-    future = int((times > now).sum()) if unix else 0
+    future, long_ago = (int((times > now).sum()), int((times < _LONG_AGO).sum())) if unix else (0, 0)
     facts["in the future"] = future
+    folder = f"recbole-mgr prepare atomic {path.parent} --name {path.stem}-new"
 
     def found(count: int, level: str, what: str, remedy: str) -> None:
         if count:
             problems.append(Problem(level, path.name, f"{count:,} {what}", remedy))
 
-    found(twice, WARNING, "rows are a copy of another (same user, item and time)", "remove the copies")
+    found(twice, WARNING, "rows are a copy of another (same user, item and time)", f"{folder} --duplicates first")
+    if targets.repeated:
+        share = f"{targets.repeated / targets.users:.1%} of {targets.users:,} test targets"
+        what = (
+            f"({share}) repeat an item of the user's history, {targets.copies:,} of them the row before with its time"
+        )
+        remedy = f"know it when you compare models; for new items only: {folder} --duplicates first"
+        found(targets.repeated, WARNING if targets.repeated * 20 > targets.users else NOTE, what, remedy)
     found(future, WARNING, f"interactions lie in the future (up to {_date(times.max(), unix)})", "correct the times")
+    found(
+        long_ago,
+        WARNING,
+        f"interactions lie before 1971 (from {_date(times.min(), unix)}), as missing dates are often written",
+        "correct their times, or leave these rows out",
+    )
     found(ties, NOTE, "interactions share their time with the one before", "the order of the rows decides between them")
     found(
         backwards, NOTE, "rows stand after a later one of the same user", "rows are put in time order before the split"
     )
-    if np.median(times) >= high * 10:
-        found(good.height, WARNING, "times look like milliseconds or finer", "divide them to seconds")
+    problems.extend(_unit_problem(path, float(np.median(times))))
     too_short = int((lengths < SHORTEST).sum())
     if lengths.max() < SHORTEST:
         found(too_short, ERROR, f"users, all of them, have fewer than {SHORTEST} interactions", "bring more data")
     else:
-        found(
-            too_short,
-            NOTE,
-            f"users have fewer than {SHORTEST} interactions and are not in every split",
-            "filter them out",
-        )
-    return Interactions(Part(facts, problems), item_counts, lengths, times, unix)
+        what = f"users have fewer than {SHORTEST} interactions and are not in every split"
+        found(too_short, NOTE, what, f"leave them out: {folder} --k-core 5, or --user_inter_num_interval='[4,inf)'")
+    return CheckedInteractions(Part(facts, problems), item_counts, lengths, times, unix)
+
+
+class Targets(NamedTuple):
+    """The last interaction of each user that has an earlier one, which is what tests.
+
+    Attributes:
+        users: how many there are.
+        repeated: of them, how many are an item that the user took before.
+        copies: of those, how many are the row before once more: the same item at the same time.
+    """
+
+    users: int
+    repeated: int
+    copies: int
+
+
+def _targets(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> Targets:
+    order = np.lexsort((times, users))  # stable: ties keep the order of the file, as the split does
+    users, items, times = users[order], items[order], times[order]
+    last = np.flatnonzero(np.append(np.diff(users) != 0, True))
+    last = last[np.append(-1, last[:-1]) + 1 < last]  # users of one row have no target
+    pairs = users << 32 | items
+    _, first = np.unique(pairs, return_index=True)
+    is_first = np.zeros(len(pairs), dtype=bool)
+    is_first[first] = True
+    copies = (items[last] == items[last - 1]) & (times[last] == times[last - 1])
+    return Targets(len(last), int((~is_first[last]).sum()), int(copies.sum()))
+
+
+def _unit_problem(path: Path, median: float) -> list[Problem]:
+    for unit, low, high, option in _OTHER_UNITS:
+        if low <= median <= high:
+            remedy = "write them as unix seconds"
+            if option:
+                remedy += f"; from a table: recbole-mgr prepare table FILE --time-unit {option}"
+            return [Problem(WARNING, path.name, f"times look like {unit}, not like unix seconds", remedy)]
+    return []
 
 
 def _copies(pairs: np.ndarray, times: np.ndarray) -> tuple[int, int]:
@@ -202,4 +196,7 @@ def _spread(counts: np.ndarray) -> dict[str, float]:
 
 
 def _date(value: float, unix: bool) -> str:
-    return datetime.fromtimestamp(value, tz=timezone.utc).strftime("%Y-%m-%d %H:%M") if unix else f"{value:g}"
+    """A time in words; a date where it is one that the calendar has."""
+    if unix and abs(value) < 6e10:
+        return (datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=value)).strftime("%Y-%m-%d %H:%M")
+    return f"{value:g}"

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recbole_mgr.checking.verdict import ERROR, NOTE, WARNING, Part, Problem
+from recbole_mgr.checking.verdict import ERROR, NOTE, WARNING, Part, Problem, match_problems
 from recbole_mgr.data.features import read_feature_file
+from recbole_mgr.data.table import AtomicFormat
 
 _CHUNK_VALUES = 2**22
 
@@ -35,20 +36,21 @@ def find_modalities(folder: Path, name: str) -> list[str]:
     return sorted(found, key=lambda modality: (modality != "text", modality))  # the order of the default settings
 
 
-def check_vectors(folder: Path, name: str, modality: str, interaction_items: set[str]) -> Vectors:
+def check_vectors(folder: Path, name: str, modality: str, interaction_items: set[str], format: AtomicFormat) -> Vectors:
     """Check a modality's feature file.
 
     Args:
         folder, name, modality: which file.
         interaction_items: items of ``.inter``.
+        format: how the atomic files are written.
     """
     where = f"{name}.{modality}"
     try:
-        item_tokens, vectors = _read(folder, name, modality)
+        # grid vectors [n, T, dim] too, which only some models read
+        _, item_tokens, vectors = read_feature_file(folder, name, modality, format, grids=True)
     except ValueError as error:
-        return Vectors(
-            Part({}, [Problem(ERROR, where, str(error), "encode the modality again or correct its file")]), False
-        )
+        remedy = f"recbole-mgr encode {name} --modality {modality} --overwrite, or correct the file"
+        return Vectors(Part({}, [Problem(ERROR, where, str(error), remedy)]), False)
     facts: dict[str, Any] = {"shape": " x ".join(map(str, vectors.shape)), "dtype": str(vectors.dtype)}
     problems: list[Problem] = []
 
@@ -60,11 +62,14 @@ def check_vectors(folder: Path, name: str, modality: str, interaction_items: set
     facts["items of .inter without vector"] = missing
     facts["vectors of other items"] = len(item_tokens) - (len(interaction_items) - missing)
     usable = missing < len(interaction_items)
-    if not usable:
-        what = f"items of .inter, all of them, have no vector (the file's first id is {item_tokens[0]!r})"
-        found(missing, ERROR, what, "write the ids as in .inter")
-    else:
-        found(missing, NOTE, "items of .inter have no vector", "missing_modality says what becomes of them")
+    problems += match_problems(
+        where,
+        interaction_items,
+        item_tokens,
+        lacking="items of .inter have no vector",
+        remedy="missing_modality says what becomes of them",
+        level=NOTE,
+    )
     norms, constant, copies, flat = _row_statistics(vectors)
     zero = int((norms == 0).sum())
     facts["norm"] = {"min": float(norms.min()), "median": float(np.median(norms)), "max": float(norms.max())}
@@ -82,29 +87,11 @@ def check_vectors(folder: Path, name: str, modality: str, interaction_items: set
         copies,
         level,
         "vectors equal that of another item",
-        "such items share their codes and differ by a last digit only",
+        "such items share their codes and differ by a last digit only; encode more of what tells them apart: "
+        f"recbole-mgr encode {name} --modality {modality} --fields ...",
     )
     found(flat, NOTE, "dimensions are the same for all items", "they say nothing; nothing needs to be done")
     return Vectors(Part(facts, problems), usable, vectors.ndim == 3, norms)
-
-
-def _read(folder: Path, name: str, modality: str) -> tuple[list[str], np.ndarray]:
-    """As a model does; also files of grid vectors [n, T, dim], which only some models read."""
-    path, ids = folder / f"{name}.{modality}.npy", folder / f"{name}.{modality}.ids"
-    if path.is_file() and ids.is_file():
-        try:
-            vectors = np.lib.format.open_memmap(path, mode="r")
-        except (ValueError, OSError, EOFError):
-            vectors = np.empty(0)
-        if vectors.ndim == 3 and vectors.dtype in (np.float16, np.float32):
-            item_tokens = ids.read_text(encoding="utf-8").splitlines()
-            if len(item_tokens) != len(vectors) or len(set(item_tokens)) < len(item_tokens) or 0 in vectors.shape:
-                raise ValueError(
-                    f"{ids}: {len(item_tokens)} ids for {len(vectors)} rows; each row needs one of its own"
-                )
-            return item_tokens, vectors
-    _, item_tokens, vectors = read_feature_file(folder, name, modality)
-    return item_tokens, vectors
 
 
 def _row_statistics(vectors: np.ndarray) -> tuple[np.ndarray, int, int, int]:

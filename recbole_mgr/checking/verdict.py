@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from recbole_mgr.data.table import Fault
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 LEVELS = (ERROR, WARNING, NOTE)
@@ -29,6 +33,40 @@ class Part(NamedTuple):
 
     facts: dict[str, Any]
     problems: list[Problem]
+
+
+def found_faults(path: Path, faults: Sequence[Fault]) -> list[Problem]:
+    """What a reader says of a file's rows, as problems: those that it refuses are errors."""
+    problems = []
+    for fault in faults:
+        where = f"{path.name}, line {fault.line}" if fault.line else path.name
+        lines = f" ({fault.lines:,} such lines)" if fault.lines else ""
+        problems.append(Problem(ERROR if fault.fatal else WARNING, where, fault.what + lines, fault.remedy))
+    return problems
+
+
+def match_problems(
+    where: str, wanted: Collection[str], found: Collection[str], *, lacking: str, remedy: str, level: str = WARNING
+) -> list[Problem]:
+    """How many of the ids of ``.inter`` a file has: none is an error, which shows an id of each side; where some are
+    missing, a problem of ``level``.
+
+    Args:
+        where: the file.
+        wanted: ids of ``.inter``.
+        found: ids of the file.
+        lacking: what is the matter with an id that is missing.
+        remedy: what to do where some are missing.
+    """
+    missing = set(wanted) - set(found)
+    if not missing:
+        return []
+    share = f"{len(missing):,} of {len(wanted):,}"
+    if found and len(missing) == len(set(wanted)):
+        what = f"{share} {lacking}: none matches; .inter has {min(missing)!r}, this file has {min(found)!r}"
+        remedy = "write the ids alike in both files: leading zeros, upper and lower case, folders before a name"
+        return [Problem(ERROR, where, what, remedy)]
+    return [Problem(level, where, f"{share} {lacking}, for example {min(missing)!r}", remedy)]
 
 
 class ModelNeeds(NamedTuple):

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from recbole_mgr.checking.check import check_dataset
-from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of
 from recbole_mgr.files import write_text
 
 _DESCRIPTION = """\
@@ -19,7 +19,8 @@ model needs. Exit status 0: no errors; 1: errors, each with its remedy; 2: the c
 def main(arguments: list[str]) -> int:
     """Run the command; the exit status says whether there are errors."""
     asked = _parse(arguments)
-    checked = check_dataset(Path(asked.data_path) / asked.dataset, asked.dataset, k=asked.k, pictures=asked.pictures)
+    folder = Path(asked.data_path) / asked.dataset
+    checked = check_dataset(folder, asked.dataset, k=asked.k, pictures=asked.pictures, format=format_of(asked))
     print(checked.verdict.format())
     if asked.json:
         write_text(asked.json, json.dumps(checked.verdict.as_dict(), indent=2, ensure_ascii=False, default=str) + "\n")
@@ -38,6 +39,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--pictures", default="1000", help="how many pictures are opened, or all (default: 1000)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdict there too")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write plots there, pages for a browser")
+    add_format_options(parser)
     asked = parser.parse_args(arguments)
     if asked.pictures != "all" and not asked.pictures.isdigit():
         raise ValueError(f"--pictures {asked.pictures}: expected a number or all")

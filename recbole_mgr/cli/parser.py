@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any, NoReturn
+
+from recbole_mgr.data.table import SETTINGS, AtomicFormat
+from recbole_mgr.files import read_yaml
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -14,3 +18,28 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message} (--help shows how it is written)")
+
+
+def add_format_options(parser: argparse.ArgumentParser) -> None:
+    """Let a command take how atomic files are written, under the names of RecBole's settings."""
+    parser.add_argument(
+        "--config_files", nargs="+", type=Path, default=[], metavar="FILE", help="YAML files of settings"
+    )
+    for field, key in SETTINGS.items():
+        default = repr(AtomicFormat._field_defaults[field])
+        parser.add_argument(f"--{key}", metavar="X", help=f"of the atomic files (default: {default})")
+
+
+def format_of(asked: argparse.Namespace) -> AtomicFormat:
+    """What `add_format_options` was given; an option wins over a file, a later file over an earlier one.
+
+    Raises:
+        ValueError: Naming a file that is missing or malformed, an encoding or a separator that is none.
+    """
+    settings: dict[str, Any] = {}
+    for path in asked.config_files:
+        if not path.is_file():
+            raise ValueError(f"--config_files: {path} does not exist")
+        settings |= read_yaml(path, remedy="correct it", may_be_empty=True)
+    given = {key: getattr(asked, key) for key in SETTINGS.values()}
+    return AtomicFormat.of(settings | {key: value for key, value in given.items() if value is not None})

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat, read_lines
 from recbole_mgr.data.vectors import OrderedRows, chunk_slices
 
 
@@ -31,7 +32,8 @@ class ItemFeatures(NamedTuple):
 
 
 class FeatureFile(NamedTuple):
-    """A modality's file as it stands on disk: ``vectors`` [n, dim] belong to ``item_tokens`` (n strings)."""
+    """A modality's file as it stands on disk: ``vectors`` [n, dim], or [n, T, dim] where grids were asked for too,
+    belong to ``item_tokens`` (n strings)."""
 
     path: Path
     item_tokens: list[str]
@@ -46,12 +48,19 @@ def feature_path(folder: Path, name: str, modality: str) -> Path | None:
     return None
 
 
-def read_feature_file(folder: Path, name: str, modality: str) -> FeatureFile:
+def read_feature_file(
+    folder: Path, name: str, modality: str, format: AtomicFormat = DEFAULT_FORMAT, *, grids: bool = False
+) -> FeatureFile:
     """Open and check the features of one modality.
+
+    Args:
+        folder, name, modality: which file.
+        format: how the text form is written; the list of ids beside a binary twin is always UTF-8.
+        grids: take T vectors of each item [n, T, dim] too, which a binary twin may hold.
 
     Raises:
         ValueError: Naming file, line or row and remedy: no file, wrong dtype or shape, ids that do not match the
-            rows, duplicate ids, ragged or non-numeric vectors, non-finite values.
+            rows, are empty, repeated or with blanks around, ragged or non-numeric vectors, non-finite values.
     """
     path = feature_path(folder, name, modality)
     if path is None:
@@ -60,22 +69,21 @@ def read_feature_file(folder: Path, name: str, modality: str) -> FeatureFile:
             f"{folder / f'{name}.{modality}'} exists. Encode them, bring semantic IDs "
             f"(semantic_ids: <path>), or take {modality!r} out of modalities"
         )
-    try:
-        file = _read_binary(path) if path.suffix == ".npy" else _read_text(path, modality)
-    except UnicodeDecodeError as error:
-        text = path.with_suffix(".ids") if path.suffix == ".npy" else path
-        raise ValueError(f"{text}: not UTF-8 ({error}); save it with that encoding") from error
+    file = _read_binary(path, grids=grids) if path.suffix == ".npy" else _read_text(path, modality, format)
     seen: dict[str, int] = {}
     for row, token in enumerate(file.item_tokens):
         if not token:
             raise ValueError(f"{file.path}: row {row + 1} belongs to no item; give its id or leave the row out")
+        if token != token.strip():
+            raise ValueError(f"{file.path}: the id {token!r} of row {row + 1} has blanks around it; take them away")
         if token in seen:
             raise ValueError(
                 f"{file.path}: item {token!r} stands in rows {seen[token] + 1} and {row + 1}; keep one of them"
             )
         seen[token] = row
-    for rows in chunk_slices(*file.vectors.shape):
-        finite = np.isfinite(file.vectors[rows]).all(axis=1)
+    for rows in chunk_slices(len(file.vectors), file.vectors[:1].size):
+        part = file.vectors[rows]
+        finite = np.isfinite(part).reshape(len(part), -1).all(axis=1)
         if not finite.all():
             row = rows.start + int(np.argmin(finite))
             raise ValueError(
@@ -85,7 +93,14 @@ def read_feature_file(folder: Path, name: str, modality: str) -> FeatureFile:
     return file
 
 
-def load_features(folder: Path, name: str, modality: str, item_tokens: list[str], policy: str) -> ItemFeatures:
+def load_features(
+    folder: Path,
+    name: str,
+    modality: str,
+    item_tokens: list[str],
+    policy: str,
+    format: AtomicFormat = DEFAULT_FORMAT,
+) -> ItemFeatures:
     """Vectors of one modality for the items of a data set, in their order.
 
     Args:
@@ -95,6 +110,7 @@ def load_features(folder: Path, name: str, modality: str, item_tokens: list[str]
         item_tokens: the data set's item tokens (PAD not among them).
         policy: what an item without a vector gets: ``mean`` of the others, ``zero``, or ``drop`` (such items
             were dropped before, see :func:`items_with_features`).
+        format: how the file is written.
 
     Returns:
         ItemFeatures: aligned with ``item_tokens``.
@@ -102,7 +118,7 @@ def load_features(folder: Path, name: str, modality: str, item_tokens: list[str]
     Raises:
         ValueError: As :func:`read_feature_file`; also if no item of the data set has a vector.
     """
-    file = read_feature_file(folder, name, modality)
+    file = read_feature_file(folder, name, modality, format)
     row_of = {token: row for row, token in enumerate(file.item_tokens)}
     rows = np.array([row_of.get(token, -1) for token in item_tokens])  # [N]
     present = rows >= 0
@@ -126,12 +142,14 @@ def load_features(folder: Path, name: str, modality: str, item_tokens: list[str]
     return ItemFeatures(vectors, present, stand_in)
 
 
-def items_with_features(folder: Path, name: str, modalities: list[str]) -> set[str]:
+def items_with_features(
+    folder: Path, name: str, modalities: list[str], format: AtomicFormat = DEFAULT_FORMAT
+) -> set[str]:
     """Item tokens that have a vector in every one of ``modalities`` (for ``missing_modality: drop``)."""
-    return set.intersection(*(set(read_feature_file(folder, name, m).item_tokens) for m in modalities))
+    return set.intersection(*(set(read_feature_file(folder, name, m, format).item_tokens) for m in modalities))
 
 
-def _read_binary(path: Path) -> FeatureFile:
+def _read_binary(path: Path, *, grids: bool) -> FeatureFile:
     ids_path = path.with_suffix(".ids")
     if not ids_path.is_file():
         raise ValueError(f"{ids_path} is missing: it must hold the item id of each row of {path.name}, one a line")
@@ -139,12 +157,13 @@ def _read_binary(path: Path) -> FeatureFile:
         vectors = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path}: not a readable .npy file of numbers ({error}); write it with numpy.save") from error
-    if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32) or 0 in vectors.shape:
+    shapes = "[items, dim] or [items, T, dim]" if grids else "[items, dim]"
+    legal = vectors.ndim == 2 or (grids and vectors.ndim == 3)
+    if not legal or vectors.dtype not in (np.float16, np.float32) or 0 in vectors.shape:
         raise ValueError(
-            f"{path}: holds {vectors.dtype} of shape {vectors.shape}; expected float16 or float32 of shape [items, dim]"
+            f"{path}: holds {vectors.dtype} of shape {vectors.shape}; expected float16 or float32 of shape {shapes}"
         )
-    with open(ids_path, encoding="utf-8") as lines:
-        item_tokens = [line.rstrip("\n") for line in lines]
+    item_tokens = list(read_lines(ids_path))
     if len(item_tokens) != len(vectors):
         raise ValueError(
             f"{ids_path} has {len(item_tokens)} lines, {path.name} has {len(vectors)} rows; they must be equal"
@@ -152,28 +171,28 @@ def _read_binary(path: Path) -> FeatureFile:
     return FeatureFile(path, item_tokens, vectors)
 
 
-def _read_text(path: Path, modality: str) -> FeatureFile:
+def _read_text(path: Path, modality: str, format: AtomicFormat) -> FeatureFile:
     expected = [f"{modality}_item_id:token", f"{modality}_vector:float_seq"]
     item_tokens, vectors = [], []
-    with open(path, encoding="utf-8") as lines:
-        header = next(lines, "").rstrip("\n").split("\t")
-        if header != expected:
-            raise ValueError(f"{path}, line 1: expected the header {expected}, found {header}")
-        for number, line in enumerate(lines, start=2):
-            token, _, text = line.rstrip("\n").partition("\t")
-            try:
-                vector = np.array(text.split(), dtype=np.float32)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: item {token!r}: {error}") from error
-            if not token or not len(vector):
-                raise ValueError(f"{path}, line {number}: expected an item id, a tab and numbers separated by blanks")
-            if vectors and len(vector) != len(vectors[0]):
-                raise ValueError(
-                    f"{path}, line {number}: item {token!r} has {len(vector)} values, line 2 has {len(vectors[0])}; "
-                    "all vectors of a modality have one length"
-                )
-            item_tokens.append(token)
-            vectors.append(vector)
+    lines = read_lines(path, format.encoding)
+    header = next(lines, "").split(format.separator)
+    if header != expected:
+        raise ValueError(f"{path}, line 1: expected the header {expected}, found {[name[:80] for name in header[:4]]}")
+    for number, line in enumerate(lines, start=2):
+        token, _, text = line.partition(format.separator)
+        try:
+            vector = np.array(text.split(), dtype=np.float32)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: item {token!r}: {error}") from error
+        if not token or not len(vector):
+            raise ValueError(f"{path}, line {number}: expected an item id, a separator and numbers parted by blanks")
+        if vectors and len(vector) != len(vectors[0]):
+            raise ValueError(
+                f"{path}, line {number}: item {token!r} has {len(vector)} values, line 2 has {len(vectors[0])}; "
+                "all vectors of a modality have one length"
+            )
+        item_tokens.append(token)
+        vectors.append(vector)
     if not vectors:
         raise ValueError(f"{path}: holds no vectors, only a header")
     return FeatureFile(path, item_tokens, np.stack(vectors))

@@ -1,4 +1,4 @@
-"""What there is to encode: the text or the picture of each item of ``<name>.item``."""
+"""The one reader of ``<name>.item``: its rows, the texts and pictures that are encoded, the titles that are shown."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from typing import NamedTuple
 
 import polars as pl
 
+from recbole_mgr.data.pictures import inside
+from recbole_mgr.data.table import DEFAULT_FORMAT, LINE, AtomicFormat, Fault, Table, judged, open_table, refuse_faults
+from recbole_mgr.files import replacing
+
 PICTURE_FIELD = "image"
-ITEM_FIELD = "item_id"
+TITLE_FIELD = "title"
+ITEM_FIELD = DEFAULT_FORMAT.item
 
 
 class Absent(NamedTuple):
@@ -36,54 +41,67 @@ class Contents(NamedTuple):
     fields: list[str]
 
 
-def read_items(folder: Path, name: str) -> tuple[pl.DataFrame, dict[str, str]]:
-    """Read ``<name>.item``.
+class ItemText(NamedTuple):
+    """Title and picture of one item, "" where unknown."""
+
+    title: str
+    image: str
+
+
+def judged_items(table: Table, columns: Sequence[pl.Expr]) -> tuple[pl.DataFrame, list[Fault]]:
+    """Read columns of an opened ``.item`` file as they stand, and say what is wrong with its rows.
 
     Returns:
-        Its columns as strings, named without their types and with "" for what is empty; and the type of each.
+        LINE, ITEM_FIELD, the columns asked for, and ``sound`` (False where the row itself is refused); and the faults.
+    """
+    name = table.format.item
+    rows, faults = judged(table, keys=[name], columns=[pl.col(name).alias(ITEM_FIELD), *columns])
+    items = rows.filter("sound")
+    again = items.filter(~items[ITEM_FIELD].is_first_distinct())
+    if not again.is_empty():
+        what = f"the item {again[ITEM_FIELD][0]!r} stands there a second time"
+        faults.append(Fault(again[LINE][0], what, "keep one line", again.height))
+    if rows.is_empty() and not faults:
+        faults.append(Fault(0, "holds no items, only a header", "add a row for each item", 0))
+    return rows, faults
+
+
+def read_items(folder: Path, name: str, format: AtomicFormat = DEFAULT_FORMAT) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Read ``<name>.item``.
+
+    Args:
+        folder, name: of the data set.
+        format: how the file is written.
+
+    Returns:
+        Its columns as strings, named without their types and with "" for what is empty, the item's as ITEM_FIELD; and
+        the type of each.
 
     Raises:
-        ValueError: Naming file, line and remedy: no such file, no UTF-8, a malformed header, a row of too many values,
-            no item, an item id that is empty or stands there twice.
+        ValueError: Naming file, line and remedy: no such file, another encoding, a malformed header, a row of too many
+            values, no item, an item id that is empty, reads as missing, has blanks around it or stands there twice, a
+            word in a column of numbers.
     """
     path = folder / f"{name}.item"
     if not path.is_file():
-        raise ValueError(f"{path} does not exist; it must hold item_id:token and what is known of each item")
-    try:
-        table = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path}: not a table of tab-separated UTF-8 lines ({reason}); correct the file") from error
-    types = dict(column.partition(":")[::2] for column in table.columns)
-    if ITEM_FIELD not in types or len(types) < table.width:
-        raise ValueError(f"{path}, line 1: needs columns name:type, each once, and {ITEM_FIELD}:token among them")
-    table.columns = list(types)
-    table = table.fill_null("")
-    items = table[ITEM_FIELD]
-    for bad, problem in (
-        (items.str.strip_chars() != items, "has blanks around it; take them away"),
-        (items == "", "is empty; give it or remove the line"),
-        (~items.is_first_distinct(), "stands there a second time; keep one line"),
-    ):
-        if bad.any():
-            line = bad.arg_max()
-            raise ValueError(f"{path}, line {line + 2}: the item id {items[line]!r} {problem} ({bad.sum()} such lines)")
-    if table.is_empty():
-        raise ValueError(f"{path}: holds no items, only a header")
-    return table, types
+        raise ValueError(f"{path} does not exist; it must hold {format.item}:token and what is known of each item")
+    return _read(path, format)
 
 
-def read_texts(folder: Path, name: str, fields: Sequence[str] | None) -> Contents:
+def read_texts(
+    folder: Path, name: str, fields: Sequence[str] | None, format: AtomicFormat = DEFAULT_FORMAT
+) -> Contents:
     """Texts of the items: their fields one after another, separated by blanks.
 
     Args:
         folder, name: of the data set.
         fields: columns of ``<name>.item`` in the order they are read; None = those of type token_seq, in the file's.
+        format: how the file is written.
 
     Raises:
         ValueError: As `read_items`; also for a field that does not exist, and where no field or no text is left.
     """
-    table, types = read_items(folder, name)
+    table, types = read_items(folder, name, format)
     path = folder / f"{name}.item"
     fields = list(fields or (field for field, type_ in types.items() if type_ == "token_seq"))
     unknown = [field for field in fields if field not in types]
@@ -100,20 +118,82 @@ def read_texts(folder: Path, name: str, fields: Sequence[str] | None) -> Content
     return Contents(items.filter(there).to_list(), texts.filter(there).to_list(), absent, fields)
 
 
-def read_picture_files(folder: Path, name: str) -> Contents:
-    """Picture files that the items name; whether they exist is seen when they are opened.
+def read_picture_files(folder: Path, name: str, format: AtomicFormat = DEFAULT_FORMAT) -> Contents:
+    """Picture files that the items name; whether they exist is seen when they are opened. A name that leads out of
+    ``images/`` counts as none.
 
     Raises:
         ValueError: As `read_items`; also if there is no column ``image:token`` or no item names a picture.
     """
-    table, types = read_items(folder, name)
+    table, types = read_items(folder, name, format)
     path = folder / f"{name}.item"
     if PICTURE_FIELD not in types:
         raise ValueError(f"{path} has no column {PICTURE_FIELD}:token; it must name each item's file under images/")
-    files, items = table[PICTURE_FIELD], table[ITEM_FIELD]
-    there = files != ""
-    if not there.any():
+    if not (table[PICTURE_FIELD] != "").any():
         raise ValueError(f"{path}: {PICTURE_FIELD} is empty for every item; name the files under images/")
-    pictures = [folder / "images" / file for file in files.filter(there)]
-    absent = [Absent(item, "", "no picture named") for item in items.filter(~there)]
-    return Contents(items.filter(there).to_list(), pictures, absent, [PICTURE_FIELD])
+    items, pictures, absent = [], [], []
+    for item, file in zip(table[ITEM_FIELD], table[PICTURE_FIELD], strict=True):
+        picture = picture_file(folder, file)
+        if picture is None:
+            absent.append(Absent(item, file, "leads out of images/" if file else "no picture named"))
+        else:
+            items.append(item)
+            pictures.append(picture)
+    return Contents(items, pictures, absent, [PICTURE_FIELD])
+
+
+def picture_file(folder: Path, named: str) -> Path | None:
+    """The file that an item of a data set's folder names as its picture; None where it names none, or one elsewhere
+    than under ``images/``."""
+    try:
+        return Path(inside(folder / "images", named)) if named else None
+    except ValueError:
+        return None
+
+
+def read_item_texts(path: Path, item_tokens: Sequence[str], format: AtomicFormat = DEFAULT_FORMAT) -> list[ItemText]:
+    """Titles and pictures of items.
+
+    Args:
+        path: a ``.item`` file; it need not exist, nor have a title or picture column.
+        item_tokens: N items wanted.
+        format: how the file is written.
+
+    Returns:
+        N texts in the order of ``item_tokens``.
+
+    Raises:
+        ValueError: As `read_items`.
+    """
+    texts = read_all_item_texts(path, format) if path.is_file() else {}
+    unknown = ItemText("", "")
+    return [texts.get(token, unknown) for token in item_tokens]
+
+
+def read_all_item_texts(path: Path, format: AtomicFormat = DEFAULT_FORMAT) -> dict[str, ItemText]:
+    """Item token -> text of a ``.item`` file, in its order; errors as in `read_items`."""
+    table, types = _read(path, format, only=(TITLE_FIELD, PICTURE_FIELD))
+    columns = (table[field] if field in types else [""] * table.height for field in (TITLE_FIELD, PICTURE_FIELD))
+    return {token: ItemText(title, image) for token, title, image in zip(table[ITEM_FIELD], *columns, strict=True)}
+
+
+def write_item_texts(path: Path, item_tokens: Sequence[str], texts: Sequence[ItemText]) -> None:
+    """Write a ``.item`` file."""
+    header = (f"{ITEM_FIELD}:token", f"{TITLE_FIELD}:token_seq", f"{PICTURE_FIELD}:token")
+    with replacing(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="\n") as file:
+        file.write("\t".join(header) + "\n")
+        file.writelines("\t".join((token, *text)) + "\n" for token, text in zip(item_tokens, texts, strict=True))
+
+
+def _read(
+    path: Path, format: AtomicFormat, *, only: Sequence[str] | None = None
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Columns of the file, all or ``only`` those of these names, and their types."""
+    table = open_table(path, format, needed={format.item: "token"})
+    types = {ITEM_FIELD if name == format.item else name: type_ for name, type_ in table.header.items()}
+    if len(types) < len(table.header):
+        raise ValueError(f"{path}, line 1: a column is called {ITEM_FIELD}, which here means {format.item}; rename it")
+    others = [name for name in types if name != ITEM_FIELD and (only is None or name in only)]
+    rows, faults = judged_items(table, [pl.col(name) for name in others])
+    refuse_faults(path, faults)
+    return rows.select(*(name for name in types if name in (ITEM_FIELD, *others))), types

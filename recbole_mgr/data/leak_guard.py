@@ -11,8 +11,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from recbole_mgr.data.semantic_id_file import read_columns
 from recbole_mgr.files import content_digest, read_yaml
-from recbole_mgr.semantic_id.table_file import read_columns
 
 TRAINED_ON = "interactions"  # what ``trained_on`` says in the .yaml of such vectors
 

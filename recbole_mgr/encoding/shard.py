@@ -82,8 +82,8 @@ def _content_keys(pool: Executor, contents: Sequence[str | Path]) -> np.ndarray:
 def _key(content: str | Path) -> bytes:
     if isinstance(content, str):
         return content_key(content.encode())
-    try:
-        return content_key(content.read_bytes())
+    try:  # a device or a pipe, which would be read for ever, is no file
+        return content_key(content.read_bytes()) if content.is_file() else b""
     except OSError:
         return b""
 

@@ -16,9 +16,10 @@ import torch
 from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction
 
-from recbole_mgr.data.atomic_files import check_interactions
 from recbole_mgr.data.features import items_with_features, load_features
+from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.data.leak_guard import refuse_leaking_vectors
+from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.integration.seen_items import SeenItems, mark_seen_items
 from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_semantic_ids, quantize_modalities
 from recbole_mgr.semantic_id.report import format_report, table_report
@@ -47,7 +48,8 @@ def install_feature_filter() -> None:
 
 
 def _drop_items_without(dataset: Dataset, modalities: list[str]) -> None:
-    keep = items_with_features(Path(dataset.config["data_path"]), dataset.dataset_name, modalities)
+    folder, format = Path(dataset.config["data_path"]), AtomicFormat.of(dataset.config)
+    keep = items_with_features(folder, dataset.dataset_name, modalities, format)
     dropped = ~dataset.inter_feat[dataset.iid_field].isin(keep)
     dataset.logger.info(f"missing_modality: drop removes {int(dropped.sum())} of {len(dropped)} interactions")
     if dropped.all():
@@ -85,9 +87,7 @@ class GenerativeDataset(SequentialDataset):
             raise ValueError(
                 "benchmark_filename: the generating models split by time themselves; give one .inter file and eval_args"
             )
-        check_interactions(
-            Path(dataset_path) / f"{token}.inter", user=self.uid_field, item=self.iid_field, time=self.time_field
-        )
+        check_interactions(Path(dataset_path) / f"{token}.inter", AtomicFormat.of(self.config))
         super()._load_data(token, dataset_path)
 
     def _filter_by_inter_num(self) -> None:
@@ -153,8 +153,9 @@ class GenerativeDataset(SequentialDataset):
             )
             return table, table_report(table)
         folder, policy = Path(self.config["data_path"]), self.config["missing_modality"]
+        format = AtomicFormat.of(self.config)
         features = {
-            modality: load_features(folder, self.dataset_name, modality, self.item_tokens, policy)
+            modality: load_features(folder, self.dataset_name, modality, self.item_tokens, policy, format)
             for modality in self.config["modalities"]
             if modality not in (brought or [])
         }

@@ -6,10 +6,7 @@ import html
 
 import polars as pl
 
-# What pandas, and so RecBole, reads as a missing value instead of an id.
-MISSING_WORDS = frozenset(
-    "#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split("|")
-)
+from recbole_mgr.data.table import MISSING_WORDS
 
 
 def clean_ids(ids: pl.Series) -> pl.Series:

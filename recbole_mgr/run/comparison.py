@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from recbole.utils import ModelType
 
-from recbole_mgr.data.atomic_files import Provenance
+from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.files import write_text
 from recbole_mgr.integration.task_results import from_plain, task_tables
 from recbole_mgr.run.results import RunResult

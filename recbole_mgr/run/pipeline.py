@@ -22,9 +22,11 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_trainer, init_logger, init_seed
 
-from recbole_mgr.data.atomic_files import Provenance, check_interactions, read_provenance
 from recbole_mgr.data.histories import UserHistories
-from recbole_mgr.data.item_texts import read_item_texts
+from recbole_mgr.data.interactions import check_interactions
+from recbole_mgr.data.item_file import read_item_texts
+from recbole_mgr.data.provenance import Provenance, read_provenance
+from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.files import content_digest, write_text
 from recbole_mgr.integration.collector import Ranking
 from recbole_mgr.integration.config import (
@@ -142,7 +144,7 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
     pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]].to_numpy(dtype=np.int64)
     # read now, so that a malformed file is told before the training and not after it
     item_file = Path(config["data_path"]) / f"{config['dataset']}.item"
-    item_texts = read_item_texts(item_file, tokens_of(dataset, dataset.iid_field))
+    item_texts = read_item_texts(item_file, tokens_of(dataset, dataset.iid_field), AtomicFormat.of(config))
     train_data, valid_data, test_data = data_preparation(config, dataset)
     mark_seen_items(pairs, valid_data._dataset, test_data._dataset)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
@@ -228,12 +230,7 @@ def _refuse_repeated(option: str, values: list) -> None:
 def checked_provenance(config: Config, dataset: str) -> Provenance:
     """Label, origin and fingerprint of a data set; raises ValueError where its interactions are not fit to be read."""
     folder = Path(config["data_path"])
-    check_interactions(
-        folder / f"{dataset}.inter",
-        user=config["USER_ID_FIELD"],
-        item=config["ITEM_ID_FIELD"],
-        time=config["TIME_FIELD"],
-    )
+    check_interactions(folder / f"{dataset}.inter", AtomicFormat.of(config))
     return read_provenance(folder, dataset)
 
 

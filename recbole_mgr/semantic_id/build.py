@@ -17,13 +17,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from recbole_mgr.data.semantic_id_file import description_path
 from recbole_mgr.data.vectors import OrderedRows, Rows, chunk_slices, require_finite
 from recbole_mgr.files import replacing
 from recbole_mgr.semantic_id.collisions import token_order
 from recbole_mgr.semantic_id.fusion import FUSION_METHODS, early_fusion
 from recbole_mgr.semantic_id.quantizer import Quantizer, make_quantizer
 from recbole_mgr.semantic_id.table import SemanticIdTable
-from recbole_mgr.semantic_id.table_file import description_path
 
 FUSED = "fused"  # the modality of early fusion
 CACHE_FORMAT = 2  # raise it when a quantiser's results change

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_mgr.data.semantic_id_file import TableFile, description_path, read_table_file, write_table_file
 from recbole_mgr.semantic_id.collisions import collision_ranks, group_ids, token_order
-from recbole_mgr.semantic_id.table_file import TableFile, description_path, read_table_file, write_table_file
 
 logger = logging.getLogger(__name__)
 

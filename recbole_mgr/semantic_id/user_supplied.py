@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mgr.data.semantic_id_file import read_columns
 from recbole_mgr.semantic_id.table import SemanticIdTable
-from recbole_mgr.semantic_id.table_file import read_columns
 
 
 def brought_modalities(path: Path, modalities: Sequence[str]) -> list[str]:

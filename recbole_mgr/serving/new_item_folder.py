@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mgr.data.features import feature_path, read_feature_file
-from recbole_mgr.data.item_texts import read_item_texts
+from recbole_mgr.data.item_file import read_item_texts
 from recbole_mgr.serving.messages import NewItems
 from recbole_mgr.serving.recommender import Recommender
 

@@ -14,7 +14,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from recbole_mgr.data.item_texts import ItemText
+from recbole_mgr.data.item_file import ItemText
 from recbole_mgr.generation.trie import Narrowing
 from recbole_mgr.model.backbone.branches import moved_branches
 from recbole_mgr.model.generative import GenerativeRecommender

@@ -25,9 +25,9 @@ import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 
-from recbole_mgr.data.atomic_files import Provenance
 from recbole_mgr.data.histories import UserHistories
-from recbole_mgr.data.item_texts import ItemText, read_all_item_texts, write_item_texts
+from recbole_mgr.data.item_file import ItemText, read_all_item_texts, write_item_texts
+from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.files import read_yaml, replacing, write_text
 from recbole_mgr.integration.config import model_properties
 from recbole_mgr.integration.dataset import semantic_id_settings

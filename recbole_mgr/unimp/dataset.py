@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recbole_mgr.data.item_file import picture_file
+from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.integration.dataset import GenerativeDataset, tokens_of
 from recbole_mgr.semantic_id.report import table_report
 from recbole_mgr.semantic_id.table import SemanticIdTable
@@ -16,7 +18,7 @@ from recbole_mgr.unimp.catalogue import ItemCatalogue
 from recbole_mgr.unimp.item_words import ItemWords, read_item_words
 from recbole_mgr.unimp.language_model import LanguageModelSettings, base_vocabulary_size, load_base_tokenizer
 from recbole_mgr.unimp.personal_data import PersonalData
-from recbole_mgr.unimp.ratings_and_reviews import Fields, rating_scale, read_ratings, read_reviews
+from recbole_mgr.unimp.ratings_and_reviews import rating_scale, read_ratings, read_reviews
 from recbole_mgr.unimp.tasks import instructions, needs_of
 from recbole_mgr.unimp.tokenizer import train_tokenizer
 from recbole_mgr.unimp.visual_features import VisualFeatures, read_visual_features
@@ -89,6 +91,7 @@ class UniMPDataset(GenerativeDataset):
             text_fields=list(config["text_fields"]),
             category_field=config["category_field"],
             search_title_words=config["search_title_words"],
+            format=AtomicFormat.of(config),
         )
         language_model = LanguageModelSettings.from_config(config)
         if language_model.language_model is None:
@@ -98,7 +101,9 @@ class UniMPDataset(GenerativeDataset):
             tokenizer = load_base_tokenizer(language_model)
         visual = VisualFeatures.none(len(self.item_tokens))
         if config["image_features"] and config["image_attention"] != "none":
-            visual = read_visual_features(folder, name, config["image_features"], self.item_tokens)
+            visual = read_visual_features(
+                folder, name, config["image_features"], self.item_tokens, AtomicFormat.of(config)
+            )
         pictures = self._pictures(folder, words)
         return PersonalData(
             catalogue=ItemCatalogue.of(words, tokenizer, visual, text_fields=config["text_fields"]),
@@ -131,12 +136,12 @@ class UniMPDataset(GenerativeDataset):
                 "time": self._times,
             }
         )
-        fields = Fields(self.uid_field, self.iid_field, self.time_field, config["RATING_FIELD"])
+        format = AtomicFormat.of(config)
         ratings, reviews = np.full(len(users), np.nan), None
         if "ratings" in needs:
-            ratings = read_ratings(folder, self.dataset_name, rows, fields)
+            ratings = read_ratings(folder, self.dataset_name, rows, format)
         if "reviews" in needs:
-            reviews = read_reviews(folder, self.dataset_name, rows, fields)
+            reviews = read_reviews(folder, self.dataset_name, rows, format)
         if reviews is not None:
             reviews = [" ".join(review.split()[: config["explanation_words"]]) for review in reviews]
         return ratings, reviews
@@ -147,7 +152,7 @@ class UniMPDataset(GenerativeDataset):
         from recbole_mgr.unimp.pictures.item_pictures import make_item_pictures
 
         return make_item_pictures(
-            [folder / "images" / picture if picture else None for picture in words.pictures],
+            [picture_file(folder, picture) for picture in words.pictures],
             settings=self.config,
             seed=self.config["semantic_id_seed"],
             cache_dir=Path(self.config["checkpoint_dir"]) / "picture_codecs",

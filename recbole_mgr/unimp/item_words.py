@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import polars as pl
 
-from recbole_mgr.data.item_file import ITEM_FIELD, PICTURE_FIELD, read_items
+from recbole_mgr.data.item_file import ITEM_FIELD, PICTURE_FIELD, TITLE_FIELD, read_items
+from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
 
 logger = logging.getLogger(__name__)
 
-TITLE_FIELD, UNKNOWN = "title", "unknown"
+UNKNOWN = "unknown"
 _PATH = re.compile(r"\s+>\s+")
 
 
@@ -48,6 +49,7 @@ def read_item_words(
     text_fields: Sequence[str],
     category_field: str,
     search_title_words: int,
+    format: AtomicFormat = DEFAULT_FORMAT,
 ) -> ItemWords:
     """Read ``<name>.item`` for the items of a data set.
 
@@ -57,12 +59,13 @@ def read_item_words(
         text_fields: the columns that are read as attributes.
         category_field: the column that holds the category; where there is no such column, no item has one.
         search_title_words: words of the title that a query has beside the category, >= 0.
+        format: how the file is written.
 
     Raises:
         ValueError: As `read_items`; also where ``text_fields`` names a column that does not exist, or no item of the
             data set has a row.
     """
-    table, types = read_items(folder, name)
+    table, types = read_items(folder, name, format)
     path = folder / f"{name}.item"
     unknown = [field for field in text_fields if field not in types]
     if unknown:

@@ -129,11 +129,11 @@ def test_bad_rows_are_errors_with_their_line_and_nothing_else_is_hidden(folder, 
     "word", ["", "NA", "n/a", "null", "None", "nan", "<NA>", "#N/A N/A", "-1.#IND", "na", "Null", "0"]
 )
 def test_what_is_an_error_here_is_one_for_the_loader(folder, word):
-    from recbole_mgr.data.atomic_files import check_interactions
+    from recbole_mgr.data.interactions import check_interactions
 
     append(folder, "inter", f"u9\t{word}\t1")
     try:
-        check_interactions(folder / "Shop.inter", user="user_id", item="item_id", time="timestamp")
+        check_interactions(folder / "Shop.inter")
         refused = False
     except ValueError:
         refused = True
@@ -152,8 +152,7 @@ def test_several_errors_are_collected(folder):
     for message in (
         "item_id is empty",
         "timestamp is not a finite number",
-        "an item stands there a second time",
-        "fewer than 3 values",
+        "the item 'a' stands there a second time",
         "NaN or infinity",
         "no list of integers",
         "expected 'key: value' lines",
@@ -167,9 +166,9 @@ def test_several_errors_are_collected(folder):
     ("content", "message"),
     [
         (None, "does not exist"),
-        (b"", "line 1: needs columns name:type"),
-        (b"user_id,item_id,timestamp\n", "line 1: needs columns name:type"),
-        (b"user_id:token\titem_id:token\n", "has no column timestamp:float"),
+        (b"", "line 1: column '' is not written name:type"),
+        (b"user_id,item_id,timestamp\n", "is not written name:type with a type of"),
+        (b"user_id:token\titem_id:token\n", "line 1: needs a column timestamp:float"),
         (HEADER.encode() + b"\n", "holds no interactions"),
         (HEADER.encode() + b"\nu\ta\t1\nu\t\xff\t2\n", "Shop.inter, line 3: not UTF-8"),
         (HEADER.encode() + b"\nu\ta\t1\n", "fewer than 4 interactions"),
@@ -202,7 +201,7 @@ def test_items_and_pictures(folder):
     assert [facts[name] for name in ("items", "not in .inter", "of .inter, not here", "without title")] == [7, 2, 1, 1]
     assert facts["pictures"] == {"named": 6, "there": 5, "opened": 5, "unreadable": 1}
     warnings = "\n".join(problems(verdict, "warning"))
-    for message in ("1 items of .inter are missing, for example 'new'", "absent.png", "b.png", "no title"):
+    for message in ("1 of 6 items of .inter have no row, for example 'new'", "absent.png", "b.png", "no title"):
         assert message in warnings
     assert check(folder, "--pictures", "0")[1]["sections"]["items"]["pictures"]["opened"] == 0
 
@@ -218,7 +217,9 @@ def test_odd_vectors_are_counted(folder):
     np.testing.assert_allclose(facts["norm"]["max"], np.sqrt(14), rtol=1e-3)
     assert sum("vectors" in warning for warning in problems(verdict, "warning")) == 3
     write_vectors(folder, "text", "wxyz", vectors)
-    assert any("items of .inter, all of them" in error for error in problems(check(folder)[1], "error"))
+    assert any(
+        "none matches; .inter has 'a', this file has 'w'" in error for error in problems(check(folder)[1], "error")
+    )
 
 
 def test_text_form_features_are_found(folder):
@@ -229,6 +230,96 @@ def test_text_form_features_are_found(folder):
     )
     status, verdict = check(folder)
     assert (status, verdict["sections"]["vectors: audio"]["shape"]) == (0, "5 x 2")
+
+
+def test_targets_that_repeat_the_history_and_copies_of_the_row_before(folder):
+    """u0's last row is a copy of the one before, u1's an item from before, u2's something new; u9 has one row only."""
+    append(folder, "inter", f"u0\te\t{NOW + 4}", f"u1\ta\t{NOW + 200}", f"u2\tf\t{NOW + 300}", f"u9\ta\t{NOW}")
+    _, verdict = check(folder)
+    assert verdict["sections"]["interactions"]["test targets"] == {"users": 6, "repeated": 2, "copies": 1}
+    (warning,) = [problem for problem in verdict["problems"] if "test targets" in problem["what"]]
+    assert warning["level"] == "warning" and "33.3% of 6 test targets" in warning["what"]
+    assert f"recbole-mgr prepare atomic {folder} --name Shop-new --duplicates first" in warning["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("time", "unit"),
+    [
+        (lambda t: t * 1000, "milliseconds"),
+        (lambda t: t * 10**6, "microseconds"),
+        (lambda t: t * 10**9, "nanoseconds"),
+        (lambda t: t + 62_135_596_800, "seconds since year 1"),
+        (lambda t: (t + 62_135_596_800) * 10**7, "ticks of 100 nanoseconds since year 1"),
+        (lambda t: t // 86_400 + 719_163, "days since year 1"),
+        (lambda t: 20_200_913 + t - NOW, "dates written as YYYYMMDD"),
+    ],
+)
+def test_times_in_another_unit_are_named(folder, time, unit):
+    rows = [f"u{user}\t{item}\t{time(NOW + place)}" for user in range(6) for place, item in enumerate("abcde")]
+    write(folder, "inter", [HEADER, *rows])
+    assert f"Shop.inter: times look like {unit}, not like unix seconds" in problems(check(folder)[1], "warning")
+
+
+def test_positions_as_times_are_left_in_peace(folder):
+    rows = [f"u{user}\t{item}\t{place}" for user in range(6) for place, item in enumerate("abcde")]
+    write(folder, "inter", [HEADER, *rows])
+    assert not any("times" in warning for warning in problems(check(folder)[1], "warning"))
+
+
+@pytest.mark.parametrize("time", [0, -62_135_596_800, -2_208_988_800])
+def test_missing_dates_are_counted(folder, time):
+    append(folder, "inter", f"u0\ta\t{time}")
+    status, verdict = check(folder)
+    assert status == 0
+    assert any("1 interactions lie before 1971" in warning for warning in problems(verdict, "warning"))
+
+
+def test_names_encoding_and_separator_as_in_the_settings(folder):
+    """The files of the fixture in German: every section has its numbers."""
+    for suffix, names in {"inter": ("kunde", "artikel", "zeit"), "item": ("artikel", "title", "image")}.items():
+        lines = (folder / f"Shop.{suffix}").read_text().replace("soap a", "Seife für alle").splitlines()
+        kinds = [column.partition(":")[2] for column in lines[0].split("\t")]
+        lines[0] = "\t".join(f"{name}:{kind}" for name, kind in zip(names, kinds, strict=True))
+        (folder / f"Shop.{suffix}").write_bytes("\n".join(lines).replace("\t", ";").encode("cp1252"))
+    settings = {"USER_ID_FIELD": "kunde", "ITEM_ID_FIELD": "artikel", "TIME_FIELD": "zeit", "encoding": "cp1252"}
+    given = [f"--{key}={value}" for key, value in settings.items()] + ["--field_separator=;"]
+    status, verdict = check(folder, *given)
+    assert (status, problems(verdict, "error") + problems(verdict, "warning")) == (0, [])
+    assert verdict["sections"]["interactions"]["interactions"] == 30
+    assert verdict["sections"]["items"]["pictures"]["there"] == 5
+    in_a_file = folder.parent / "shop.yaml"
+    in_a_file.write_text("\n".join(f"{key}: '{value}'" for key, value in {**settings, "field_separator": ";"}.items()))
+    assert check(folder, "--config_files", str(in_a_file))[1] == verdict
+    assert check(folder)[0] == 1
+
+
+def test_pictures_that_lead_elsewhere_and_names_that_do_not_meet(folder):
+    lines = (folder / "Shop.item").read_text().replace("\ta.png", "\t../../secret.png").splitlines()
+    write(folder, "item", lines)
+    status, verdict = check(folder)
+    assert status == 0
+    assert any("1 pictures lead out of images/" in warning for warning in problems(verdict, "warning"))
+    write(folder, "item", [line.replace(".png", ".jpg") for line in lines])
+    status, verdict = check(folder)
+    assert status == 1
+    (error,) = problems(verdict, "error")
+    assert "4 of 5 pictures are not in images/, for example 'b.jpg'; the folder has '" in error
+
+
+def test_collisions_are_said(folder):
+    rows = [f"{item}\t0 {place // 4}" for place, item in enumerate("abcde")]
+    write(folder, "semantic_ids.tsv", ["item_id:token\ttext_codes:token_seq", *rows])
+    status, verdict = check(folder)
+    assert verdict["sections"]["semantic IDs"]["text"]["colliding items"] == 4
+    (warning,) = [line for line in problems(verdict, "warning") if "semantic_ids" in line]
+    assert "4 of 5 items share all text codes with another, up to 4 one ID" in warning
+
+
+def test_every_error_and_warning_has_a_remedy(folder):
+    append(folder, "inter", "u9\tNA\t1", f"u0\ta\t{NOW * 3}")
+    append(folder, "item", "a\tsoap\ta.png", "x\t\tgone.png")
+    _, verdict = check(folder)
+    assert all(problem["remedy"] for problem in verdict["problems"])
 
 
 def test_plots_hold_every_section(folder, capsys):

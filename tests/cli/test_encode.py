@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from recbole_mgr.cli.main import main
-from recbole_mgr.data.atomic_files import read_provenance
+from recbole_mgr.data.provenance import read_provenance
 from recbole_mgr.encoding import shard
 from recbole_mgr.encoding.classical import ClassicalPictures
 from recbole_mgr.encoding.encoder import Encoder

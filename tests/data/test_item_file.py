@@ -30,12 +30,12 @@ def test_pictures_are_files_under_images(shop):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("item_id:token\ttitle:token_seq\na\tx\na\ty\n", r"line 3: the item id 'a' stands there a second time"),
-        ("item_id:token\ttitle:token_seq\n\tx\n", r"line 2: the item id '' is empty"),
-        ("item_id:token\ttitle:token_seq\n a\tx\n", r"line 2: the item id ' a' has blanks"),
-        ("item_id:token\ttitle:token_seq\na\tx\ty\n", "not a table of tab-separated"),
-        (b"item_id:token\ttitle:token_seq\na\t\xff\n", "not a table of tab-separated UTF-8"),
-        ("id:token\ttitle:token_seq\na\tx\n", "line 1: needs columns"),
+        ("item_id:token\ttitle:token_seq\na\tx\na\ty\n", r"line 3: the item 'a' stands there a second time"),
+        ("item_id:token\ttitle:token_seq\n\tx\n", r"line 2: item_id is empty"),
+        ("item_id:token\ttitle:token_seq\n a\tx\n", r"line 2: item_id has blanks around it \(' a'\)"),
+        ("item_id:token\ttitle:token_seq\na\tx\ty\n", "line 2: more than 2 values"),
+        (b"item_id:token\ttitle:token_seq\na\t\xff\n", "line 2: not UTF-8"),
+        ("id:token\ttitle:token_seq\na\tx\n", "line 1: needs a column item_id:token"),
         ("item_id:token\ttitle:token_seq\n", "holds no items"),
         ("item_id:token\ttitle:token_seq\na\t\n", "empty for every item"),
         ("item_id:token\tprice:float\na\t1\n", "has no field of type token_seq; choose --fields from item_id, price"),

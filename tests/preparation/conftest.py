@@ -14,7 +14,7 @@ from recbole.config import Config
 from recbole.data.dataset import Dataset
 
 import recbole_mgr.integration.compat  # noqa: F401
-from recbole_mgr.data.atomic_files import check_interactions
+from recbole_mgr.data.interactions import check_interactions
 
 
 def _picture(colour: str = "red", kind: str = "JPEG", size: tuple[int, int] = (60, 40)) -> bytes:
@@ -139,7 +139,7 @@ def picture():
 def _load_with_recbole(folder: Path) -> Dataset:
     """Check a prepared folder and load all of ``.inter`` and ``.item`` as RecBole does."""
     name = folder.name
-    check_interactions(folder / f"{name}.inter", user="user_id", item="item_id", time="timestamp")
+    check_interactions(folder / f"{name}.inter")
     settings = {
         "data_path": str(folder.parent),
         "load_col": None,

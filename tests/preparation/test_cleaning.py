@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from recbole_mgr.data.atomic_files import check_interactions
+from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.preparation.cleaning import MISSING_WORDS, clean_ids, clean_text
 
 
@@ -43,7 +43,7 @@ def test_exactly_the_words_that_the_projects_loader_refuses(tmp_path):
         path = tmp_path / "x.inter"
         path.write_text(f"user_id:token\titem_id:token\ttimestamp:float\nu\t{word}\t1\n")
         try:
-            check_interactions(path, user="user_id", item="item_id", time="timestamp")
+            check_interactions(path)
             legal = True
         except ValueError:
             legal = False

@@ -8,7 +8,7 @@ import pytest
 from made_results import USERS, make_result
 from scipy.stats import wilcoxon
 
-from recbole_mgr.data.atomic_files import Provenance
+from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.run.comparison import Comparison
 
 PROVENANCE = Provenance("Beauty (synthetic sample)", "0123456789ab", {"source": "made up", "synthetic": True})

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from recbole_mgr.data.histories import UserHistories
-from recbole_mgr.data.item_texts import ItemText
+from recbole_mgr.data.item_file import ItemText
 from recbole_mgr.integration.config import make_config, plain_settings
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.serving.personalize import PersonalRequest, personalize

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recbole_mgr.unimp.ratings_and_reviews import Fields, rating_scale, read_ratings, read_reviews
+from recbole_mgr.data.table import DEFAULT_FORMAT
+from recbole_mgr.unimp.ratings_and_reviews import rating_scale, read_ratings, read_reviews
 
-FIELDS = Fields("user_id", "item_id", "timestamp", "rating")
+FIELDS = DEFAULT_FORMAT
 HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
 ROWS = [  # ann takes the soap three times, twice at the same time
     "ann\tsoap\t1\t30.5",
@@ -72,7 +73,7 @@ def test_what_the_data_do_not_have(tmp_path):
 @pytest.mark.parametrize("value", ["good", "inf", "4,5"])
 def test_a_rating_that_is_no_number(tmp_path, value):
     write(tmp_path, [ROWS[0], f"ann\tmask\t{value}\t20"])
-    with pytest.raises(ValueError, match=rf"Shop\.inter, line 3: rating '{value}' is not a number"):
+    with pytest.raises(ValueError, match=rf"Shop\.inter, line 3: rating is not a number \('{value}'\)"):
         read_ratings(tmp_path, "Shop", IN_TIME_ORDER[:0], FIELDS)
 
 
@@ -84,7 +85,7 @@ def test_more_reviews_than_purchases(tmp_path):
 
 def test_a_review_file_of_other_columns(folder):
     (folder / "Shop.review").write_text("user_id:token\titem_id:token\ttext:token_seq\nann\tsoap\tx\n")
-    with pytest.raises(ValueError, match=r"Shop\.review, line 1: no column review"):
+    with pytest.raises(ValueError, match=r"Shop\.review, line 1: needs a column review:token_seq"):
         read_reviews(folder, "Shop", IN_TIME_ORDER, FIELDS)
 
 

@@ -43,14 +43,14 @@ def test_no_file_names_the_setting(tmp_path):
 def test_faulty_files_of_patches(tmp_path):
     patches = np.zeros((2, 3, 4), dtype=np.float32)
     write(tmp_path, patches, ["a", "a"])
-    with pytest.raises(ValueError, match=r"Shop\.image\.ids: 2 lines, 1 different ids, Shop\.image\.npy has 2 rows"):
+    with pytest.raises(ValueError, match=r"Shop\.image\.npy: item 'a' stands in rows 1 and 2"):
         read_visual_features(tmp_path, "Shop", "image", ["a"])
     write(tmp_path, patches, ["x", "y"])
-    with pytest.raises(ValueError, match="none of its items is an item of Shop"):
+    with pytest.raises(ValueError, match=r"none of its 2 item ids \(first: 'x'\) is an item of Shop \(first: 'a'\)"):
         read_visual_features(tmp_path, "Shop", "image", ["a"])
     patches[1, 2, 3] = np.nan
     write(tmp_path, patches, ["a", "b"])
-    with pytest.raises(ValueError, match="a vector of item 'b' holds NaN or infinity"):
+    with pytest.raises(ValueError, match=r"the vector of item 'b' \(row 2\) holds NaN or infinity"):
         read_visual_features(tmp_path, "Shop", "image", ["a", "b"])
     (tmp_path / "Shop.image.ids").unlink()
     with pytest.raises(ValueError, match=r"Shop\.image\.ids is missing"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from recbole_mgr.data.atomic_files import read_provenance
+from recbole_mgr.data.provenance import read_provenance
 from recbole_mgr.preparation.batches import RESERVED, Batch
 from recbole_mgr.preparation.delimited import delimited_batches, header
 from recbole_mgr.preparation.sources.raw_files import existing, subfolder

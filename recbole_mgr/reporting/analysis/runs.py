@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from recbole_mgr.data.atomic_files import Provenance
+from recbole_mgr.data.provenance import Provenance
+from recbole_mgr.data.semantic_id_file import TableFile, read_table_file
 from recbole_mgr.files import read_yaml
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.experiments.report import RUNS_FILE
 from recbole_mgr.run.results import RunResult
-from recbole_mgr.semantic_id.table_file import TableFile, read_table_file
 from recbole_mgr.serving.run_directory import SETTINGS_FILE, TABLE_FILE
 
 

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from recbole.config import Config
 
-from recbole_mgr.data.atomic_files import Provenance
+from recbole_mgr.data.provenance import Provenance
+from recbole_mgr.data.semantic_id_file import read_columns
 from recbole_mgr.integration.config import PROPERTIES, known_keys, make_config, read_config_files, refuse_unknown_keys
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED, Experiment, Row
 from recbole_mgr.run.pipeline import checked_provenance, run_directory, run_one, slug
 from recbole_mgr.run.results import RunResult
-from recbole_mgr.semantic_id.table_file import read_columns
 
 
 class PlannedRun(NamedTuple):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_mutual_info_score
 
+from recbole_mgr.data.semantic_id_file import TableFile
 from recbole_mgr.reporting.analysis.dominance import agreements
 from recbole_mgr.reporting.analysis.runs import FinishedRun
-from recbole_mgr.semantic_id.table_file import TableFile
 
 RNG = np.random.default_rng(0)
 TEXT, IMAGE = RNG.integers(4, size=(300, 2)), RNG.integers(4, size=(300, 2))

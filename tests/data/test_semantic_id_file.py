@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recbole_mgr.semantic_id.table_file import TableFile, read_table_file, write_table_file
+from recbole_mgr.data.semantic_id_file import TableFile, read_table_file, write_table_file
 
 HEADER = "item_id:token\ttext_codes:token_seq\timage_codes:token_seq"
 

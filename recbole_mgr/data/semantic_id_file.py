@@ -9,18 +9,20 @@ The dedup column and the description (``.yaml``, same name) are optional: a user
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
 
+from recbole_mgr.data.table import read_lines
 from recbole_mgr.files import read_yaml, replacing, write_text
 
 ITEM_COLUMN = "item_id:token"
 DEDUP_COLUMN = "dedup:token"
 CODES_SUFFIX = "_codes:token_seq"
+LARGEST_CODE = 2**20 - 1  # a model has weights for each code below the largest
 
 
 class TableFile(NamedTuple):
@@ -64,8 +66,7 @@ def write_table_file(path: Path, table: TableFile) -> None:
 
 def read_columns(path: Path) -> list[str]:
     """The modalities whose codes a file of semantic IDs holds, in its order; raises as `read_table_file`."""
-    with _opened(path) as file:
-        header = file.readline().rstrip("\n").split("\t")
+    header = next(_lines(path), "").split("\t")
     _check_header(path, header)
     return [column.removesuffix(CODES_SUFFIX) for column in header if column.endswith(CODES_SUFFIX)]
 
@@ -78,36 +79,32 @@ def read_table_file(path: Path) -> TableFile:
         ValueError: If the header has no item column, no codes or an unknown column; or a row has another
             number of columns or codes than the first, a code that is no integer >= 0, or an item seen before.
     """
-    with _opened(path) as file:
-        header = file.readline().rstrip("\n").split("\t")
-        _check_header(path, header)
-        values = {column: array("q") for column in header if column != ITEM_COLUMN}
-        widths: dict[str, int] = {DEDUP_COLUMN: 1}
-        lines: dict[str, int] = {}  # item token -> line
-        for number, line in enumerate(file, start=2):
-            fields = line.rstrip("\n").split("\t")
-            if len(fields) != len(header):
+    rows = _lines(path)
+    header = next(rows, "").split("\t")
+    _check_header(path, header)
+    values = {column: array("q") for column in header if column != ITEM_COLUMN}
+    widths: dict[str, int] = {DEDUP_COLUMN: 1}
+    lines: dict[str, int] = {}  # item token -> line
+    for number, line in enumerate(rows, start=2):
+        fields = line.split("\t")
+        if len(fields) != len(header):
+            raise ValueError(
+                f"{path}, line {number}: {len(fields)} columns where the header has {len(header)}; "
+                "complete or remove the row"
+            )
+        for column, field in zip(header, fields, strict=True):
+            if column == ITEM_COLUMN:
+                _check_item(path, number, field, lines)
+                lines[field] = number
+                continue
+            codes = _parsed(field, where=f"{path}, line {number}, column {column}")
+            width = widths.setdefault(column, len(codes))
+            if len(codes) != width:
                 raise ValueError(
-                    f"{path}, line {number}: {len(fields)} columns where the header has {len(header)}; "
-                    "complete or remove the row"
+                    f"{path}, line {number}, column {column}: {len(codes)} codes where {width} "
+                    "are expected; every item needs the same number"
                 )
-            for column, field in zip(header, fields, strict=True):
-                if column == ITEM_COLUMN:
-                    if field in lines:
-                        raise ValueError(
-                            f"{path}, line {number}: item {field!r} already stands in line {lines[field]}; "
-                            "remove one of the two"
-                        )
-                    lines[field] = number
-                    continue
-                codes = _parsed(field, where=f"{path}, line {number}, column {column}")
-                width = widths.setdefault(column, len(codes))
-                if len(codes) != width:
-                    raise ValueError(
-                        f"{path}, line {number}, column {column}: {len(codes)} codes where {width} "
-                        "are expected; every item needs the same number"
-                    )
-                values[column].extend(codes)
+            values[column].extend(codes)
     if not lines:
         raise ValueError(f"{path}: the file has no rows; add one row for each item")
     matrices = {column: np.array(codes).reshape(len(lines), -1) for column, codes in values.items()}
@@ -124,32 +121,46 @@ def _joined(block: np.ndarray) -> Iterable[str]:
     return (" ".join(map(str, codes)) for codes in block.tolist())
 
 
-def _opened(path: Path) -> TextIO:
+def _lines(path: Path) -> Iterator[str]:
     if not path.is_file():
         raise FileNotFoundError(f"semantic_ids: there is no file {path}")
-    return open(path, encoding="utf-8-sig")  # -sig: a byte order mark is no part of the first column
+    return read_lines(path)
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:
+    shown = [column if len(column) <= 60 else f"{column[:60]}..." for column in header[:10]]
     if ITEM_COLUMN not in header:
-        raise ValueError(f"{path}, line 1: no column {ITEM_COLUMN!r} in {header}; add it (columns part at tabs)")
+        raise ValueError(f"{path}, line 1: no column {ITEM_COLUMN!r} in {shown}; add it (columns part at tabs)")
     if len(set(header)) < len(header):
-        raise ValueError(f"{path}, line 1: a column stands twice in {header}; remove one")
+        raise ValueError(f"{path}, line 1: a column stands twice in {shown}; remove one")
     codes = [column for column in header if column.endswith(CODES_SUFFIX) and column != CODES_SUFFIX]
     unknown = set(header) - {ITEM_COLUMN, DEDUP_COLUMN, *codes}
     if unknown or not codes:
-        problem = f"unknown column(s) {sorted(unknown)}" if unknown else "no column of codes"
+        problem = f"unknown column(s) {sorted(unknown)[:5]}" if unknown else "no column of codes"
         raise ValueError(
             f"{path}, line 1: {problem}; beside {ITEM_COLUMN!r} there may be '<modality>{CODES_SUFFIX}', "
             f"at least one, and {DEDUP_COLUMN!r}"
         )
 
 
+def _check_item(path: Path, line: int, item: str, lines: Mapping[str, int]) -> None:
+    if item in lines:
+        raise ValueError(
+            f"{path}, line {line}: item {item!r} already stands in line {lines[item]}; remove one of the two"
+        )
+    if not item or item != item.strip():
+        raise ValueError(f"{path}, line {line}: the item id {item!r} is empty or has blanks around it; correct it")
+
+
 def _parsed(field: str, *, where: str) -> list[int]:
     codes = field.split()
     digits = "".join(codes)
     if not (digits.isdigit() and digits.isascii()):
-        raise ValueError(f"{where}: {field!r} is no list of integers >= 0 separated by blanks; correct the row")
+        shown = field if len(field) <= 60 else f"{field[:60]}..."
+        raise ValueError(f"{where}: {shown!r} is no list of integers >= 0 separated by blanks; correct the row")
+    too_large = next((code for code in codes if len(code) > 7 or int(code) > LARGEST_CODE), None)
+    if too_large:
+        raise ValueError(f"{where}: code {too_large[:20]} is above {LARGEST_CODE:,}; number the codes from 0 on")
     return [int(code) for code in codes]
 
 

@@ -1,0 +1,121 @@
+"""The one reader of ``<name>.inter``: who took what when."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat, Fault, judged, open_table, refuse_faults
+
+USER, ITEM, TIME, RATING = "user", "item", "time", "rating"
+
+
+class Interactions(NamedTuple):
+    """The rows of a file in its order, as numbers.
+
+    Attributes:
+        user_tokens: U user ids, in the order in which they first appear.
+        item_tokens: N item ids, in the order in which they first appear.
+        users: int32 [n], 0..U-1.
+        items: int32 [n], 0..N-1.
+        times: float64 [n].
+    """
+
+    user_tokens: list[str]
+    item_tokens: list[str]
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray
+
+
+def read_interactions(path: Path, format: AtomicFormat = DEFAULT_FORMAT) -> Interactions:
+    """Read ``<name>.inter`` and refuse it where a row is not as it should be.
+
+    Args:
+        path: the file.
+        format: how it is written.
+
+    Raises:
+        ValueError: Naming file, line and remedy: no such file, a malformed header, a column missing, another encoding,
+            too many values in a row, a user or item id that is empty, reads as missing or has blanks around it, a time
+            that is not a finite number, a word in a column of numbers, a value that begins with a quotation mark, no
+            rows at all.
+    """
+    rows, faults = judged_interactions(path, format)
+    refuse_faults(path, faults)
+    return numbered(rows)
+
+
+def check_interactions(path: Path, format: AtomicFormat = DEFAULT_FORMAT) -> None:
+    """Refuse what `read_interactions` refuses; a file that has not changed since is not read again."""
+    if path.is_file():
+        status = path.stat()
+        _check(path.resolve(), path, format, status.st_mtime_ns, status.st_size)
+    else:
+        raise ValueError(
+            f"{path} does not exist; --data_path must name the folder that holds {path.parent.name}/{path.name}"
+        )
+
+
+@functools.lru_cache(maxsize=8)  # a good file is read once for all models of a table; an error is never kept
+def _check(_resolved: Path, path: Path, format: AtomicFormat, _modified: int, _size: int) -> None:
+    _, faults = judged_interactions(path, format)
+    refuse_faults(path, faults)
+
+
+def judged_interactions(
+    path: Path, format: AtomicFormat = DEFAULT_FORMAT, *, ratings: bool = False
+) -> tuple[pl.DataFrame, list[Fault]]:
+    """Read ``<name>.inter`` as it stands, and say what is wrong with it.
+
+    Args:
+        path: the file.
+        format: how it is written.
+        ratings: read them too.
+
+    Returns:
+        A frame of LINE, USER and ITEM (Categorical), TIME (Float64), with ``ratings`` RATING (Float64, null where there
+        is none), and ``sound`` (False where the row itself is refused), in the order of the file; and its faults.
+
+    Raises:
+        ValueError: If there is no such file, its header is malformed, or a needed column is missing.
+    """
+    needed = {format.user: "token", format.item: "token", format.time: "float"}
+    table = open_table(path, format, needed=needed)
+    columns = [
+        pl.col(format.user).cast(pl.Categorical).alias(USER),
+        pl.col(format.item).cast(pl.Categorical).alias(ITEM),
+        _number(format.time).alias(TIME),
+    ]
+    if ratings:
+        there = format.rating in table.header
+        columns.append((_number(format.rating) if there else pl.lit(None, pl.Float64)).alias(RATING))
+    rows, faults = judged(table, keys=[format.user, format.item], columns=columns, finite=[format.time], unquoted=True)
+    if rows.is_empty() and not faults:
+        faults.append(Fault(0, "holds no interactions, only a header", "add a row for each interaction", 0))
+    return rows, faults
+
+
+def numbered(rows: pl.DataFrame) -> Interactions:
+    """Rows of `judged_interactions`, all sound, as numbers."""
+    user_tokens, users = _numbers(rows[USER])
+    item_tokens, items = _numbers(rows[ITEM])
+    return Interactions(user_tokens, item_tokens, users, items, rows[TIME].to_numpy())
+
+
+def _numbers(tokens: pl.Series) -> tuple[list[str], np.ndarray]:
+    """Distinct tokens in the order in which they first appear, and the number of each row's: int32 [n]."""
+    codes = tokens.to_physical().to_numpy()  # a category's number: neither dense nor in this order
+    distinct, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(distinct), dtype=np.int32)
+    rank[order] = np.arange(len(distinct), dtype=np.int32)
+    return tokens.gather(first[order]).cast(pl.String).to_list(), rank[inverse]
+
+
+def _number(name: str) -> pl.Expr:
+    return pl.col(name).str.strip_chars().cast(pl.Float64, strict=False)
