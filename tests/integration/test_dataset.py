@@ -287,7 +287,7 @@ def test_files_are_checked_before_recbole_reads_them(tmp_path, write_dataset, ma
     folder = write_dataset(tmp_path)
     with open(folder / "tiny.inter", "a") as file:
         file.write("u1\ti1\tyesterday\n")
-    with pytest.raises(ValueError, match=r"tiny.inter, line \d+: timestamp is not a number"):
+    with pytest.raises(ValueError, match=r"tiny.inter, line \d+: timestamp is not a finite number"):
         make_dataset(tmp_path)
     with pytest.raises(ValueError, match=r"none.inter does not exist; --data_path must name the folder"):
         GenerativeDataset(make_config("TIGER", "none", [], {"data_path": str(tmp_path)}))
