@@ -69,6 +69,9 @@ class EmulatedTensor(torch.Tensor):
     def __torch_dispatch__(cls, operation, types, arguments=(), keywords=None):
         return _run(operation, arguments, keywords or {})
 
+    def __reduce_ex__(self, protocol: int) -> Any:
+        return self.values.__reduce_ex__(protocol)  # a file knows no device until it is loaded
+
     def tolist(self) -> Any:
         return self.values.tolist()
 
@@ -94,9 +97,8 @@ def _run(operation, arguments: tuple, keywords: dict[str, Any]) -> Any:
         if indices:
             raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
     device = keywords.get("device")
-    on_gpu = (
-        bool(ours) if device is None else torch.device(device).type in ("cuda", "meta")
-    )  # what C++ asks the wrapper for
+    # C++ code that makes a tensor like another asks for the device that the wrapper has there
+    on_gpu = bool(ours) if device is None else torch.device(device).type in ("cuda", "meta")
     generator = keywords.get("generator")
     if generator is not None and on_gpu and generator.device.type == "cpu":
         raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
@@ -123,9 +125,22 @@ def _wrapped(operation, result: Any, arguments: tuple, on_gpu: bool) -> Any:
 @contextlib.contextmanager
 def emulated_gpu() -> Iterator[None]:
     """In this context ``cuda:0`` exists."""
-    lazy_init, torch.cuda._lazy_init = torch.cuda._lazy_init, lambda: None
+    lazy_init, load, tensor = torch.cuda._lazy_init, torch.load, torch.tensor
+    torch.cuda._lazy_init = lambda: None
+    # these two go to the device below what a dispatch mode sees
+    torch.load = lambda *arguments, map_location=None, **options: _moved(
+        load(*arguments, map_location="cpu", **options), map_location
+    )
+    torch.tensor = lambda *arguments, device=None, **options: _moved(tensor(*arguments, **options), device)
     try:
         with _Emulator():
             yield
     finally:
-        torch.cuda._lazy_init = lazy_init
+        torch.cuda._lazy_init, torch.load, torch.tensor = lazy_init, load, tensor
+
+
+def _moved(content: Any, device: Any) -> Any:
+    """Tensors of the CPU, on the device that they were asked for on."""
+    if device is None or torch.device(device).type == "cpu":
+        return content
+    return tree_map(lambda leaf: EmulatedTensor(leaf) if type(leaf) is torch.Tensor else leaf, content)
