@@ -96,8 +96,8 @@ def bandwidth_limit(backbone: T5Backbone, batch: Rows, beam: int, bytes_per_seco
     """
     state = backbone.start(batch.history, batch.lengths)
     memory = sum(tensor.nbytes for layers in (state.memory.keys, state.memory.values) for g in layers for tensor in g)
-    config, element = backbone.t5.config, state.memory.keys[0][0].element_size()
-    per_token = 2 * config.num_decoder_layers * config.num_heads * config.d_kv * element
+    sizes, element = backbone.t5.sizes, state.memory.keys[0][0].element_size()
+    per_token = 2 * sizes.num_layers * sizes.num_heads * sizes.head_size * element
     own_past = len(batch.targets) * beam * per_token * (backbone.num_digits - 1) / 2  # on average over the steps
     trie = sum(buffer.nbytes for buffer in backbone.trie.buffers())
     decoder = sum(p.numel() for p in backbone.t5.decoder.parameters()) * element

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from recbole_mgr.generation.beam_search import RankedList, beam_search, exhaustive_scores
 from recbole_mgr.generation.trie import Narrowing, PrefixTrie
 from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
+from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
+from recbole_mgr.model.backbone.t5 import T5Backbone
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
 
@@ -84,11 +86,7 @@ class GenerativeRecommender(SequentialRecommender):
             "dropout": config["hidden_dropout_prob"],
         }
         if config["backbone"] == "t5":
-            from recbole_mgr.model.backbone.t5 import T5Backbone  # imports transformers, seconds
-
             return T5Backbone(**shared, head_size=config["t5_head_size"])
-        from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
-
         return HierarchicalBackbone(
             **shared,
             max_length=self.max_seq_length,

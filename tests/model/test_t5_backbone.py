@@ -6,8 +6,10 @@ import torch
 
 from recbole_mgr.generation.beam_search import beam_search, exhaustive_scores
 from recbole_mgr.generation.trie import PrefixTrie
+from recbole_mgr.model.backbone.packed_t5 import PackedT5, Sizes
 from recbole_mgr.model.backbone.t5 import T5Backbone
 from recbole_mgr.semantic_id.table import SemanticIdTable
+from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
 
 TEXT = np.array([[0, 0, 0], [0, 0, 1], [0, 2, 0], [1, 0, 1], [1, 1, 0], [1, 1, 1]])
 TEXT_COLLIDING = np.array([[0, 0], [0, 1], [0, 1], [1, 0], [1, 1], [2, 1]])
@@ -46,12 +48,39 @@ def build(world: str, code_softmax: str = "legal", dropout: float = 0.0, seed: i
     return backbone.eval()
 
 
-def transformers_logits(backbone: T5Backbone, history, lengths, decoder_token_ids) -> list[torch.Tensor]:
+def transformers_t5_of(sizes: Sizes) -> torch.nn.Module:
+    from transformers import T5Config, T5ForConditionalGeneration  # not above recbole_mgr, which mends its imports
+
+    config = T5Config(
+        vocab_size=sizes.vocabulary_size,
+        d_model=sizes.hidden_size,
+        num_layers=sizes.num_layers,
+        num_heads=sizes.num_heads,
+        d_kv=sizes.head_size,
+        d_ff=sizes.inner_size,
+        dropout_rate=sizes.dropout,
+        feed_forward_proj="relu",
+        pad_token_id=CodeVocabulary.PAD,
+        decoder_start_token_id=CodeVocabulary.PAD,
+        eos_token_id=None,
+    )
+    return T5ForConditionalGeneration(config).eval()
+
+
+def transformers_t5(backbone: T5Backbone) -> torch.nn.Module:
+    """transformers' own T5 with the backbone's weights, every one of them by its name."""
+    model = transformers_t5_of(backbone.t5.sizes)
+    model.load_state_dict(backbone.t5.state_dict())
+    return model
+
+
+def transformers_logits(backbone: T5Backbone, history, lengths, decoder_token_ids, model=None) -> list[torch.Tensor]:
     """Per digit [B, K], by transformers' own forward pass over the padded batch."""
+    model = model or transformers_t5(backbone)
     num_digits = backbone.codes.shape[1]
     is_item = torch.arange(history.shape[1]) < lengths[:, None]
     start = torch.zeros_like(decoder_token_ids[:, :1])
-    output = backbone.t5(
+    output = model(
         input_ids=backbone.token_ids[history].flatten(1),
         attention_mask=is_item.repeat_interleave(num_digits, dim=1).long(),
         decoder_input_ids=torch.cat([start, decoder_token_ids[:, : num_digits - 1]], dim=1),
@@ -60,9 +89,9 @@ def transformers_logits(backbone: T5Backbone, history, lengths, decoder_token_id
     return [output.logits[:, digit, columns] for digit, columns in enumerate(ranges)]
 
 
-def brute_force_log_probs(backbone: T5Backbone, history, lengths, item_ids) -> torch.Tensor:
+def brute_force_log_probs(backbone: T5Backbone, history, lengths, item_ids, model=None) -> torch.Tensor:
     """[B], with the codes that may follow a prefix found by comparing it with every item's."""
-    digit_logits = transformers_logits(backbone, history, lengths, backbone.token_ids[item_ids])
+    digit_logits = transformers_logits(backbone, history, lengths, backbone.token_ids[item_ids], model)
     total = torch.zeros(len(item_ids))
     for row, item in enumerate(item_ids.tolist()):
         codes = backbone.codes[item]
@@ -86,14 +115,44 @@ def step_of(backbone: T5Backbone, history, lengths):
 @pytest.mark.parametrize("world", WORLDS)
 def test_loss_and_gradients_are_those_of_transformers(world, code_softmax):
     backbone = build(world, code_softmax)
-    parameters = list(backbone.parameters())
+    model = transformers_t5(backbone)
     loss = backbone.loss(HISTORY, LENGTHS, TARGETS, None)
-    expected = -brute_force_log_probs(backbone, HISTORY, LENGTHS, TARGETS).mean()
+    expected = -brute_force_log_probs(backbone, HISTORY, LENGTHS, TARGETS, model).mean()
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
-    gradients = torch.autograd.grad(loss, parameters)
-    for gradient, wanted in zip(gradients, torch.autograd.grad(expected, parameters), strict=True):
-        torch.testing.assert_close(gradient, wanted, atol=1e-5, rtol=1e-4)
-        assert gradient.abs().max() > 0
+    loss.backward()
+    expected.backward()
+    theirs = dict(model.named_parameters())
+    assert set(theirs) == {name for name, _ in backbone.t5.named_parameters()}
+    for name, parameter in backbone.t5.named_parameters():
+        torch.testing.assert_close(parameter.grad, theirs[name].grad, atol=1e-5, rtol=1e-4)
+        assert parameter.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("length", [1, 9, 40, 300])
+def test_the_bias_by_distance_is_that_of_transformers(length):
+    backbone = build("one modality")
+    model = transformers_t5(backbone)
+    token_ids = torch.randint(1, 4, (1, length), generator=torch.Generator().manual_seed(0))
+    inside = []
+    for stack in (model.encoder, model.decoder):
+        attention = stack.block[0].layer[0].SelfAttention
+        attention.relative_attention_bias.register_forward_hook(lambda _, inputs, output: inside.append(output))
+    model(input_ids=token_ids, decoder_input_ids=token_ids)
+    for stack, theirs in zip((backbone.t5.encoder, backbone.t5.decoder), inside, strict=True):
+        assert torch.equal(stack.relative_bias(length)[0].permute(1, 2, 0), theirs.view(length, length, -1))
+
+
+def test_weights_begin_with_the_distributions_of_transformers():
+    sizes = Sizes(
+        vocabulary_size=300, hidden_size=64, num_layers=2, num_heads=3, head_size=48, inner_size=256, dropout=0.1
+    )
+    torch.manual_seed(0)
+    ours, theirs = dict(PackedT5(sizes).named_parameters()), dict(transformers_t5_of(sizes).named_parameters())
+    assert set(ours) == set(theirs)
+    for name, parameter in ours.items():
+        assert parameter.shape == theirs[name].shape, name
+        assert parameter.std().item() == pytest.approx(theirs[name].std().item(), rel=0.2, abs=1e-9), name
+        assert parameter.mean().item() == pytest.approx(theirs[name].mean().item(), abs=0.06), name
 
 
 @torch.no_grad()
@@ -121,7 +180,8 @@ def test_every_beam_of_every_step_is_teacher_forced_transformers(world):
 @torch.no_grad()
 def test_decided_digits_are_not_computed():
     backbone, tokens = build("one modality"), []
-    backbone.t5.decoder.embed_tokens.register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0].numel()))
+    norm = backbone.t5.decoder.final_layer_norm
+    norm.register_forward_pre_hook(lambda _, inputs: tokens.append(len(inputs[0])))
     exhaustive_scores(step_of(backbone, HISTORY, LENGTHS), backbone.trie, batch_size=5)
     below_prefixes = [TEXT[:, :depth] for depth in range(3)]
     shared = [sum(count > 1 for count in np.unique(rows, axis=0, return_counts=True)[1]) for rows in below_prefixes]
@@ -261,7 +321,7 @@ def test_modality_encodings_are_the_encoders_mean_over_one_modality():
     encodings = backbone.modality_encodings(item_ids)
     assert list(encodings) == ["text", "image"]
     for modality, columns in (("text", slice(0, 2)), ("image", slice(3, 5))):
-        output = backbone.t5.encoder(input_ids=backbone.token_ids[item_ids, columns])
+        output = transformers_t5(backbone).encoder(input_ids=backbone.token_ids[item_ids, columns])
         torch.testing.assert_close(encodings[modality], output.last_hidden_state.mean(dim=1))
 
 
@@ -282,7 +342,7 @@ def test_translation_loss_is_that_of_transformers():
     item_ids = torch.tensor([5, 1, 1, 6])
     text, image = backbone.token_ids[item_ids, 0:2], backbone.token_ids[item_ids, 3:5]
     decoder_input_ids = torch.stack([torch.zeros(4, dtype=torch.long), image[:, 0]], dim=1)
-    logits = backbone.t5(input_ids=text, decoder_input_ids=decoder_input_ids).logits
+    logits = transformers_t5(backbone)(input_ids=text, decoder_input_ids=decoder_input_ids).logits
     expected = torch.zeros(4)
     for place, digit in enumerate((3, 4)):
         columns = backbone.vocabulary.token_id_range(digit)
@@ -345,8 +405,7 @@ def test_every_tensor_is_made_on_the_inputs_device():
     def check(embedding, inputs):  # an embedding takes indices of any device without complaint
         assert inputs[0].device.type == "cpu"
 
-    for stack in (backbone.t5.encoder, backbone.t5.decoder):
-        stack.embed_tokens.register_forward_pre_hook(check)
+    backbone.t5.shared.register_forward_pre_hook(check)
     with torch.device("meta"):  # a tensor made on the default device cannot meet those of the model
         loss = backbone.loss(HISTORY, LENGTHS, TARGETS)
         losses = loss + backbone.modality_translation_loss("image", "text", item_ids)

@@ -1,21 +1,49 @@
-"""transformers' T5, run over packed tokens.
+"""T5's encoder-decoder, run over packed tokens.
 
-Papers: Raffel et al., T5 (arXiv 1910.10683).
-Reference code: ``T5ForConditionalGeneration`` of transformers. It supplies the parameters, their names and
-their initialisation. The passes over them are written out here, because its own also compute the padding, the
-logits of the whole vocabulary, and the encoder's keys and values once per beam; the tests compare the two.
+Papers: Raffel et al., T5 (arXiv 1910.10683), in its first form: ReLU, tied embeddings, attention scores not scaled.
+Reference code: ``T5ForConditionalGeneration`` of transformers. The parameters have its names, shapes and distributions
+at the start, so weights go from one to the other. Its own passes also compute the padding, the logits of the whole
+vocabulary, and the encoder's keys and values once per beam; the tests compare outputs and gradients of the two.
+Deviations: none in what is computed. Each weight is drawn once; transformers draws it two or three times, depending on
+its version, so that one seed gave other weights with another version.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import T5Config, T5ForConditionalGeneration
 
 from recbole_mgr.model.backbone.layers import Dropout, random_keep
 from recbole_mgr.model.backbone.packing import Packing
+
+DISTANCE_BUCKETS = 32  # T5's: distances share them, small ones exactly, larger ones in steps that grow
+LARGEST_DISTANCE = 128  # from here on all distances are one
+NORM_EPSILON = 1e-6
+
+
+class Sizes(NamedTuple):
+    """The sizes of a T5.
+
+    Attributes:
+        vocabulary_size: token ids, >= 1.
+        hidden_size: H, >= 1.
+        num_layers: of the encoder, and as many of the decoder, >= 1.
+        num_heads: >= 1.
+        head_size: >= 1; num_heads * head_size need not be H.
+        inner_size: width inside the feed-forward layers, >= 1.
+        dropout: in [0, 1), of embeddings, attention weights, inside feed-forward layers, outputs.
+    """
+
+    vocabulary_size: int
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    head_size: int
+    inner_size: int
+    dropout: float
 
 
 class PackedTokens(NamedTuple):
@@ -43,30 +71,112 @@ class Memory(NamedTuple):
     biases: list[Tensor]
 
 
-class PackedT5(T5ForConditionalGeneration):
-    """T5 with passes that take packed tokens; everything else is transformers'.
+class Attention(nn.Module):
+    """The projections of multi-head attention, and in the first layer of a stack its bias by distance."""
+
+    def __init__(self, hidden_size: int, num_heads: int, head_size: int, *, has_bias: bool = False):
+        super().__init__()
+        width = num_heads * head_size
+        self.q = _linear(hidden_size, width, std=(hidden_size * head_size) ** -0.5)
+        self.k = _linear(hidden_size, width, std=hidden_size**-0.5)
+        self.v = _linear(hidden_size, width, std=hidden_size**-0.5)
+        self.o = _linear(width, hidden_size, std=width**-0.5)
+        if has_bias:
+            self.relative_attention_bias = nn.Embedding(DISTANCE_BUCKETS, num_heads)
+            nn.init.normal_(self.relative_attention_bias.weight, std=hidden_size**-0.5)
+
+
+class FeedForward(nn.Module):
+    """Widen, ReLU, narrow."""
+
+    def __init__(self, hidden_size: int, inner_size: int, dropout: float):
+        super().__init__()
+        self.wi = _linear(hidden_size, inner_size, std=hidden_size**-0.5)
+        self.wo = _linear(inner_size, hidden_size, std=inner_size**-0.5)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.wo(self.dropout(self.wi(hidden).relu()))
+
+
+class Residual(nn.Module):
+    """What stands around a part of a block: a norm before it, dropout after it.
 
     Args:
-        config: sizes; ``feed_forward_proj`` and ``tie_word_embeddings`` as T5 has them by default.
+        name: transformers' name of the part.
+        part: attention or feed-forward layer, H to H.
+        hidden_size: H.
+        dropout: in [0, 1).
     """
 
-    def __init__(self, config: T5Config):
-        super().__init__(config)
-        self.head_size = config.d_kv
-        for module in list(self.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, nn.Dropout):
-                    setattr(module, name, Dropout(child.p))
+    def __init__(self, name: str, part: nn.Module, hidden_size: int, dropout: float):
+        super().__init__()
+        self.add_module(name, part)
+        self.layer_norm = nn.RMSNorm(hidden_size, eps=NORM_EPSILON)
+        self.dropout = Dropout(dropout)
+
+
+class Block(nn.Module):
+    """Self-attention, in the decoder cross-attention too, and a feed-forward layer."""
+
+    def __init__(self, *, is_decoder: bool, has_bias: bool, sizes: Sizes):
+        super().__init__()
+        hidden_size, dropout = sizes.hidden_size, sizes.dropout
+        heads = (hidden_size, sizes.num_heads, sizes.head_size)
+        parts = [("SelfAttention", Attention(*heads, has_bias=has_bias))]
+        if is_decoder:
+            parts.append(("EncDecAttention", Attention(*heads)))
+        parts.append(("DenseReluDense", FeedForward(hidden_size, sizes.inner_size, dropout)))
+        self.layer = nn.ModuleList(Residual(name, part, hidden_size, dropout) for name, part in parts)
+
+    def feed_forward(self, hidden: Tensor) -> Tensor:
+        """The last layer with what stands around it: [M, H] -> [M, H]."""
+        layer = self.layer[-1]
+        return hidden + layer.dropout(layer.DenseReluDense(layer.layer_norm(hidden)))
+
+
+class Stack(nn.Module):
+    """Encoder or decoder; its passes are PackedT5's."""
+
+    def __init__(self, embed_tokens: nn.Embedding, *, is_decoder: bool, sizes: Sizes):
+        super().__init__()
+        self.is_decoder = is_decoder
+        self.embed_tokens = embed_tokens
+        self.block = nn.ModuleList(
+            Block(is_decoder=is_decoder, has_bias=layer == 0, sizes=sizes) for layer in range(sizes.num_layers)
+        )
+        self.final_layer_norm = nn.RMSNorm(sizes.hidden_size, eps=NORM_EPSILON)
+        self.dropout = Dropout(sizes.dropout)
+
+    def relative_bias(self, length: int) -> Tensor:
+        """T5's learned bias by distance, float [1, heads, S, S]; the first layer holds it for all."""
+        embedding = self.block[0].layer[0].SelfAttention.relative_attention_bias
+        buckets = distance_buckets(length, is_decoder=self.is_decoder, device=embedding.weight.device)  # [S, S]
+        return embedding(buckets).permute(2, 0, 1).unsqueeze(0)
+
+
+class PackedT5(nn.Module):
+    """T5 with passes that take packed tokens."""
+
+    def __init__(self, sizes: Sizes):
+        super().__init__()
+        self.sizes, self.head_size = sizes, sizes.head_size
+        self.shared = nn.Embedding(sizes.vocabulary_size, sizes.hidden_size)  # N(0, 1), as T5's
+        self.encoder = Stack(self.shared, is_decoder=False, sizes=sizes)
+        self.decoder = Stack(self.shared, is_decoder=True, sizes=sizes)
+        self.lm_head = nn.Linear(sizes.hidden_size, sizes.vocabulary_size, bias=False)
+        self.lm_head.weight = self.shared.weight
 
     def encode(self, tokens: PackedTokens) -> Tensor:
         """Encoder output [M, H] of the packed tokens [M]."""
         encoder, groups = self.encoder, tokens.groups
         group_sizes = [group.size for group in groups]
         device = tokens.token_ids.device
-        relative_bias = self.relative_bias(encoder, max(group.length for group in groups))  # [1, heads, S, S]
+        relative_bias = encoder.relative_bias(max(group.length for group in groups))  # [1, heads, S, S]
         biases = [relative_bias[:, :, : group.length, : group.length] + group.key_bias(device) for group in groups]
         hidden = encoder.dropout(encoder.embed_tokens(tokens.token_ids))  # [M, H]
-        for self_attention, feed_forward in (block.layer for block in encoder.block):
+        for block in encoder.block:
+            self_attention = block.layer[0]
             attention = self_attention.SelfAttention
             projected = project(self_attention.layer_norm(hidden), attention.q, attention.k, attention.v)
             contexts = []
@@ -74,7 +184,7 @@ class PackedT5(T5ForConditionalGeneration):
                 queries, keys, values = split_heads(group.pad(part), 3, self.head_size)
                 contexts.append(group.pack(self.attend(queries, keys, values, bias)))
             hidden = hidden + self_attention.dropout(attention.o(torch.cat(contexts)))
-            hidden = feed_forward(hidden)
+            hidden = block.feed_forward(hidden)
         return encoder.dropout(encoder.final_layer_norm(hidden))
 
     def read(self, tokens: PackedTokens) -> Memory:
@@ -109,7 +219,7 @@ class PackedT5(T5ForConditionalGeneration):
         group_sizes = [group.size for group in groups]
         hidden = decoder.dropout(decoder.embed_tokens(tokens.token_ids))  # [M, H]
         for layer, block in enumerate(decoder.block):
-            self_attention, cross_attention, feed_forward = block.layer
+            self_attention, cross_attention, _ = block.layer
             attention = self_attention.SelfAttention
             projected = project(self_attention.layer_norm(hidden), attention.q, attention.k, attention.v)
             hidden = hidden + self_attention.dropout(attention.o(attend_to_self(layer, projected)))
@@ -127,12 +237,12 @@ class PackedT5(T5ForConditionalGeneration):
                 (queries,) = split_heads(group.pad(part), 1, self.head_size)
                 contexts.append(group.pack(self.attend(queries, keys, values, bias)))
             hidden = hidden + cross_attention.dropout(attention.o(torch.cat(contexts)))
-            hidden = feed_forward(hidden)
+            hidden = block.feed_forward(hidden)
         return decoder.dropout(decoder.final_layer_norm(hidden))
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         """[b, heads, Q, head_size], twice [b, heads, S, head_size] -> [b, Q, heads * head_size]."""
-        dropout = self.config.dropout_rate if self.training else 0.0
+        dropout = self.sizes.dropout if self.training else 0.0
         bias = bias.to(queries.dtype)
         if queries.device.type == "cpu" and torch.is_grad_enabled():
             # what torch falls back to for a bias that learns, less its scaling and its guards against NaN
@@ -146,9 +256,24 @@ class PackedT5(T5ForConditionalGeneration):
             )
         return context.transpose(1, 2).flatten(2)
 
-    def relative_bias(self, stack: nn.Module, length: int) -> Tensor:
-        """T5's learned bias by distance [1, heads, S, S]; the first layer holds it for all."""
-        return stack.block[0].layer[0].SelfAttention.compute_bias(length, length)
+
+def distance_buckets(length: int, *, is_decoder: bool, device: torch.device) -> Tensor:
+    """Which bucket the distance from each place to each place falls into, int64 [S, S].
+
+    Half of a direction's buckets hold one distance each; the others grow with its logarithm up to LARGEST_DISTANCE. The
+    encoder looks both ways, each with half of the buckets; what the decoder must not see falls into bucket 0.
+
+    Source: T5's relative position bias, as in Mesh TensorFlow.
+    """
+    place = torch.arange(length, device=device)
+    distance = place.unsqueeze(1) - place  # [S, S], > 0 where the place seen comes first
+    buckets = DISTANCE_BUCKETS if is_decoder else DISTANCE_BUCKETS // 2
+    steps = distance.clamp(min=0) if is_decoder else distance.abs()
+    exact = buckets // 2
+    growth = torch.log(steps.clamp(min=exact).float() / exact) / math.log(LARGEST_DISTANCE / exact)
+    grown = (exact + (growth * (buckets - exact)).long()).clamp(max=buckets - 1)
+    bucket = torch.where(steps < exact, steps, grown)
+    return bucket if is_decoder else bucket + buckets * (distance < 0)
 
 
 def project(hidden: Tensor, *layers: nn.Linear) -> Tensor:
@@ -159,3 +284,9 @@ def project(hidden: Tensor, *layers: nn.Linear) -> Tensor:
 def split_heads(projected: Tensor, parts: int, head_size: int) -> tuple[Tensor, ...]:
     """[B, S, parts * heads * head_size] -> ``parts`` tensors [B, heads, S, head_size]."""
     return projected.unflatten(-1, (parts, -1, head_size)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _linear(inputs: int, outputs: int, *, std: float) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs, bias=False)
+    nn.init.normal_(layer.weight, std=std)
+    return layer

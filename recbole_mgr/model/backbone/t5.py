@@ -17,10 +17,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import T5Config
 
 from recbole_mgr.generation.trie import CodeSoftmax, PrefixTrie, check_code_softmax
-from recbole_mgr.model.backbone.packed_t5 import Memory, PackedT5, PackedTokens, split_heads
+from recbole_mgr.model.backbone.packed_t5 import Memory, PackedT5, PackedTokens, Sizes, split_heads
 from recbole_mgr.model.backbone.packing import HIDDEN, Packing, pack_rows
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
@@ -50,7 +49,7 @@ class DecodingState(NamedTuple):
 
 
 class T5Backbone(nn.Module):
-    """Next-item codes by transformers' T5, built from a configuration: nothing is downloaded.
+    """Next-item codes by a T5 of its own, randomly initialised: nothing is downloaded.
 
     Input and output embeddings are tied, as in the original T5; so the decoder's output is scaled by
     ``hidden_size ** -0.5`` before it meets them. Attention scores are not scaled: the initialisation does it.
@@ -94,18 +93,14 @@ class T5Backbone(nn.Module):
         self.num_digits = len(table.digits)
         self.logit_scale = hidden_size**-0.5
         self.t5 = PackedT5(
-            T5Config(
-                vocab_size=self.vocabulary.size,
-                d_model=hidden_size,
+            Sizes(
+                vocabulary_size=self.vocabulary.size,
+                hidden_size=hidden_size,
                 num_layers=num_layers,
                 num_heads=num_heads,
-                d_kv=head_size,
-                d_ff=inner_size,
-                dropout_rate=dropout,
-                feed_forward_proj="relu",
-                pad_token_id=CodeVocabulary.PAD,
-                decoder_start_token_id=START,
-                eos_token_id=None,
+                head_size=head_size,
+                inner_size=inner_size,
+                dropout=dropout,
             )
         )
         self.register_buffer("codes", table.codes, persistent=False)  # [N + 1, D]
@@ -183,7 +178,7 @@ class T5Backbone(nn.Module):
             earlier = places.flatten()[beams]  # [M]
             past_keys = [keys.index_select(0, earlier) for keys in past_keys]
             past_values = [values.index_select(0, earlier) for values in past_values]
-        bias = self.t5.relative_bias(self.t5.decoder, depth + 1)[:, :, -1:]  # [1, heads, 1, depth + 1]
+        bias = self.t5.decoder.relative_bias(depth + 1)[:, :, -1:]  # [1, heads, 1, depth + 1]
         next_keys, next_values = [], []
 
         def attend_to_own_past(layer: int, projected: Tensor) -> Tensor:
@@ -289,7 +284,7 @@ class T5Backbone(nn.Module):
         rows, length = inputs.shape
         open_places = Packing(rows, length, is_open.flatten().nonzero().squeeze(1))
         future = torch.ones(length, length, dtype=torch.bool, device=inputs.device).triu(1)
-        bias = self.t5.relative_bias(self.t5.decoder, length).masked_fill(future, HIDDEN)  # [1, heads, S, S]
+        bias = self.t5.decoder.relative_bias(length).masked_fill(future, HIDDEN)  # [1, heads, S, S]
 
         def attend_to_earlier(layer: int, projected: Tensor) -> Tensor:
             queries, keys, values = split_heads(open_places.pad(projected), 3, self.t5.head_size)
