@@ -13,6 +13,8 @@ _DESCRIPTION = """\
 Write pages with pictures that open in any browser, without a server and without a network:
   the data                counts, k-core, targets, items that look or read alike, what is missing
   semantic IDs            the tree to click through, use of the codes, collisions, an item's neighbours
+  a comparison            intervals, tests, learning curves, accuracy by kind of user and target
+  users                   history, target and the lists of several models side by side, and the beams behind them
 
   recbole-mgr view Beauty                                 a data set, by name (--data_path) or folder
   recbole-mgr view saved/Beauty-.../*/seed-2020           runs, with the data they were trained on where it is there
@@ -27,7 +29,7 @@ def main(arguments: list[str]) -> int:
     output = asked.output
     if output is None:
         output = Path("views") / slug(data.name if data else runs[0].resolve().name)
-    first = write_view(data, runs, output, single_file=asked.single_file)
+    first = write_view(data, runs, output, single_file=asked.single_file, num_users=asked.users)
     print(f"Written to {output}; open {first.resolve().as_uri()}")
     return 0
 
@@ -40,4 +42,5 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the pages go (default: views/<name>)")
     parser.add_argument("--single-file", action="store_true", help="one page that holds everything, pictures too")
+    parser.add_argument("--users", type=int, default=200, help="test users shown one by one at most (default: 200)")
     return parser.parse_args(arguments)

@@ -49,6 +49,18 @@ class Step(Protocol):
     ) -> tuple[Tensor, Any]: ...
 
 
+class Trace(Protocol):
+    """Sees the beams after each digit; for showing how a list came about.
+
+    Args:
+        depth: Digits chosen so far, 1..D.
+        nodes: int64 [B, W], the prefixes kept, best first; their parents and codes follow from the trie.
+        scores: float32 [B, W], their log-probabilities; -inf where a beam ran out of items.
+    """
+
+    def __call__(self, depth: int, nodes: Tensor, scores: Tensor) -> None: ...
+
+
 @torch.no_grad()
 def beam_search(
     step: Step,
@@ -60,6 +72,7 @@ def beam_search(
     code_softmax: CodeSoftmax = "legal",
     narrowing: Narrowing | None = None,
     exclude: Tensor | None = None,
+    trace: Trace | None = None,
 ) -> RankedList:
     """The k most probable items of each user, as far as ``beam_width`` beams can see.
 
@@ -77,6 +90,7 @@ def beam_search(
         narrowing: The items that anyone may get, all by default.
         exclude: int64 [B, X], items that this user must not get, e.g. the history. 0, repetitions and ids
             outside the catalogue are ignored.
+        trace: Sees the beams after each digit.
 
     Raises:
         ValueError: If ``k < 1``, ``beam_width < k``, ``exclude`` is not [B, X], or the step's logits do not
@@ -108,6 +122,8 @@ def beam_search(
         if dead is not None:
             scores, best = scores.masked_fill(_is_among(nodes, dead), -torch.inf).topk(width)  # [B, W']
             parents, codes, nodes = (column.gather(1, best) for column in (parents, codes, nodes))
+        if trace is not None:
+            trace(depth + 1, nodes, scores)
 
     missing = (0, max(0, k - scores.shape[1]))
     item_ids = trie.item_ids(nodes.masked_fill(scores == -torch.inf, -1))

@@ -7,6 +7,7 @@ new gradient scaler every epoch (``trainer.py:239``), so there is no scaler stat
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_mgr.files import write_text
 from recbole_mgr.integration.checkpoint import load_checkpoint, save_checkpoint
 
 PROGRESS_FILE = "progress.pth"
+EPOCHS_FILE = "epochs.json"  # [{"epoch": 0, "train_loss": ..., "valid": {metric: value}}, ...], by validated epoch
 
 
 class ResumableTrainer:
@@ -53,6 +56,20 @@ class ResumableTrainer:
     def _train_epoch(self, train_data, epoch_idx, *args, **kwargs):
         self._save_progress(train_data, epoch_idx)
         return super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
+
+    def _valid_epoch(self, *args, **kwargs):
+        score, result = super()._valid_epoch(*args, **kwargs)
+        if self.run_dir is not None and result is not None:
+            self._log_epoch(self.epochs_run - 1, result)
+        return score, result
+
+    def _log_epoch(self, epoch: int, result: dict) -> None:
+        """Keep what was measured after an epoch, for learning curves; an epoch that is run again takes its place."""
+        path = self.run_dir / EPOCHS_FILE
+        before = json.loads(path.read_text(encoding="utf-8")) if epoch and path.is_file() else []
+        loss = self.train_loss_dict.get(epoch)
+        entry = {"epoch": epoch, "train_loss": None if loss is None else float(np.sum(loss)), "valid": _floats(result)}
+        write_text(path, json.dumps([*(old for old in before if old["epoch"] < epoch), entry]) + "\n")
 
     def _save_progress(self, train_data, epoch_idx: int) -> None:
         if self.run_dir is None:

@@ -12,7 +12,7 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
-from recbole_mgr.generation.beam_search import RankedList, beam_search, exhaustive_scores
+from recbole_mgr.generation.beam_search import RankedList, Trace, beam_search, exhaustive_scores
 from recbole_mgr.generation.trie import Narrowing, PrefixTrie
 from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
@@ -109,6 +109,7 @@ class GenerativeRecommender(SequentialRecommender):
         beam_size: int | None = None,
         exclude: Tensor | None = None,
         narrowing: Narrowing | None = None,
+        trace: Trace | None = None,
     ) -> RankedList:
         """Rank the k most likely items by trie-constrained beam search.
 
@@ -120,6 +121,7 @@ class GenerativeRecommender(SequentialRecommender):
             beam_size: width of the search, at least k; None is the setting of that name, or k where that is more.
             exclude: [B, X] item ids (0 = padding) a user must not get, e.g. his history; masked, not renormalised.
             narrowing: from ``self.trie.narrow(item_ids)``: only these items may be returned.
+            trace: sees the beams after each digit.
 
         Returns:
             RankedList: item ids [B, k] and log-probabilities [B, k], descending; padded with item 0 and -inf only
@@ -134,6 +136,7 @@ class GenerativeRecommender(SequentialRecommender):
             code_softmax=self.code_softmax,
             narrowing=narrowing,
             exclude=exclude,
+            trace=trace,
         )
 
     def predict(self, interaction: Interaction) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +16,15 @@ from recbole_mgr.data.item_texts import read_all_item_texts
 from recbole_mgr.files import read_yaml
 from recbole_mgr.reporting.analysis.runs import read_runs
 from recbole_mgr.reporting.pages import data_facts
+from recbole_mgr.reporting.pages.comparison_page import add_comparison_page
 from recbole_mgr.reporting.pages.data_page import add_data_page
 from recbole_mgr.reporting.pages.ids_page import NEAR, LabelledTable, add_ids_page, write_neighbours
 from recbole_mgr.reporting.pages.items import ShownItems, items_of_data, items_of_run, write_items
 from recbole_mgr.reporting.pages.neighbours import Nearest, nearest_by_vectors
+from recbole_mgr.reporting.pages.sequences import TestedUsers, sequences_of_data, sequences_of_run, tested_users
 from recbole_mgr.reporting.pages.site import Site
+from recbole_mgr.reporting.pages.users_page import add_users_page
+from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.table_file import read_table_file
@@ -70,7 +75,14 @@ def _data_folder(path: Path) -> DataFolder | None:
     return DataFolder(path, name) if (path / f"{name}.inter").is_file() else None
 
 
-def write_view(data: DataFolder | None, run_paths: Sequence[Path], output: Path, *, single_file: bool = False) -> Path:
+def write_view(
+    data: DataFolder | None,
+    run_paths: Sequence[Path],
+    output: Path,
+    *,
+    single_file: bool = False,
+    num_users: int = 200,
+) -> Path:
     """Write the pages.
 
     Args:
@@ -78,6 +90,7 @@ def write_view(data: DataFolder | None, run_paths: Sequence[Path], output: Path,
         run_paths: run directories, folders above them, or tables of results.
         output: folder of the pages.
         single_file: write one page that holds everything.
+        num_users: test users shown one by one at most; 0 for none.
 
     Returns:
         The page to open.
@@ -86,8 +99,9 @@ def write_view(data: DataFolder | None, run_paths: Sequence[Path], output: Path,
         ValueError: If there is nothing to show, or a file is damaged; naming it.
     """
     runs: list[tuple[Path, RunResult]] = []
+    comparison: Comparison | None = None
     if run_paths:
-        _, found = read_runs(run_paths)
+        comparison, found = read_runs(run_paths)
         runs = [(run.folder, run.result) for run in found]
     data = data or next(filter(None, (_data_of_run(folder) for folder, _ in runs)), None)
     label = read_provenance(data.path, data.name).label if data else runs[0][1].data
@@ -107,6 +121,12 @@ def write_view(data: DataFolder | None, run_paths: Sequence[Path], output: Path,
         add_data_page(site, data.path, data.name, interactions, items, shown, vectors, nearest)
     if tables:
         add_ids_page(site, tables, items, shown, counts)
+    if comparison is not None and comparison.ranked:
+        run_dirs = [folder for folder, _ in runs]
+        tested = _tested(comparison, run_dirs, interactions, items)
+        add_comparison_page(site, comparison, run_dirs, tested)
+        if tested is not None and num_users:
+            add_users_page(site, comparison, run_dirs, tested, items, shown, num_users=num_users)
     if not site.pages:
         raise ValueError("nothing to show: no data set, and no run with semantic IDs")
     return site.write()
@@ -154,6 +174,27 @@ def _counts(interactions: data_facts.DataInteractions, items: ShownItems) -> np.
     """How often each item was taken, by its number."""
     counts = dict(zip(interactions.item_tokens, data_facts.item_counts(interactions).tolist(), strict=True))
     return np.array([counts.get(token, 0) for token in items.tokens], dtype=np.int64)
+
+
+def _tested(
+    comparison: Comparison,
+    run_dirs: Sequence[Path],
+    interactions: data_facts.DataInteractions | None,
+    items: ShownItems,
+) -> TestedUsers | None:
+    """What is known of the tested users: from the data set, or else from a run that keeps histories."""
+    number_of = items.number_of()
+    first = comparison.ranked[0]
+    users, tokens = first.users.tolist(), first.targets.tolist()
+    if any(token not in number_of for token in tokens):
+        return None
+    targets = [number_of[token] for token in tokens]
+    sources = [] if interactions is None else [lambda: sequences_of_data(interactions, number_of)]
+    sources += [partial(sequences_of_run, folder, users, number_of) for folder in run_dirs]
+    for source in sources:
+        if (tested := tested_users(source(), users, targets, len(items.tokens))) is not None:
+            return tested
+    return None
 
 
 def _vectors(data: DataFolder) -> dict[str, FeatureFile]:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recbole_mgr.run.pipeline import ModelRequest, run_comparison
+
 ODD = {
     0: "<img src=x onerror=alert(1)>",
     1: "</script><script>alert(1)</script>",
@@ -31,3 +33,15 @@ def shop_data(write_dataset, tmp_path_factory):
     np.save(folder / "tiny.audio.npy", np.zeros((0, 4), dtype=np.float32))  # unreadable, so left out
     (folder / "tiny.audio.ids").write_text("")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shop_runs(shop_data, tiny_settings, tmp_path_factory):
+    """Run directories of three rows on the shop: TIGER, a baseline that keeps no lists, LF++."""
+    folder = tmp_path_factory.mktemp("shop_runs")
+    settings = tiny_settings(shop_data.parent, checkpoint_dir=str(folder / "saved"), n_layers=1, epochs=2)
+    rows = [ModelRequest("TIGER", {"modalities": ["text"]}), ModelRequest("Pop", {}), ModelRequest("MGRLFpp", {})]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_comparison(rows, "tiny", settings=settings)
+    return [next((folder / "saved").glob(f"*/{row.name}*/seed-*")) for row in rows]

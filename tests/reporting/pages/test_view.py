@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,8 +97,64 @@ def test_in_a_browser(shop_data, pages, tmp_path, open_page, single_file):
     expect(figure.locator("svg").first).to_be_visible()
 
 
-def test_on_a_phone_nothing_is_wider_than_the_screen(pages, open_page):
-    for name in ("data", "ids"):
-        page = open_page((pages / f"{name}.html").as_uri(), width=360, height=740, scheme="dark")
+@pytest.fixture(scope="module")
+def run_pages(shop_runs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run_pages") / "view"
+    write_view(None, shop_runs, folder, num_users=10)
+    return folder
+
+
+def test_runs_bring_their_data_and_their_lists(run_pages, shop_runs):
+    assert {page.stem for page in run_pages.glob("*.html")} == {"index", "data", "ids", "comparison", "users"}
+    index, lists = chunk(run_pages, "users"), chunk(run_pages, "lists-0")
+    assert len(index["users"]) == len(lists) == 10
+    for place, user in enumerate(lists):
+        tiger, pop, _ = user["lists"]
+        assert pop is None
+        assert len(tiger["items"]) == 10
+        rank = index["ranks"][0][place]
+        assert (tiger["items"].index(index["targets"][place]) + 1 if rank else 0) == rank
+    epochs = json.loads((shop_runs[0] / "epochs.json").read_text())
+    assert [entry["epoch"] for entry in epochs] == [0, 1]
+    assert epochs[-1]["valid"]["ndcg@10"] >= 0
+
+
+def test_runs_without_their_data(shop_runs, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(shop_runs[2], copy)
+    settings = (copy / "settings.yaml").read_text()
+    (copy / "settings.yaml").write_text(re.sub(r"(?m)^data_path: .*$", "data_path: /nowhere", settings))
+    write_view(None, [copy], tmp_path / "view", num_users=5)
+    assert {page.stem for page in (tmp_path / "view").glob("*.html")} == {"index", "ids", "comparison", "users"}
+    items = chunk(tmp_path / "view", "items-0")
+    assert items["titles"][items["tokens"].index("i6")] == "Thing 6 of wood"
+    assert not any(items["pictures"])
+
+
+def test_users_in_a_browser(run_pages, open_page):
+    from playwright.sync_api import expect
+
+    page = open_page((run_pages / "users.html").as_uri())
+    expect(page.locator("article.user")).to_have_count(4)
+    expect(page.locator("article.user").first.locator(".list-row")).to_have_count(3)
+    hits = [sum(0 < rank <= 10 for rank in row) for row in chunk(run_pages, "users")["ranks"]]
+    page.get_by_label("Found by", exact=True).select_option("2")
+    expect(page.get_by_role("status")).to_have_text(f"{hits[2]} users" if hits[2] != 1 else "1 user")
+    details = page.locator("article.user details").last
+    details.locator("summary").first.click()
+    expect(details.locator(".beams svg g").first).to_be_visible()
+    expect(details.locator("table tbody tr")).to_have_count(5)  # two digits of each modality, and the transition
+
+    page = open_page((run_pages / "comparison.html").as_uri())
+    expect(page.locator("table").first.locator("tbody tr")).to_have_count(3)
+    for figure in page.locator("figure.plot").all():
+        figure.scroll_into_view_if_needed()
+        expect(figure.locator("svg").first).to_be_visible()
+    expect(page.locator("figcaption", has_text="Learning curves")).to_be_visible()
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(run_pages, open_page):
+    for name in ("data", "ids", "comparison", "users"):
+        page = open_page((run_pages / f"{name}.html").as_uri(), width=360, height=740, scheme="dark")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 21, 20)"

@@ -1,0 +1,164 @@
+"""The page of users: history, target, the lists of several models side by side, and how each list came about."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recbole_mgr.reporting.pages.items import ShownItems
+from recbole_mgr.reporting.pages.sequences import TestedUsers
+from recbole_mgr.reporting.pages.site import Site
+from recbole_mgr.run.comparison import Comparison
+from recbole_mgr.serving.beams import beams_of
+from recbole_mgr.serving.run_directory import ABOUT_FILE, read_run
+
+PER_CHUNK = 20  # users
+_LENGTH = 10  # of a list
+_HISTORY = 40  # items of a history that are shown, the last ones
+
+logger = logging.getLogger(__name__)
+
+
+class _Row(NamedTuple):
+    label: str
+    ranks: np.ndarray  # [U], of the first seed
+    run_dir: Path
+
+
+def add_users_page(
+    site: Site,
+    comparison: Comparison,
+    run_dirs: Sequence[Path],
+    tested: TestedUsers,
+    items: ShownItems,
+    shown: Mapping[str, Any],
+    *,
+    num_users: int,
+) -> None:
+    """Add ``users.html`` and its chunks.
+
+    Args:
+        site: gets the page.
+        comparison: results.
+        run_dirs: of the results, in their order.
+        tested: the users' histories and targets, in the order of the first result.
+        items: all items.
+        shown: what `write_items` returned.
+        num_users: how many are shown at most; half of them such that the rows disagree, as far as there are any.
+    """
+    rows = _rows(comparison, run_dirs)
+    users = comparison.ranked[0].users
+    chosen = _sample(rows, comparison.cut, num_users)
+    histories, targets = [tested.histories[place] for place in chosen], tested.targets[chosen]
+    lists = [_lists(row.run_dir, histories, targets, items) for row in rows]
+    shown_users = [
+        {
+            "history": history[-_HISTORY:].tolist(),
+            "length": len(history),
+            "seen": sorted(set(history.tolist())),
+            "lists": [found[place] if found else None for found in lists],
+        }
+        for place, history in enumerate(histories)
+    ]
+    for chunk, start in enumerate(range(0, len(shown_users), PER_CHUNK)):
+        site.chunk(f"lists-{chunk}", shown_users[start : start + PER_CHUNK])
+    index = {
+        "users": users[chosen].tolist(),
+        "targets": targets.tolist(),
+        "repeated": [bool(target in history) for history, target in zip(histories, targets.tolist(), strict=True)],
+        "ranks": [row.ranks[chosen].tolist() for row in rows],
+    }
+    site.chunk("users", index)
+    config = {
+        "items": shown,
+        "rows": [row.label for row in rows],
+        "cut": comparison.cut,
+        "deepest": max(comparison.ranked[0].settings["topk"]),
+        "per_chunk": PER_CHUNK,
+        "digits": [_digits(row.run_dir) for row in rows],
+    }
+    site.page("users", "Users", "users.html", config=config, shown=len(chosen), users=len(users), cut=comparison.cut)
+
+
+def _rows(comparison: Comparison, run_dirs: Sequence[Path]) -> list[_Row]:
+    """The first seed of each row, users in the order of the first result."""
+    order = comparison.ranked[0].users.tolist()
+    folder_of = {id(result): folder for result, folder in zip(comparison.results, run_dirs, strict=True)}
+    rows = []
+    for label, runs in comparison.rows.items():
+        own = dict(zip(runs[0].users.tolist(), runs[0].ranks.tolist(), strict=True))
+        rows.append(_Row(label, np.array([own[user] for user in order]), folder_of[id(runs[0])]))
+    return rows
+
+
+def _sample(rows: Sequence[_Row], cut: int, num_users: int) -> np.ndarray:
+    """Places of the users to show, ascending."""
+    found = np.stack([(row.ranks > 0) & (row.ranks <= cut) for row in rows])  # [R, U]
+    generator = np.random.default_rng(0)
+    order = generator.permutation(found.shape[1])
+    disagree = found.any(axis=0) & ~found.all(axis=0)
+    first = order[disagree[order]][: num_users // 2]
+    rest = order[~np.isin(order, first)][: num_users - len(first)]
+    return np.sort(np.concatenate([first, rest]))
+
+
+def _digits(run_dir: Path) -> list[dict[str, str]]:
+    if not (run_dir / ABOUT_FILE).is_file():
+        return []
+    table = read_run(run_dir).network.semantic_ids
+    return [{"name": _digit_name(digit), "modality": digit.modality, "kind": digit.kind} for digit in table.digits]
+
+
+def _digit_name(digit: Any) -> str:
+    names = {"dedup": "collision digit", "transition": f"to {digit.modality}"}
+    return names.get(digit.kind) or f"{digit.modality} {digit.level + 1}"
+
+
+def _lists(
+    run_dir: Path, histories: Sequence[np.ndarray], targets: np.ndarray, items: ShownItems
+) -> list[dict[str, Any]] | None:
+    """List and beams for each history; None for a model that does not generate, or a run that cannot be read."""
+    if not (run_dir / ABOUT_FILE).is_file():
+        return None
+    try:
+        network = read_run(run_dir).network
+    except ValueError as error:
+        logger.warning("%s: its lists are not shown: %s", run_dir, error)
+        return None
+    tokens = network.semantic_ids.item_tokens
+    number_of, id_of = items.number_of(), {token: item_id for item_id, token in enumerate(tokens, start=1)}
+    found = []
+    for history, target in zip(histories, targets.tolist(), strict=True):
+        known = [id_of[items.tokens[number]] for number in history.tolist() if items.tokens[number] in id_of]
+        wanted = id_of.get(items.tokens[target])
+        if not known:
+            found.append({"items": [], "scores": [], "levels": [], "kept": [], "lost": None})
+            continue
+        beams = beams_of(network, known, _LENGTH, wanted=wanted)
+        number = [-1, *(number_of[token] for token in tokens)]
+        found.append(
+            {
+                "items": [number[item_id] for item_id in beams.item_ids],
+                "scores": [round(score, 3) for score in beams.scores],
+                "levels": [
+                    [
+                        [prefix.code, prefix.parent, _share(prefix.log_prob), number[prefix.item_id], int(prefix.leads)]
+                        for prefix in level
+                    ]
+                    for level in beams.levels
+                ],
+                "kept": beams.kept,
+                "lost": beams.lost,
+            }
+        )
+    return found
+
+
+def _share(log_prob: float) -> float:
+    """A probability with three digits that count."""
+    return float(f"{math.exp(log_prob):.3g}")
