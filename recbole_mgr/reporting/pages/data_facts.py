@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 
-from recbole_mgr.checking.interactions import ITEM, TIME, USER
-from recbole_mgr.checking.tables import read_header, scan_table
+from recbole_mgr.data.interactions import judged_interactions, numbered
 from recbole_mgr.preparation.filtering import k_core
 from recbole_mgr.preparation.interactions import Interactions
 
@@ -35,33 +33,20 @@ class DataInteractions(NamedTuple):
 
 
 def read_data_interactions(folder: Path, name: str) -> DataInteractions:
-    """Read ``<name>.inter``; rows without user, item or time are left out (``recbole-mgr check`` names them).
+    """Read ``<name>.inter``; rows that a run would refuse are left out (``recbole-mgr check`` names them).
 
     Raises:
         ValueError: If there is no such file, it lacks a column, or no row is left.
     """
     path = folder / f"{name}.inter"
-    header = read_header(path)
-    lacking = [field for field in (USER, ITEM, TIME) if field not in header]
-    if lacking:
-        raise ValueError(f"{path}, line 1: no column {lacking[0]}; recbole-mgr check says what the file needs")
-    rows = scan_table(path, header).select(
-        pl.col(USER), pl.col(ITEM), pl.col(TIME).str.strip_chars().cast(pl.Float64, strict=False)
-    )
-    rows = rows.filter((pl.col(USER) != "") & (pl.col(ITEM) != "") & pl.col(TIME).is_finite())
-    table = rows.collect(engine="streaming")
-    if table.is_empty():
+    rows, _ = judged_interactions(path)
+    rows = rows.filter("sound")
+    if rows.is_empty():
         raise ValueError(f"{path}: no row with user, item and time; recbole-mgr check names what is wrong")
-    user_tokens, users = np.unique(table[USER].to_numpy(), return_inverse=True)
-    item_tokens, items = np.unique(table[ITEM].to_numpy(), return_inverse=True)
-    times = table[TIME].to_numpy()
+    user_tokens, item_tokens, users, items, times = numbered(rows)
     order = np.lexsort((times, users))  # stable
     return DataInteractions(
-        user_tokens.tolist(),
-        item_tokens.tolist(),
-        users[order].astype(np.int64),
-        items[order].astype(np.int64),
-        times[order],
+        user_tokens, item_tokens, users[order].astype(np.int64), items[order].astype(np.int64), times[order]
     )
 
 

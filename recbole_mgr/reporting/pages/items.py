@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from recbole_mgr.data.item_file import PICTURE_FIELD, read_items
-from recbole_mgr.data.item_texts import ItemText
+from recbole_mgr.data.item_file import ITEM_FIELD, PICTURE_FIELD, TITLE_FIELD, ItemText, picture_file, read_items
 from recbole_mgr.reporting.pages.site import Site, clean
 from recbole_mgr.reporting.pages.thumbnails import make_thumbnails, shape_of
 
 CHUNK = 500  # items
-TITLE_FIELD = "title"
 _LONGEST_TITLE, _LONGEST_FACT = 300, 60
 _WORD = re.compile(r"\w+")
 _SHARD_LETTERS = 2  # words that begin alike stand in one part of the index
@@ -57,16 +55,16 @@ def items_of_data(folder: Path, name: str, more: Sequence[str] = ()) -> ShownIte
     names: list[str] = []
     if (folder / f"{name}.item").is_file():
         table, types = read_items(folder, name)
-        tokens = table["item_id"].to_list()
+        tokens = table[ITEM_FIELD].to_list()
         titles = table[TITLE_FIELD].to_list() if TITLE_FIELD in table.columns else [""] * len(tokens)
         names = table[PICTURE_FIELD].to_list() if PICTURE_FIELD in table.columns else [""] * len(tokens)
-        shown = [field for field in types if field not in ("item_id", TITLE_FIELD, PICTURE_FIELD)][:4]
+        shown = [field for field in types if field not in (ITEM_FIELD, TITLE_FIELD, PICTURE_FIELD)][:4]
         columns = [table[field].to_list() for field in shown]
         facts = [_facts(row) for row in zip(*columns, strict=True)] if columns else [""] * len(tokens)
     known = set(tokens)
     others = [token for token in dict.fromkeys(more) if token not in known]
     padding = [""] * len(others)
-    pictures = [picture_file(folder / "images", image) for image in names]
+    pictures = [_picture(folder, named) for named in names]
     return ShownItems(
         [*tokens, *others],
         [clean(title)[:_LONGEST_TITLE] for title in [*titles, *padding]],
@@ -75,28 +73,23 @@ def items_of_data(folder: Path, name: str, more: Sequence[str] = ()) -> ShownIte
     )
 
 
-def items_of_run(tokens: Sequence[str], texts: Sequence[ItemText], images: Path | None) -> ShownItems:
+def items_of_run(tokens: Sequence[str], texts: Sequence[ItemText], folder: Path | None) -> ShownItems:
     """Items of a run directory, which knows their titles and the names of their pictures.
 
     Args:
         tokens, texts: N items.
-        images: the folder with their pictures; None where it is not known.
+        folder: of the data set, which has their pictures in ``images/``; None where it is not known.
     """
-    pictures = [picture_file(images, text.image) if images else None for text in texts]
+    pictures = [_picture(folder, text.image) for text in texts]
     return ShownItems(
         list(tokens), [clean(text.title)[:_LONGEST_TITLE] for text in texts], [""] * len(texts), list(pictures)
     )
 
 
-def picture_file(images: Path, name: str) -> Path | None:
-    """The file of a picture below ``images``; None where there is none, or the name leads elsewhere."""
-    if not name or "\0" in name:
-        return None
-    path = images / name
-    try:
-        return path if path.resolve().is_relative_to(images.resolve()) and path.is_file() else None
-    except (OSError, RuntimeError):
-        return None
+def _picture(folder: Path | None, named: str) -> Path | None:
+    """The picture that an item names, where it is there."""
+    path = picture_file(folder, named) if folder else None
+    return path if path and path.is_file() else None
 
 
 def write_items(site: Site, items: ShownItems, counts: Sequence[int] | None = None) -> dict:

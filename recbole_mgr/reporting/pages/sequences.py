@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_mgr.data.histories import UserHistories
-from recbole_mgr.data.item_texts import read_all_item_texts
+from recbole_mgr.data.item_file import read_all_item_texts
 from recbole_mgr.reporting.pages.data_facts import DataInteractions
 from recbole_mgr.serving.run_directory import HISTORIES_FILE, ITEMS_FILE
 

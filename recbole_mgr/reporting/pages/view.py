@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_mgr.checking.vectors import find_modalities
-from recbole_mgr.data.atomic_files import read_provenance
 from recbole_mgr.data.features import FeatureFile, read_feature_file
-from recbole_mgr.data.item_texts import read_all_item_texts
+from recbole_mgr.data.item_file import read_all_item_texts
+from recbole_mgr.data.provenance import read_provenance
+from recbole_mgr.data.semantic_id_file import read_table_file
 from recbole_mgr.files import read_yaml
 from recbole_mgr.reporting.analysis.runs import read_runs
 from recbole_mgr.reporting.pages import data_facts
@@ -27,7 +28,6 @@ from recbole_mgr.reporting.pages.users_page import add_users_page
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.semantic_id.table import SemanticIdTable
-from recbole_mgr.semantic_id.table_file import read_table_file
 from recbole_mgr.serving.run_directory import ITEMS_FILE, SETTINGS_FILE, TABLE_FILE
 
 

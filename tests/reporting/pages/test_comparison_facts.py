@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from made_results import make_result
 
-from recbole_mgr.data.atomic_files import Provenance
+from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.reporting.pages import sequences as facts_of
 from recbole_mgr.reporting.pages.comparison_facts import accuracy_by_group, bootstrap_means, gains, hits, row_facts
 from recbole_mgr.run.comparison import Comparison

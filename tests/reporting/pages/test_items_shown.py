@@ -2,7 +2,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from recbole_mgr.reporting.pages.items import ShownItems, items_of_data, picture_file, search_index, words_of
+from recbole_mgr.data.item_file import ItemText
+from recbole_mgr.reporting.pages.items import ShownItems, items_of_data, items_of_run, search_index, words_of
 from recbole_mgr.reporting.pages.thumbnails import make_thumbnails, shape_of
 
 
@@ -18,10 +19,10 @@ def test_a_picture_outside_the_folder_is_none(tmp_path):
     (tmp_path / "images").mkdir()
     for place in (tmp_path / "secret.png", tmp_path / "images" / "own.png"):
         place.write_bytes(b"x")
-    images = tmp_path / "images"
-    assert picture_file(images, "own.png") == images / "own.png"
-    for name in ("../secret.png", str(tmp_path / "secret.png"), "/dev/zero", "a\0b", "", ".", "missing.png"):
-        assert picture_file(images, name) is None
+    names = ["own.png", "../secret.png", str(tmp_path / "secret.png"), "/dev/zero", "a\0b", "", ".", "missing.png"]
+    texts = [ItemText("", name) for name in names]
+    assert items_of_run(names, texts, tmp_path).pictures == [tmp_path / "images" / "own.png"] + [None] * 7
+    assert items_of_run(names, texts, None).pictures == [None] * 8
 
 
 def test_the_index_finds_words_of_any_writing():

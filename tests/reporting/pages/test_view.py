@@ -140,7 +140,7 @@ def test_users_in_a_browser(run_pages, open_page):
     hits = [sum(0 < rank <= 10 for rank in row) for row in chunk(run_pages, "users")["ranks"]]
     page.get_by_label("Found by", exact=True).select_option("2")
     expect(page.get_by_role("status")).to_have_text(f"{hits[2]} users" if hits[2] != 1 else "1 user")
-    details = page.locator("article.user details").last
+    details = page.locator("article.user .list-row > details").last
     details.locator("summary").first.click()
     expect(details.locator(".beams svg g").first).to_be_visible()
     expect(details.locator("table tbody tr")).to_have_count(5)  # two digits of each modality, and the transition
