@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +14,7 @@ from recbole_mgr.serving.recommender import Recommender
 from recbole_mgr.serving.run_directory import HISTORIES_FILE, OPINIONS_FILE, Run
 from recbole_mgr.unimp.rows import Row
 from recbole_mgr.unimp.tasks import make_tasks, task_names
-from recbole_mgr.unimp.tasks.selection import SelectionCase
-from recbole_mgr.unimp.tasks.task import Case
+from recbole_mgr.unimp.tasks.task import Question
 
 
 class PersonalRequest(NamedTuple):
@@ -93,70 +91,38 @@ class _Personalizer:
         self.task = make_tasks([name], self.data, run.settings)[0]
 
     def answer(self) -> PersonalAnswer:
-        answers = {
-            "recommendation": self._recommend,
-            "search": self._search,
-            "preference": self._rate,
-            "explanation": self._explain,
-            "selection": self._select,
-            "image_generation": self._draw,
-        }
-        return answers[self.task.name]()
+        reply = self.task.reply(self.network, self._question())
+        lines = list(reply.lines)
+        if reply.is_ranking:
+            lines = self._ranked(reply.row)
+        elif reply.item_ids is not None:
+            lines = [self._described(item_id) for item_id in reply.item_ids] or ["none of them"]
+        images = [self.data.catalogue.pictures[item_id] for item_id in reply.row.images]
+        picture = None if reply.pixels is None else Image.fromarray(reply.pixels)
+        return PersonalAnswer(prompt_text(reply.row, self.data), images, lines, picture)
 
-    def _recommend(self) -> PersonalAnswer:
-        return self._ranked(self.task.prompt)
+    def _question(self) -> Question:
+        """The request in item ids and token ids, with what the task asks for."""
+        question = Question(self.history, self.interactions, temperature=self.request.temperature)
+        if self.task.asks_for == "query":
+            return question._replace(query_token_ids=self._query())
+        if self.task.asks_for == "item":
+            return question._replace(item_id=self._item())
+        if self.task.asks_for == "candidates":
+            items = [self._item_id("--candidates", token) for token in self.request.candidates]
+            return question._replace(candidates=np.array(items, dtype=np.int64))
+        return question
 
-    def _search(self) -> PersonalAnswer:
-        return self._ranked(partial(self.task.prompt, query_token_ids=self._query()))
-
-    def _rate(self) -> PersonalAnswer:
-        case = self._case(self._item())
-        (rating,) = self.task.predict(self.network, [case])
-        return self._answered(self.task.row(case, answer=False), [f"{rating:.2f}"])
-
-    def _explain(self) -> PersonalAnswer:
-        case = self._case(self._item())
-        return self._answered(self.task.row(case, answer=False), self.task.write(self.network, [case]))
-
-    def _select(self) -> PersonalAnswer:
-        wanted = self.run.settings["selection_candidates"]
-        if len(self.request.candidates) != wanted:
-            raise ValueError(f"--candidates: this run has learned to choose from {wanted} items; give as many")
-        candidates = np.array([self._item_id("--candidates", token) for token in self.request.candidates])
-        case = SelectionCase(
-            0,
-            self._latest(self.history),
-            0,
-            self._latest(self.interactions),
-            candidates=candidates,
-            is_taken=np.zeros(wanted, dtype=bool),
-        )
-        (chosen,) = self.task.choose(self.network, [case])
-        taken = [self._described(candidates[index]) for index in np.flatnonzero(chosen)]
-        by_likelihood = self.task.goes_by_likelihood(self.network)
-        row = self.network.ranking_task.prompt(self.history) if by_likelihood else self.task.row(case, answer=False)
-        return self._answered(row, taken or ["none of them"])
-
-    def _draw(self) -> PersonalAnswer:
-        row = self.task.prompt(self.history, query_token_ids=self._query())
-        (pixels,) = self.task.draw(self.network, [row], temperature=self.request.temperature)
-        return self._answered(row, [])._replace(picture=Image.fromarray(pixels))
-
-    def _ranked(self, prompt: Any) -> PersonalAnswer:
-        # the history is the prompt's affair alone, so a search is ranked like a recommendation
+    def _ranked(self, row: Row) -> list[str]:
+        # the prompt is all that counts, so a search is ranked like a recommendation
         tokens = [self.data.table.item_tokens[item_id - 1] for item_id in self.history]
-        network = self.network.ranking_by(_Ranking("recommendation", lambda history, target: prompt(history)))
+        network = self.network.ranking_by(_Ranking("recommendation", lambda history, target: row))
         recommender = Recommender(self.run._replace(network=network), run_dir=Path())
         ranked = recommender.recommend(histories=[tokens], k=self.request.k)
-        lines = [
+        return [
             f"{score:8.3f}  {self._described(self.id_of[token])}"
             for token, score in zip(ranked.item_ids[0], ranked.scores[0], strict=True)
         ]
-        return self._answered(prompt(self.history), lines)
-
-    def _answered(self, row: Row, lines: list[str]) -> PersonalAnswer:
-        images = [self.data.catalogue.pictures[item_id] for item_id in row.images]
-        return PersonalAnswer(prompt_text(row, self.data), images, lines)
 
     def _history(self) -> tuple[np.ndarray, np.ndarray]:
         """Item ids, oldest first, of whom the request is for, and their interactions, -1 where nothing was said."""
@@ -178,12 +144,6 @@ class _Personalizer:
                 "directory whole"
             )
         return history.astype(np.int64), interactions
-
-    def _latest(self, values: np.ndarray) -> np.ndarray:
-        return values[-self.run.settings["history_items"] :]
-
-    def _case(self, item_id: int) -> Case:
-        return Case(0, self._latest(self.history), item_id, self._latest(self.interactions))
 
     def _query(self) -> np.ndarray:
         if not (self.request.query or "").strip():

@@ -12,7 +12,7 @@ import torch
 from recbole_mgr.integration.task_results import Estimate, TaskResult
 from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
 from recbole_mgr.unimp.tasks.explanation_baselines import ExplanationBaselines
-from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, ItemQuestionTask
+from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, ItemQuestionTask, Question, Reply
 from recbole_mgr.unimp.tasks.text_metrics import bleu, distinct, feature_match, rouge_l
 
 _TOKENS_PER_WORD = 2
@@ -53,6 +53,10 @@ class ExplanationTask(ItemQuestionTask):
 
     def answer(self, case: Case) -> np.ndarray:
         return self._rating_and_review(case.target_interaction)
+
+    def reply(self, model: AnsweringModel, question: Question) -> Reply:
+        case = self.case_of_question(question)
+        return Reply(self.row(case, answer=False), lines=self.write(model, [case]))
 
     def write(self, model: AnsweringModel, cases: Sequence[Case]) -> list[str]:
         """The model's texts for n cases."""

@@ -18,7 +18,7 @@ from recbole_mgr.unimp.pictures.contact_sheet import SheetRow, contact_sheet
 from recbole_mgr.unimp.pictures.likeness import PictureLikeness
 from recbole_mgr.unimp.pictures.pixels import read_pixels
 from recbole_mgr.unimp.rows import SEES_ALL, Row, RowBuilder
-from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, EvaluatedTask, training_popularity
+from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, EvaluatedTask, Question, Reply, training_popularity
 from recbole_mgr.unimp.user_sequences import UserSequence
 
 SHEET_FILE = "contact_sheet.png"
@@ -54,6 +54,7 @@ class ImageGenerationTask(EvaluatedTask):
     instruction = "Show a picture of:"
     stage = 6
     needs = frozenset({"pictures"})
+    asks_for = "query"
 
     def __init__(self, data: PersonalData, settings: Mapping[str, Any]) -> None:
         super().__init__(data, settings)
@@ -112,6 +113,11 @@ class ImageGenerationTask(EvaluatedTask):
         if case is None:
             raise ValueError(f"task {self.name}: none of the last {len(items)} items of the history has a picture")
         return self.row(case, answer=False)
+
+    def reply(self, model: AnsweringModel, question: Question) -> Reply:
+        row = self.prompt(question.history, query_token_ids=question.query_token_ids)
+        (pixels,) = self.draw(model, [row], temperature=question.temperature)
+        return Reply(row, pixels=pixels)
 
     def draw(self, model: AnsweringModel, rows: Sequence[Row], *, temperature: float | None = None) -> np.ndarray:
         """Pictures uint8 [n, size, size, 3] for n prompts.

@@ -16,7 +16,7 @@ from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
 from recbole_mgr.unimp.focal_loss import focal_posterior
 from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
 from recbole_mgr.unimp.tasks.rating_baseline import best_on_validation
-from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, ItemQuestionTask
+from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, ItemQuestionTask, Question, Reply
 
 
 class PreferenceTask(ItemQuestionTask):
@@ -56,6 +56,11 @@ class PreferenceTask(ItemQuestionTask):
 
     def answer(self, case: Case) -> np.ndarray:
         return self.rating_token_ids(case.target_interaction)
+
+    def reply(self, model: AnsweringModel, question: Question) -> Reply:
+        case = self.case_of_question(question)
+        (rating,) = self.predict(model, [case])
+        return Reply(self.row(case, answer=False), lines=[f"{rating:.2f}"])
 
     def predict(self, model: AnsweringModel, cases: Sequence[Case]) -> np.ndarray:
         """Expected ratings float64 [n], on the scale of the data."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from recbole_mgr.unimp.personal_data import UserSequence
 from recbole_mgr.unimp.rows import Row
-from recbole_mgr.unimp.tasks.task import Case, Task
+from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, Question, Reply, Task
 
 
 class RecommendationTask(Task):
@@ -33,6 +33,9 @@ class RecommendationTask(Task):
 
     def answer(self, case: Case) -> np.ndarray:
         return self.id_token_ids[case.target]
+
+    def reply(self, model: AnsweringModel, question: Question) -> Reply:
+        return Reply(self.prompt(question.history), is_ranking=True)
 
     def prompt(self, history: Sequence[int], target: int | None = None) -> Row:
         """A row that ends where the next item's ID is to be generated.

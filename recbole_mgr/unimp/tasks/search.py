@@ -13,7 +13,7 @@ from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
 from recbole_mgr.unimp.personal_data import PersonalData
 from recbole_mgr.unimp.rows import SEES_ALL, Row, RowBuilder
 from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
-from recbole_mgr.unimp.tasks.task import Case, training_popularity
+from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, Question, Reply, training_popularity
 
 _SCORES_AT_ONCE = 1 << 24  # float64, queries times items
 _NOTHING = np.empty(0, dtype=np.int64)
@@ -41,6 +41,7 @@ class SearchTask(RecommendationTask):
     loss_weight = 1.0
     stage = 2
     tested_as = "ranking"
+    asks_for = "query"
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:
@@ -58,6 +59,9 @@ class SearchTask(RecommendationTask):
                 f"task search: every item's query is {self.catalogue.queries[1]!r}, so it finds none; name a column of "
                 "the .item file in category_field, raise search_title_words, or leave the task out of tasks"
             )
+
+    def reply(self, model: AnsweringModel, question: Question) -> Reply:
+        return Reply(self.prompt(question.history, query_token_ids=question.query_token_ids), is_ranking=True)
 
     def prompt(
         self, history: Sequence[int], target: int | None = None, *, query_token_ids: np.ndarray | None = None

@@ -14,7 +14,15 @@ from recbole.data.interaction import Interaction
 from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
 from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
 from recbole_mgr.unimp.rows import RowBuilder
-from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, EvaluatedTask, case_of, training_popularity
+from recbole_mgr.unimp.tasks.task import (
+    AnsweringModel,
+    Case,
+    EvaluatedTask,
+    Question,
+    Reply,
+    case_of,
+    training_popularity,
+)
 
 _SHARE_OF_TWO = 0.4
 
@@ -47,6 +55,7 @@ class SelectionTask(EvaluatedTask):
     name = "selection"
     instruction = "Which are chosen?"
     stage = 3
+    asks_for = "candidates"
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:
@@ -90,6 +99,23 @@ class SelectionTask(EvaluatedTask):
 
     def answer(self, case: Case) -> np.ndarray:
         return self.vocabulary.candidate_ids.numpy()[np.flatnonzero(case.is_taken)]
+
+    def reply(self, model: AnsweringModel, question: Question) -> Reply:
+        wanted = self.settings["selection_candidates"]
+        if len(question.candidates) != wanted:
+            raise ValueError(f"--candidates: this run has learned to choose from {wanted} items; give as many")
+        case = SelectionCase(
+            0,
+            self.latest(question.history),
+            0,
+            self.latest(question.interactions),
+            candidates=question.candidates,
+            is_taken=np.zeros(wanted, dtype=bool),
+        )
+        (chosen,) = self.choose(model, [case])
+        by_likelihood = self.goes_by_likelihood(model)
+        row = model.ranking_task.prompt(question.history) if by_likelihood else self.row(case, answer=False)
+        return Reply(row, item_ids=question.candidates[chosen])
 
     def evaluate(self, model: AnsweringModel, cases: Sequence[SelectionCase], run_dir: Path) -> TaskResult:
         by_marks = _set_metrics(self.choose_by_marks(model, cases), cases)

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -52,6 +52,44 @@ class Case:
     history_interactions: np.ndarray
     target_interaction: int = -1
     teaches_history: bool = True
+
+
+class Question(NamedTuple):
+    """What one person asks a task.
+
+    Attributes:
+        history: int64 [n] item ids, oldest first.
+        interactions: int64 [n] row numbers that ratings and reviews belong to, -1 where there are none.
+        query_token_ids: int64 [q], words to look for or to draw.
+        item_id: of the item asked about.
+        candidates: int64 [C] item ids to choose from.
+        temperature: draw a picture by chance with it; None takes the likeliest.
+    """
+
+    history: np.ndarray
+    interactions: np.ndarray
+    query_token_ids: np.ndarray | None = None
+    item_id: int = 0
+    candidates: np.ndarray | None = None
+    temperature: float | None = None
+
+
+class Reply(NamedTuple):
+    """What a task answers to a question.
+
+    Attributes:
+        row: the prompt.
+        is_ranking: whether the answer is a ranked list of items, generated after the prompt by whom the reply is for.
+        lines: the answer as text.
+        item_ids: int64 [n], the answer as items.
+        pixels: uint8 [size, size, 3], the answer as a picture.
+    """
+
+    row: Row
+    is_ranking: bool = False
+    lines: Sequence[str] = ()
+    item_ids: np.ndarray | None = None
+    pixels: np.ndarray | None = None
 
 
 class AnsweringModel(Protocol):
@@ -93,6 +131,7 @@ class Task(ABC):
     instruction: ClassVar[str]
     stage: ClassVar[int]  # when it joins under ``task_sampling: staged``, from 1 on
     needs: ClassVar[frozenset[str]] = frozenset()  # of ratings, reviews and pictures, read only where a task needs them
+    asks_for: ClassVar[Literal["query", "item", "candidates"] | None] = None  # what a question has beside a history
     # Who tests it: RecBole (its metrics are the model's own), RecBole's ranking and then the task, or the task alone.
     tested_as: ClassVar[Literal["recommendation", "ranking", "answers"]]
     loss_weight: ClassVar[float] = 1.0
@@ -119,6 +158,14 @@ class Task(ABC):
     @abstractmethod
     def answer(self, case: Case) -> np.ndarray:
         """Token ids int64 of the true answer of a case, without its end."""
+
+    @abstractmethod
+    def reply(self, model: AnsweringModel, question: Question) -> Reply:
+        """Answer one person's question, which holds what the task asks for.
+
+        Raises:
+            ValueError: Naming what the question has that this run has not learned to answer.
+        """
 
     def training_rows(self, epoch: int) -> list[Case]:
         """The questions of one epoch, for :meth:`row`.
@@ -273,6 +320,10 @@ class EvaluatedTask(Task):
 
     tested_as = "answers"
 
+    def latest(self, values: np.ndarray) -> np.ndarray:
+        """The last ``history_items`` of a history or of its interactions."""
+        return values[-self.settings["history_items"] :]
+
     @abstractmethod
     def evaluate(self, model: AnsweringModel, cases: Sequence[Case], run_dir: Path) -> TaskResult:
         """Let the model answer the cases, and judge its answers and those of the task's baselines.
@@ -294,11 +345,17 @@ class ItemQuestionTask(EvaluatedTask):
     """A question about one item. The chunks of the history show their items' IDs and answer with what the user said of
     them, a rating or a review; only that is learned."""
 
+    asks_for = "item"
+
     def history_given(self, case: Case, index: int) -> np.ndarray:
         return self.id_token_ids[case.history[index]]
 
     def ask(self, builder: RowBuilder, case: Case) -> None:
         self.ask_about(builder, case.target)
+
+    def case_of_question(self, question: Question) -> Case:
+        """The case that a person asks about, whose answer nobody knows yet."""
+        return Case(0, self.latest(question.history), question.item_id, self.latest(question.interactions))
 
     def rating_token_ids(self, interaction: int) -> np.ndarray:
         """The token of an interaction's rating, int64 [1], or [0] where there is no rating."""
