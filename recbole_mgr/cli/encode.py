@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of
+from recbole_mgr.encoding.description import find_description, request_like
 from recbole_mgr.encoding.encode import EncodingReport, encode_modality
 from recbole_mgr.encoding.encoder import POOLINGS, EncoderRequest
 
@@ -22,29 +23,40 @@ Encoders:
 
 The same command again resumes what was interrupted, and encodes only what is new when the data set has grown. Several
 processes share the work: torchrun --nproc_per_node 4 --no-python recbole-mgr encode ...
+
+Items that come later are encoded as the catalogue was, by what its encoder learned then:
+  recbole-mgr encode NewItems --modality text --like saved/<data>/<model>/seed-<n>    (or a data set's folder)
 """
+_OF_THE_ENCODER = ("reads", "fields", "dim", "pooling", "max_tokens", "patches", "normalize")  # which --like settles
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; rank 0 prints what was done."""
     asked = _parse(arguments)
     device = _device(asked.device)
-    request = EncoderRequest(
-        name=asked.encoder,
-        reads=_reads(asked),
-        dim=asked.dim,
-        pooling=asked.pooling,
-        max_tokens=asked.max_tokens,
-        normalize=asked.normalize,
-        patches=asked.patches,
-        device=device,
-        precision=asked.precision or ("fp16" if device.startswith("cuda") else "fp32"),
-    )
+    precision = asked.precision or ("fp16" if device.startswith("cuda") else "fp32")
+    like = find_description(asked.like, asked.modality) if asked.like else None
+    if like:
+        request = request_like(like, device=device, precision=precision, encoder=asked.encoder)
+    else:
+        request = EncoderRequest(
+            name=asked.encoder or "classical",
+            reads=_reads(asked),
+            dim=asked.dim,
+            pooling=asked.pooling,
+            max_tokens=asked.max_tokens,
+            normalize=asked.normalize,
+            patches=asked.patches,
+            device=device,
+            precision=precision,
+        )
     report = encode_modality(
         Path(asked.data_path) / asked.dataset,
         asked.dataset,
         asked.modality,
         request,
+        like=like,
+        format=format_of(asked),
         output=asked.output,
         fields=asked.fields.split(",") if asked.fields else None,
         batch_size=asked.batch_size,
@@ -62,7 +74,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the files go (default: the data set's)")
     parser.add_argument("--modality", required=True, help="name of the feature file, e.g. text or image")
     parser.add_argument("--reads", choices=("text", "image"), help="what is encoded (default: as the modality says)")
-    parser.add_argument("--encoder", default="classical", help="see above (default: classical)")
+    parser.add_argument(
+        "--like", type=Path, metavar="FOLDER", help="encode as a data set's or a run's vectors were, to compare"
+    )
+    parser.add_argument("--encoder", help="see above (default: classical)")
     parser.add_argument(
         "--fields", metavar="A,B", help="item fields of the text, in this order (default: token_seq ones)"
     )
@@ -75,7 +90,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="default: fp16 on a GPU, else fp32")
     parser.add_argument("--batch_size", type=int, default=64, help="texts or pictures at once (default: 64)")
     parser.add_argument("--overwrite", action="store_true", help="replace a feature file that encode did not make")
-    return parser.parse_args(arguments)
+    add_format_options(parser)
+    asked = parser.parse_args(arguments)
+    for option in _OF_THE_ENCODER if asked.like else ():
+        if getattr(asked, option) != parser.get_default(option):
+            raise ValueError(f"--{option}: with --like it is that of the vectors made before; leave it out")
+    return asked
 
 
 def _reads(asked: argparse.Namespace) -> str:

@@ -39,7 +39,7 @@ def read_provenance(folder: Path, name: str) -> Provenance:
 def _fingerprint(folder: Path, name: str) -> str:
     """Of the content of all files of the data set but those that only tell how a feature file was made."""
     digest = hashlib.sha256()
-    about_features = (".yaml", ".missing.tsv")
+    about_features = (".yaml", ".missing.tsv", ".encoder.npz")
     files = [path for path in folder.glob(f"{name}.*") if path.is_file() and not path.name.endswith(about_features)]
     provenance = folder / f"{name}.provenance.yaml"
     for file in sorted(files + [provenance] * provenance.is_file()):

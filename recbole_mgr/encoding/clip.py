@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from recbole_mgr.encoding.encoder import Encoder, data_fingerprint, weights_fingerprint
-from recbole_mgr.encoding.transformers_text import PRECISIONS
+from recbole_mgr.encoding.encoder import PRECISIONS, Encoder, EncoderRequest, data_fingerprint, weights_fingerprint
 
 RANDOM = "random"
 
@@ -57,6 +56,17 @@ class OpenClip(Encoder):
         self._model = model.eval().to(device, PRECISIONS[precision])
         self._normalize, self._patches = normalize, patches
         self._device, self._dtype = device, PRECISIONS[precision]
+
+    @classmethod
+    def of(cls, request: EncoderRequest) -> OpenClip:
+        return cls(
+            name=request.name.partition(":")[2],
+            reads=request.reads,
+            normalize=request.normalize,
+            patches=request.patches,
+            device=request.device,
+            precision=request.precision,
+        )
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import csv
-import datetime
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import version
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import yaml
 
 from recbole_mgr.data.feature_file import Rows, check_modality, write_features
-from recbole_mgr.data.item_file import Absent, Contents, read_picture_files, read_texts
-from recbole_mgr.encoding.encoder import Encoder, EncoderRequest, data_fingerprint, make_encoder
+from recbole_mgr.data.item_file import PICTURE_FIELD, Absent, Contents, read_picture_files, read_texts
+from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
+from recbole_mgr.encoding.description import Made, encoder_like, write_description
+from recbole_mgr.encoding.encoder import Encoder, EncoderRequest, data_fingerprint
 from recbole_mgr.encoding.processes import Processes
+from recbole_mgr.encoding.registry import make_encoder
 from recbole_mgr.encoding.shard import EncodedShard, encode_shard
 from recbole_mgr.encoding.store import VectorStore
-from recbole_mgr.files import replacing, write_text
-from recbole_mgr.version import __version__
+from recbole_mgr.files import owned, replacing
 
 STORE_FOLDER = ".vectors"
 
@@ -52,8 +52,10 @@ def encode_modality(
     modality: str,
     request: EncoderRequest,
     *,
+    like: Made | None = None,
     output: Path | None = None,
     fields: Sequence[str] | None = None,
+    format: AtomicFormat = DEFAULT_FORMAT,
     batch_size: int = 64,
     overwrite: bool = False,
     show_progress: bool = True,
@@ -68,8 +70,11 @@ def encode_modality(
         name: of the data set.
         modality: name of the feature file.
         request: the encoder.
+        like: vectors to which these must be comparable: the encoder and the fields are theirs, and nothing is learned
+            of these items.
         output: where the feature file goes; None = ``folder``.
         fields: item fields that make the text, in their order; None = those of type token_seq.
+        format: how ``<name>.item`` is written.
         batch_size: contents encoded at once.
         overwrite: replace a feature file even if it was not made by this function.
         show_progress: draw a progress bar.
@@ -78,69 +83,109 @@ def encode_modality(
         What was done, on rank 0; None on the others.
 
     Raises:
-        ValueError: If the input, the encoder or the target is not as described, or no content could be encoded.
+        ValueError: If the input, the encoder or the target is not as described, another command writes the target, or
+            no content could be encoded.
     """
     check_modality(modality)
     output = Path(output or folder)
-    _refuse_foreign_file(output, name, modality, overwrite)
+    target = output / f"{name}.{modality}.npy"
     if batch_size < 1:
         raise ValueError(f"--batch_size {batch_size}: at least 1")
-    if request.reads == "text":
-        contents = read_texts(folder, name, fields)
-    elif fields:
+    processes = Processes()
+    with owned(target) if processes.rank == 0 else nullcontext():
+        _refuse_foreign_file(output, name, modality, overwrite)
+        contents = _contents(folder, name, request.reads, like.details["fields"] if like else fields, format)
+        encoder = encoder_like(like, request) if like else make_encoder(request)
+        with processes:
+            encoded = _encoded(folder, name, output, encoder, contents, processes, batch_size, show_progress)
+        if encoded is None:
+            return None
+        if like:
+            encoded = _without_strangers(encoded)
+        problems = dict(
+            Counter("unreadable" if "cannot be read" in item.problem else item.problem for item in encoded.absent)
+        )
+        # From here on no vectors stand beside the description of others; one that was cut short is made again.
+        target.with_suffix(".ids").unlink(missing_ok=True)
+        absent_path = _write_absent(output / f"{name}.{modality}.missing.tsv", encoded.absent)
+        shape = tuple(encoded.vectors.shape)
+        write_description(
+            output, name, modality, request, encoder, fields=contents.fields, shape=shape, absent=problems
+        )
+        write_features(output, name, modality, encoded.item_tokens, encoded.vectors)
+    return EncodingReport(target, shape, contents.fields, encoded.made_now, problems, absent_path)
+
+
+class _Encoded(NamedTuple):
+    """Vectors of n items, the items without, and how many vectors were made now."""
+
+    item_tokens: list[str]
+    vectors: Rows
+    absent: list[Absent]
+    made_now: int
+
+
+def _contents(folder: Path, name: str, reads: str, fields: Sequence[str] | None, format: AtomicFormat) -> Contents:
+    if reads == "text":
+        return read_texts(folder, name, fields, format)
+    if fields and list(fields) != [PICTURE_FIELD]:
         raise ValueError("--fields: makes a text of item fields, but pictures are read")
-    else:
-        contents = read_picture_files(folder, name)
-    encoder = make_encoder(request)
-    with Processes() as processes:
-        if not encoder.per_item:
-            if processes.rank:
-                return None
-            vectors: Rows = encoder.encode(contents.contents)
-            tokens, absent, encoded = contents.item_tokens, contents.absent, len(contents.item_tokens)
-        else:
-            store = VectorStore(output / STORE_FOLDER / f"{encoder.reads}-{data_fingerprint(encoder.identity)}")
-            shard = encode_shard(
-                encoder,
-                _share(contents, processes),
-                store,
-                batch_size=batch_size,
-                show_progress=show_progress and processes.rank == 0,
+    return read_picture_files(folder, name, format)
+
+
+def _encoded(
+    folder: Path,
+    name: str,
+    output: Path,
+    encoder: Encoder,
+    contents: Contents,
+    processes: Processes,
+    batch_size: int,
+    show_progress: bool,
+) -> _Encoded | None:
+    """What all processes encoded together, on rank 0; None on the others."""
+    if encoder.per_item:
+        store = VectorStore(output / STORE_FOLDER / f"{encoder.reads}-{data_fingerprint(encoder.identity)}")
+        shard = encode_shard(
+            encoder,
+            _share(contents, processes),
+            store,
+            batch_size=batch_size,
+            show_progress=show_progress and processes.rank == 0,
+        )
+        shards = processes.gather(shard)
+        if shards is None:
+            return None
+        tokens, keys = _merged(contents, shards)
+        absent = contents.absent + [item for shard in shards for item in shard.absent]
+        if not tokens:
+            raise ValueError(
+                f"{folder / name}.item: no {encoder.reads} of {len(absent)} items could be read, for example "
+                f"{absent[-1].named} ({absent[-1].problem}); put the files under {folder / 'images'}"
             )
-            shards = processes.gather(shard)
-            if shards is None:
-                return None
-            tokens, keys = _merged(contents, shards)
-            absent = contents.absent + [item for shard in shards for item in shard.absent]
-            if not tokens:
-                raise ValueError(
-                    f"{folder / name}.item: no {encoder.reads} of {len(absent)} items could be read, for example "
-                    f"{absent[-1].named} ({absent[-1].problem}); put the files under {folder / 'images'}"
-                )
-            vectors = encoder.finish(store.rows(keys))
-            encoded = sum(shard.encoded for shard in shards)
-        write_features(output, name, modality, tokens, vectors)
-    absent_path = _write_absent(output / f"{name}.{modality}.missing.tsv", absent)
-    _write_provenance(
-        _provenance_path(output, name, modality), request, encoder, contents.fields, vectors.shape, absent
-    )
-    return EncodingReport(
-        path=output / f"{name}.{modality}.npy",
-        shape=tuple(vectors.shape),
-        fields=contents.fields,
-        encoded=encoded,
-        problems=_counted(absent),
-        absent_path=absent_path,
-    )
+        return _Encoded(tokens, encoder.finish(store.rows(keys)), absent, sum(shard.encoded for shard in shards))
+    if processes.rank:
+        return None
+    vectors = encoder.finish(encoder.encode(contents.contents))
+    return _Encoded(contents.item_tokens, vectors, contents.absent, len(contents.item_tokens))
 
 
-def _provenance_path(folder: Path, name: str, modality: str) -> Path:
-    return folder / f"{name}.{modality}.yaml"
+def _without_strangers(encoded: _Encoded) -> _Encoded:
+    """Without the items in which the encoder finds nothing that it learned of: their vectors, zeros, say nothing."""
+    known = np.asarray(encoded.vectors[:]).any(axis=tuple(range(1, len(encoded.vectors.shape))))  # [n]
+    if known.all():
+        return encoded
+    strangers = [token for token, is_known in zip(encoded.item_tokens, known, strict=True) if not is_known]
+    absent = [Absent(token, "", "has nothing in common with what the encoder learned") for token in strangers]
+    tokens = [token for token, is_known in zip(encoded.item_tokens, known, strict=True) if is_known]
+    if not tokens:
+        raise ValueError("--like: no item has anything in common with what the encoder learned; is it the same shop?")
+    return _Encoded(tokens, encoded.vectors[:][known], encoded.absent + absent, encoded.made_now)
 
 
 def _refuse_foreign_file(folder: Path, name: str, modality: str, overwrite: bool) -> None:
-    """Vectors that a user brought would be lost; those made here can be made again."""
-    made_here = _provenance_path(folder, name, modality).is_file()
+    """A user's own vectors would be lost; those made here can be made again."""
+    made_here = (folder / f"{name}.{modality}.yaml").is_file()
     for path in (folder / f"{name}.{modality}.npy", folder / f"{name}.{modality}"):
         if path.is_file() and not made_here and not overwrite:
             raise ValueError(
@@ -162,10 +207,6 @@ def _merged(contents: Contents, shards: Sequence[EncodedShard]) -> tuple[list[st
     return [token for token, has in zip(contents.item_tokens, there, strict=True) if has], keys[there]
 
 
-def _counted(absent: Sequence[Absent]) -> dict[str, int]:
-    return dict(Counter("unreadable" if "cannot be read" in item.problem else item.problem for item in absent))
-
-
 def _write_absent(path: Path, absent: Sequence[Absent]) -> Path | None:
     if not absent:
         path.unlink(missing_ok=True)
@@ -174,25 +215,3 @@ def _write_absent(path: Path, absent: Sequence[Absent]) -> Path | None:
         rows = csv.writer(file, delimiter="\t", lineterminator="\n")
         rows.writerows(chain([("item_id:token", "file:token", "problem:token_seq")], absent))
     return path
-
-
-def _write_provenance(
-    path: Path,
-    request: EncoderRequest,
-    encoder: Encoder,
-    fields: list[str],
-    shape: Sequence[int],
-    absent: Sequence[Absent],
-) -> None:
-    """Describe the feature file."""
-    description: dict[str, Any] = {
-        "encoder": request.name,
-        "reads": encoder.reads,
-        "fields": fields,
-        "settings": encoder.settings,
-        "shape": list(shape),
-        "items_without_vector": _counted(absent),
-        "versions": {"recbole_mgr": __version__} | {library: version(library) for library in encoder.libraries},
-        "date": datetime.date.today().isoformat(),
-    }
-    write_text(path, yaml.safe_dump(description, sort_keys=False, allow_unicode=True))

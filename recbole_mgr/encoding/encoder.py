@@ -1,12 +1,12 @@
-"""What an encoder is, and which one ``--encoder`` names."""
+"""What an encoder is."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import nn
 from recbole_mgr.data.feature_file import Rows
 
 POOLINGS = ("mean", "cls", "last")
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Encoder(ABC):
@@ -24,14 +25,26 @@ class Encoder(ABC):
     Attributes:
         reads: ``text`` or ``image``.
         libraries: packages whose versions the feature file's description names.
-        per_item: whether a vector depends on its own item only, so that it can be kept and reused.
+        per_item: whether what :meth:`encode` gives depends on its own item only, so that it can be kept and reused.
+        learns: whether :meth:`finish` learns from the catalogue what decides its vectors, so that new items get
+            comparable ones only from what was learned then.
         identity: what decides the result of :meth:`encode`, as plain data; vectors are reused only under the same.
     """
 
     reads: str
-    libraries: tuple[str, ...]
-    per_item: bool = True
+    libraries: ClassVar[tuple[str, ...]]
+    per_item: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
     identity: dict[str, Any]
+
+    @classmethod
+    @abstractmethod
+    def of(cls, request: EncoderRequest) -> Encoder:
+        """The encoder that a request describes, its weights loaded.
+
+        Raises:
+            ValueError: If it does not do what is asked for, or cannot be loaded.
+        """
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -46,9 +59,22 @@ class Encoder(ABC):
     def encode(self, contents: Sequence[Any]) -> np.ndarray:
         """Vectors of B texts or prepared pictures: [B, dim] or, for T grid vectors of each, [B, T, dim]."""
 
-    def finish(self, vectors: Rows) -> Rows:
-        """The final vectors of all n items from what :meth:`encode` gave."""
+    def finish(self, vectors: Any) -> Rows:
+        """The final vectors of all n items from what :meth:`encode` gave of them."""
         return vectors
+
+    def learned(self) -> dict[str, np.ndarray]:
+        """What was learned from a catalogue, as plain arrays; nothing where the encoder learns nothing."""
+        return {}
+
+    def load(self, learned: Mapping[str, np.ndarray]) -> None:
+        """Take over what another encoder of this kind learned, instead of learning it anew.
+
+        Raises:
+            ValueError: If the arrays are not those of this kind.
+        """
+        if learned:
+            raise ValueError("this encoder learns nothing of a catalogue")
 
 
 class EncoderRequest(NamedTuple):
@@ -77,52 +103,18 @@ class EncoderRequest(NamedTuple):
     precision: str = "fp32"
 
 
-def make_encoder(request: EncoderRequest) -> Encoder:
-    """Build an encoder and load its weights.
-
-    Raises:
-        ValueError: If there is no such encoder, it does not read what is asked for, or its weights cannot be loaded.
-    """
-    family, _, model = request.name.partition(":")
-    if request.patches and (family, request.reads) != ("open_clip", "image"):
-        raise ValueError(f"--patches: only open_clip's picture encoders have patches, not {request.name!r}")
-    if request.name == "classical":
-        from recbole_mgr.encoding.classical import ClassicalPictures, ClassicalText
-
-        return (ClassicalText if request.reads == "text" else ClassicalPictures)(dim=request.dim)
-    if family == "transformers" and model:
-        if request.reads != "text":
-            raise ValueError(f"--encoder {request.name} reads texts, not pictures; take open_clip:<model>@<weights>")
-        from recbole_mgr.encoding.transformers_text import TransformersText
-
-        return TransformersText(
-            name=model,
-            pooling=request.pooling,
-            max_tokens=request.max_tokens,
-            normalize=request.normalize,
-            device=request.device,
-            precision=request.precision,
-        )
-    if family == "open_clip" and model:
-        from recbole_mgr.encoding.clip import OpenClip
-
-        return OpenClip(
-            name=model,
-            reads=request.reads,
-            normalize=request.normalize,
-            patches=request.patches,
-            device=request.device,
-            precision=request.precision,
-        )
-    raise ValueError(
-        f"--encoder {request.name}: expected classical, transformers:<name or folder> or "
-        "open_clip:<model>@<pretrained tag or weights file>"
-    )
-
-
 def data_fingerprint(data: Any) -> str:
     """First 16 hex digits of the SHA-256 of plain data, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def array_fingerprint(arrays: Mapping[str, np.ndarray]) -> str:
+    """First 16 hex digits of the SHA-256 of arrays, names and contents, whatever their order."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def weights_fingerprint(model: nn.Module) -> str:

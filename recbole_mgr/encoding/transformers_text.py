@@ -14,9 +14,15 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from recbole_mgr.encoding.encoder import POOLINGS, Encoder, data_fingerprint, weights_fingerprint
+from recbole_mgr.encoding.encoder import (
+    POOLINGS,
+    PRECISIONS,
+    Encoder,
+    EncoderRequest,
+    data_fingerprint,
+    weights_fingerprint,
+)
 
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 LONGEST = 512  # tokens read where neither tokenizer nor model names a limit
 _NOT_IDENTITY = {"_name_or_path", "transformers_version", "dtype", "torch_dtype"}  # where from and how saved
 
@@ -70,6 +76,17 @@ class TransformersText(Encoder):
         }
         self._model = model.eval().to(device, PRECISIONS[precision])
         self._pooling, self._normalize, self._device = pooling, normalize, device
+
+    @classmethod
+    def of(cls, request: EncoderRequest) -> TransformersText:
+        return cls(
+            name=request.name.partition(":")[2],
+            pooling=request.pooling,
+            max_tokens=request.max_tokens,
+            normalize=request.normalize,
+            device=request.device,
+            precision=request.precision,
+        )
 
     @property
     def settings(self) -> dict[str, Any]:

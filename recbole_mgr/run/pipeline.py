@@ -27,6 +27,7 @@ from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.data.item_file import read_item_texts
 from recbole_mgr.data.provenance import Provenance, read_provenance
 from recbole_mgr.data.table import AtomicFormat
+from recbole_mgr.encoding.description import keep_encoders
 from recbole_mgr.files import content_digest, write_text
 from recbole_mgr.integration.collector import Ranking
 from recbole_mgr.integration.config import (
@@ -163,6 +164,9 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
         if trainer.recommends:
             id_level = id_level_metrics(test.ranking, model.semantic_ids, config["topk"])
         user_tokens = tokens_of(dataset, dataset.uid_field)
+        if dataset.item_tokenizer:  # so that items to come can be encoded as these were
+            folder, modalities = Path(config["data_path"]), dataset.item_tokenizer.modalities
+            keep_encoders(folder, config["dataset"], modalities, run_dir)
         export_run(
             run_dir,
             network=model,

@@ -8,6 +8,7 @@ import numpy as np
 
 from recbole_mgr.data.features import feature_path, read_feature_file
 from recbole_mgr.data.item_file import read_item_texts
+from recbole_mgr.encoding.description import refuse_other_encoder
 from recbole_mgr.serving.messages import NewItems
 from recbole_mgr.serving.recommender import Recommender
 
@@ -21,7 +22,8 @@ def add_items_of_folder(recommender: Recommender, folder: Path) -> NewItems:
             ``<name>.item``; items of the catalogue may be among them.
 
     Raises:
-        ValueError: If there is no feature file of the run's modalities, or one is malformed.
+        ValueError: If there is no feature file of the run's modalities, or one is malformed or was made by another
+            encoder than the catalogue's.
     """
     name = folder.name
     modalities = [modality for modality in recommender.modalities if feature_path(folder, name, modality)]
@@ -30,6 +32,8 @@ def add_items_of_folder(recommender: Recommender, folder: Path) -> NewItems:
             f"--new-items {folder}: no file {name}.<modality> or {name}.<modality>.npy for any modality of the run: "
             f"{', '.join(recommender.modalities)}; encode the new items as the catalogue's were"
         )
+    for modality in modalities:
+        refuse_other_encoder(recommender.run_dir, folder, name, modality)
     files = {modality: read_feature_file(folder, name, modality) for modality in modalities}
     known = set(recommender.item_ids)
     tokens = list(dict.fromkeys(token for file in files.values() for token in file.item_tokens if token not in known))

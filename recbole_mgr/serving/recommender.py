@@ -100,6 +100,11 @@ class Recommender:
         self._catalogue = _Catalogue.of(run.network, list(run.item_texts))
 
     @property
+    def run_dir(self) -> Path:
+        """The folder that the run was read from."""
+        return self._run_dir
+
+    @property
     def item_ids(self) -> list[str]:
         """Tokens of all items that can be recommended."""
         return list(self._catalogue.id_of)

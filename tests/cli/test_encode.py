@@ -67,6 +67,10 @@ class Shades(Encoder):
     def __init__(self):
         self.seen = 0
 
+    @classmethod
+    def of(cls, request):
+        return cls()
+
     def encode(self, contents):
         self.seen += len(contents)
         return np.array([content.getpixel((0, 0)) for content in contents], dtype=np.float16)
@@ -97,9 +101,11 @@ def test_the_fields_are_kept_with_the_file_and_leave_the_data_as_it_was(shop):
     assert written["fields"] == ["colour", "title"]
     assert written["shape"] == [60, 4]
     assert written["settings"] == {"encoder": "classical", "method": "TF-IDF and SVD", "dim": 4}
+    assert len(written["fingerprint"]) == 16
     assert len(written["date"]) == 10
     before = read_provenance(shop, "Shop").fingerprint
     (shop / "Shop.text.yaml").unlink()
+    (shop / "Shop.text.encoder.npz").unlink()
     assert read_provenance(shop, "Shop").fingerprint == before
 
 

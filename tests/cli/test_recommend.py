@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,29 @@ def test_new_items_of_a_folder(folder, tmp_path, capsys):
         file.unlink()
     assert run(folder, *ask) == 2
     assert "no file shop.<modality> or shop.<modality>.npy for any modality" in capsys.readouterr().err
+
+
+def test_new_items_of_another_encoder_are_refused(folder, tmp_path, capsys):
+    copy, shop = tmp_path / "copy", tmp_path / "shop"
+    shutil.copytree(folder, copy)
+    (copy / "encoders").mkdir()
+    (copy / "encoders/text.yaml").write_text("fingerprint: abc\n")
+    shop.mkdir()
+    np.save(shop / "shop.text.npy", np.ones((1, 6), dtype=np.float32))
+    (shop / "shop.text.ids").write_text("n1\n")
+    ask = ("--history", "i1", "--new-items", shop)
+    assert run(copy, *ask) == 2
+    complaint = capsys.readouterr().err
+    assert "these vectors were made nobody knows how, those of the run's catalogue by abc" in complaint
+    assert f"recbole-mgr encode shop --data_path {tmp_path} --modality text --like {copy}" in complaint
+    (shop / "shop.text.yaml").write_text("fingerprint: abd\n")
+    assert run(copy, *ask) == 2
+    assert (
+        "these vectors were made by another encoder (abd), those of the run's catalogue by abc"
+        in capsys.readouterr().err
+    )
+    (shop / "shop.text.yaml").write_text("fingerprint: abc\n")
+    assert run(copy, *ask) == 0
 
 
 def test_an_existing_output_survives_a_failure(folder, tmp_path, capsys):

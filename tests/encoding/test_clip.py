@@ -4,7 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from recbole_mgr.encoding.encoder import EncoderRequest, make_encoder
+from recbole_mgr.encoding.encoder import EncoderRequest
+from recbole_mgr.encoding.registry import make_encoder
 
 
 @pytest.fixture

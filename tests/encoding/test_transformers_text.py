@@ -3,7 +3,8 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from recbole_mgr.encoding.encoder import EncoderRequest, make_encoder
+from recbole_mgr.encoding.encoder import EncoderRequest
+from recbole_mgr.encoding.registry import make_encoder
 from recbole_mgr.encoding.transformers_text import pool
 
 TEXTS = ["olive soap", "clay mask for oily skin", "wooden"]
