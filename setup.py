@@ -52,6 +52,8 @@ setup(
         "sacrebleu>=2.4",
         "rouge-score>=0.1.2",
         "open_clip_torch>=2.24",
+        "annotated-types>=0.6",
+        "pydantic>=2.8",
         "pyyaml>=6",
         "numpy>=1.24",
         "pillow>=9",

@@ -13,6 +13,7 @@ COMMANDS = {
     "check": "whether a data set's files are fit for training, and what is wrong with them",
     "prepare": "make atomic files of raw data: Amazon, MovieLens, H&M, your own tables and pictures",
     "collaborative": "vectors of items from interactions, learned by a baseline on the training part",
+    "settings": "every setting of a model: default, type, range and meaning",
     "experiment": "make one table as its file says, resuming what is not done",
     "view": "pages with pictures: the data, its semantic IDs, results; for a browser, without a server",
     "analyse": "the MGR paper's analyses on finished runs: dominance, overlap, correspondence",

@@ -16,20 +16,19 @@ from typing import Any
 
 import yaml
 from recbole.config import Config
+from recbole.utils import ModelType
 
 from recbole_mgr.files import read_yaml
 from recbole_mgr.hints import near_miss
 from recbole_mgr.integration.registry import MODELS, model_class
-from recbole_mgr.integration.validation import require_one_target_per_user, validate
+from recbole_mgr.integration.validation import require_comparable, validate
+from recbole_mgr.settings import KnowledgeGraph, Overall, Processes, generative_keys, ignored_reason
+from recbole_mgr.settings.baseline_keys import baseline_keys
+from recbole_mgr.settings.schema import Key, check_values
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Installed, the files ship inside the package; in a checkout they stand beside it.
 PROPERTIES = next(p for p in (_PACKAGE / "properties", _PACKAGE.parent / "properties") if p.is_dir())
-
-# Keys that RecBole reads although none of its property files names them.
-_UNLISTED_KEYS = frozenset(
-    "model dataset nproc world_size ip port offset group_offset local_rank reg_weight tail_ratio".split()
-)
 
 
 class CommandConfig(Config):
@@ -82,15 +81,13 @@ def make_config(model: str, dataset: str, config_files: list[str], settings: dic
         merged["eval_args"] = {**overall["eval_args"], **merged["eval_args"]}
     if model not in MODELS:
         merged = {**overall, **_dataset_properties(dataset), **merged}
-        if merged.get("loss_type", _recbole_model_properties(model).get("loss_type")) == "CE":
+        if merged.get("loss_type", recbole_model_properties(model).get("loss_type")) == "CE":
             merged.setdefault("train_neg_sample_args", None)
     try:
         config = CommandConfig(model=class_, dataset=dataset, config_dict=merged)
     except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError) as error:  # RecBole's own checks
         raise ValueError(f"settings of {model}: {error}") from error
-    if model not in MODELS:
-        validate(config)
-    require_one_target_per_user(config["eval_args"])
+    require_comparable(config)
     return config
 
 
@@ -109,7 +106,11 @@ def install_property_hooks() -> None:
     if getattr(Config, "_reads_mgr_properties", False):
         return
     Config._reads_mgr_properties = True
-    load, defaults = Config._load_internal_config_dict, Config._set_default_parameters
+    load, merge, defaults = (
+        Config._load_internal_config_dict,
+        Config._get_final_config_dict,
+        Config._set_default_parameters,
+    )
 
     @functools.wraps(load)
     def load_internal(self, model, model_class, dataset):
@@ -117,9 +118,24 @@ def install_property_hooks() -> None:
         if model in MODELS:
             # not what RecBole found in sys.argv: the host program's own options stand there too
             given = {**self.file_config_dict, **self.variable_config_dict}
-            refuse_unknown_keys(given, known_keys(model), f"model {model}")
+            known = known_keys(model) | set(Processes.model_fields)  # RecBole's own launcher gives the latter
+            refuse_unknown_keys(given, known, f"model {model}")
             self.internal_config_dict.update(model_properties(model_class))
             self.internal_config_dict.update(_dataset_properties(dataset))
+
+    @functools.wraps(merge)
+    def merge_and_check(self):
+        settings = merge(self)
+        if _is_ours(self):
+            for key, value in check_values(settings, keys_of(self.model)).items():
+                # a default that only looks different, as 1 for True, stays as it is written: runs are found by it
+                if value != settings[key] or key in self.external_config_dict:
+                    settings[key] = value
+            if settings["load_col"] == _read_yaml(PROPERTIES / "overall.yaml")["load_col"]:
+                settings["load_col"] = {"inter": [settings[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME")]}
+            if not settings["use_gpu"]:
+                settings["gpu_id"] = ""  # which is what RecBole chooses the device by
+        return settings
 
     @functools.wraps(defaults)
     def set_defaults(self):
@@ -128,10 +144,17 @@ def install_property_hooks() -> None:
         if self.dataset == "ml-100k" and (self.model in MODELS or "data_path" in self.external_config_dict):
             # RecBole overwrites data_path with its bundled copy for this one name (configurator.py:330).
             self.final_config_dict["data_path"] = str(Path(data_path) / self.dataset)
-        if self.model in MODELS:
+        if _is_ours(self):
             validate(self)
 
-    Config._load_internal_config_dict, Config._set_default_parameters = load_internal, set_defaults
+    Config._load_internal_config_dict = load_internal
+    Config._get_final_config_dict = merge_and_check
+    Config._set_default_parameters = set_defaults
+
+
+def _is_ours(config: Config) -> bool:
+    """Whether settings are checked: those of our models, whoever builds them, and all of our command."""
+    return config.model in MODELS or isinstance(config, CommandConfig)
 
 
 def model_properties(class_: type) -> dict[str, Any]:
@@ -144,18 +167,46 @@ def model_properties(class_: type) -> dict[str, Any]:
     return properties
 
 
-def known_keys(model: str) -> set[str]:
+def keys_of(model: str) -> dict[str, Key]:
     """All keys that mean something for ``model``; raises ValueError if there is no such model."""
-    from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
-
     class_ = model_class(model)
-    keys = set(_UNLISTED_KEYS)
-    keys.update(general_arguments, training_arguments, evaluation_arguments, dataset_arguments)
+    if model in MODELS:
+        return generative_keys(ancestor.__name__ for ancestor in class_.__mro__)
+    keys = {**keys_of_its_own(model), **Overall.all()}
+    return {**keys, **KnowledgeGraph.all()} if class_.type == ModelType.KNOWLEDGE else keys
+
+
+def keys_of_its_own(model: str) -> dict[str, Key]:
+    """The keys of one of RecBole's models alone, from its property file; the model need not be installed."""
+    file = _recbole_properties() / "model" / f"{model}.yaml"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return baseline_keys(model, recbole_model_properties(model), text)
+
+
+def default_settings(model: str) -> dict[str, Any]:
+    """What the settings of ``model`` are where nobody sets them; raises ValueError if there is no such model."""
+    class_ = model_class(model)
+    settings = {}
     for name in ("overall", "dataset/sample"):
-        keys.update(_read_yaml(_recbole_properties() / f"{name}.yaml"))
-    keys.update(_read_yaml(PROPERTIES / "overall.yaml"))
-    keys.update(model_properties(class_) if model in MODELS else _recbole_model_properties(model))
-    return keys
+        settings |= _read_yaml(_recbole_properties() / f"{name}.yaml")
+    settings |= recbole_model_properties(model)
+    if class_.type == ModelType.SEQUENTIAL:
+        settings["repeatable"] = True
+    settings |= model_properties(class_)
+    if settings.get("loss_type") == "CE":
+        settings["train_neg_sample_args"] = None
+    return settings
+
+
+def recbole_models() -> list[str]:
+    """Names of RecBole's own models but the decision trees, whose packages RecBole does not install."""
+    names = {file.stem for file in (_recbole_properties() / "model").glob("*.yaml")}
+    return sorted(names - {"lightgbm", "xgboost"}, key=str.lower)
+
+
+def known_keys(model: str) -> set[str]:
+    """Names of the keys that mean something for ``model``; raises ValueError if there is no such model."""
+    return {*keys_of(model), "model", "dataset"}
 
 
 def plain_settings(config: Config) -> dict[str, Any]:
@@ -167,6 +218,8 @@ def refuse_unknown_keys(settings: dict[str, Any], known: set[str], where: str) -
     """Raise ValueError for the first setting that ``where`` does not know, with the nearest one it knows."""
     for key in settings:
         if key not in known:
+            if reason := ignored_reason(key):
+                raise ValueError(f"{key}: means nothing to {where}: {reason}; leave it out")
             raise ValueError(f"unknown setting {key!r} for {where}{near_miss(key, known)}")
 
 
@@ -185,7 +238,8 @@ def _recbole_properties() -> Path:
     return Path(recbole.__file__).parent / "properties"
 
 
-def _recbole_model_properties(model: str) -> dict[str, Any]:
+def recbole_model_properties(model: str) -> dict[str, Any]:
+    """The defaults in the property file of one of RecBole's models; empty for other names."""
     file = _recbole_properties() / "model" / f"{model}.yaml"
     return _read_yaml(file) if file.is_file() else {}
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from recbole_mgr.files import replacing, write_text
 
@@ -77,3 +80,19 @@ class RunResult:
         content = json.loads((run_dir / _RESULT_FILE).read_text(encoding="utf-8"))
         with np.load(run_dir / _RANKING_FILE, allow_pickle=False) as arrays:
             return cls(**content, **{name: arrays[name] for name in _ARRAYS})
+
+
+def environment(device) -> dict[str, str]:
+    """Hardware and versions a result depends on."""
+    import recbole
+
+    from recbole_mgr.version import __version__
+
+    on_gpu = str(device).startswith("cuda")
+    return {
+        "hardware": torch.cuda.get_device_name() if on_gpu else f"{os.cpu_count()} CPU cores ({platform.machine()})",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "recbole": recbole.__version__,
+        "recbole_mgr": __version__,
+    }

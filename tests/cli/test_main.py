@@ -173,8 +173,11 @@ WRONG_INPUT = {
     "no such data": (["--model", "BPR", "--data_path=nowhere"], "nowhere/Beauty/Beauty.inter does not exist"),
     "broken file": (["--model", "BPR", "--config_files", "broken.yaml"], "broken.yaml: not valid YAML"),
     "wrong value": (["--model", "BPR", "--epochs=many"], "epochs: 'many' must be a whole number >= 1"),
-    "metric in RecBole's words": (["--model", "BPR", "--metrics=Foo"], "There is no metric named 'Foo'"),
-    "tuple": (["--model", "BPR", "--topk=5,10"], "topk"),
+    "metric in RecBole's words": (
+        ["--model", "BPR", "--metrics=Foo"],
+        "metrics: 'Foo' must be a list of RecBole's metrics: Recall",
+    ),
+    "tuple": (["--model", "BPR", "--topk=0,10"], "topk: (0, 10) must be a list of whole numbers >= 1"),
     "code": (["--model", "BPR", "--epochs=__import__('os').system('touch pwned')"], "must be a whole number"),
     "no semantic IDs": (["--model", "TIGER:semantic_ids=no.tsv"], "semantic_ids: 'no.tsv' must be"),
 }

@@ -7,8 +7,7 @@ import pytest
 import torch
 from made_results import USERS, make_result
 
-from recbole_mgr.integration.environment import environment
-from recbole_mgr.run.results import RunResult
+from recbole_mgr.run.results import RunResult, environment
 
 
 def test_a_result_is_read_back_as_it_was(tmp_path):

@@ -1,0 +1,184 @@
+"""How keys are declared and how values are checked against them.
+
+A group of keys is a class derived from :class:`Keys`; a line of it is a key:
+
+    beam_size: int = key("Beams of the search", ge=1)
+
+The annotation is the type, in which ``Literal`` gives choices and a class derived from :class:`Keys` the keys inside a
+dictionary; :mod:`recbole_mgr.settings.values` has further types. From this line come the check, the comment in the
+property file, the table of ``recbole-mgr settings`` and the page ``docs/settings.md``. The default value is the
+property file's. Rules that involve two keys stand in :mod:`recbole_mgr.integration.validation` and in the models'
+``check_settings``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache, cached_property
+from types import MappingProxyType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from recbole_mgr.hints import near_miss
+from recbole_mgr.settings.wording import range_of, rule, type_name, words_of
+
+_CHECKS = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+_LONGEST_VALUE = 120  # characters of a wrong value that an error repeats
+
+
+class Keys(BaseModel):
+    """A group of keys, or the keys inside a dictionary."""
+
+    model_config = _CHECKS
+
+    @classmethod
+    def all(cls) -> Mapping[str, Key]:
+        """The keys of this group and of those it derives from, by name."""
+        return _keys_of(cls)
+
+
+@cache
+def _keys_of(group: type[Keys]) -> Mapping[str, Key]:
+    return MappingProxyType({name: Key.of_field(name, field) for name, field in group.model_fields.items()})
+
+
+def key(meaning: str, **limits: float) -> Any:
+    """Declare a key.
+
+    Args:
+        meaning: what it does, in one or two sentences without the last full stop; its range is added to it.
+        limits: of a number: ``ge``, ``gt``, ``le``, ``lt``.
+    """
+    return Field(default=None, description=meaning, **limits)
+
+
+class Key:
+    """One key: its type, its range and its meaning.
+
+    Args:
+        name: as in a property file.
+        annotation: its type, with limits in ``Annotated``.
+        meaning: see :func:`key`.
+    """
+
+    def __init__(self, name: str, annotation: Any, meaning: str) -> None:
+        self.name, self.annotation, self.meaning = name, annotation, meaning
+
+    @classmethod
+    def of_field(cls, name: str, field: Any) -> Key:
+        """The key that pydantic keeps as ``field``."""
+        limits = tuple(field.metadata)
+        return cls(name, Annotated[(field.annotation, *limits)] if limits else field.annotation, field.description)
+
+    @property
+    def rule(self) -> str:
+        """What a value must be."""
+        return rule(self.annotation)
+
+    @property
+    def type(self) -> str:
+        """The type in short, such as ``int or None``."""
+        return type_name(self.annotation)
+
+    @property
+    def range(self) -> str:
+        """The legal range or the choices in short; empty where there is none."""
+        return range_of(self.annotation)
+
+    @property
+    def about(self) -> str:
+        """Meaning and range, as comments and tables show them; the range is left out where the meaning names it."""
+        allowed = self.range
+        named = words_of(self.annotation) if "one of" in allowed else [allowed]
+        told = all(words in self.meaning for words in named)
+        return self.meaning if not allowed or told else f"{self.meaning}; {allowed}"
+
+    @property
+    def inner(self) -> Mapping[str, Key]:
+        """The keys inside the dictionary that this key holds; empty for other types."""
+        group = _group_of(self.annotation)
+        return group.all() if group else {}
+
+    def checked(self, value: Any) -> Any:
+        """The value in its own type: a bool for ``no``, a list for a single name.
+
+        Raises:
+            ValueError: If the type or range does not hold it: names key, value and rule.
+        """
+        try:
+            return self._adapter.dump_python(self._adapter.validate_python(_plain(value)), exclude_unset=True)
+        except ValidationError as error:
+            raise ValueError(_sentence(self, value, error.errors(include_url=False)[0])) from None
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter:
+        own = isinstance(self.annotation, type) and issubclass(self.annotation, BaseModel)
+        return TypeAdapter(self.annotation, config=None if own else _CHECKS)
+
+
+def check_values(values: Mapping[str, Any], keys: Mapping[str, Key]) -> dict[str, Any]:
+    """Check the type and range of every value that has a key.
+
+    Args:
+        values: settings; those without a key are left out of the result.
+        keys: by name.
+
+    Returns:
+        The values in their own types.
+
+    Raises:
+        ValueError: One sentence for each wrong value.
+    """
+    checked, problems = {}, []
+    for name, value in values.items():
+        if name in keys:
+            try:
+                checked[name] = keys[name].checked(value)
+            except ValueError as error:
+                problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(problems))
+    return checked
+
+
+def shown(value: Any) -> str:
+    """A value as an error repeats it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+def _sentence(key: Key, value: Any, error: Mapping[str, Any]) -> str:
+    """What is wrong, told of the innermost dictionary key that pydantic's first error names."""
+    path, annotation, wrong = [key.name], key.annotation, value
+    for step in error["loc"]:
+        group = _group_of(annotation)
+        if group is None or not isinstance(wrong, Mapping):
+            break
+        inner = group.all()
+        if step not in inner:
+            known = ", ".join(inner)
+            return f"{': '.join(path)} has no key {step!r}{near_miss(str(step), inner) or ';'} it has {known}"
+        path.append(step)
+        annotation, wrong = inner[step].annotation, wrong[step]
+    hint = near_miss(wrong, words_of(annotation)) if isinstance(wrong, str) else ""
+    return f"{': '.join(path)}: {shown(wrong)} must be {rule(annotation)}{hint}"
+
+
+def _group_of(annotation: Any) -> type[Keys] | None:
+    """The class of the keys inside, where an annotation is one, or one or None."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    options: Iterable[Any] = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    groups = [option for option in options if isinstance(option, type) and issubclass(option, Keys)]
+    return groups[0] if groups else None
+
+
+def _plain(value: Any) -> Any:
+    """A value without tuples and NumPy's scalars, as which hyperparameter searches give numbers."""
+    if isinstance(value, Mapping):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value.item() if isinstance(value, np.generic) else value
