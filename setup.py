@@ -11,21 +11,20 @@ VERSION = next(
     if line.startswith("__version__")
 )
 
-# What RecBole 1.2.1 itself imports. Its requirement ray<=2.6.3 has no wheel for Python 3.12 and newer, so there the
-# user installs recbole with --no-deps first (README) and the rest is named here.
+# RecBole 1.2.1 is needed and not named here: its requirement ray<=2.6.3 has no wheel for Python 3.12 and newer, and is
+# not used. It is installed without its requirements (README); what it imports stands in this list.
 RECBOLE_NEEDS = [
-    "scipy",
-    "pandas<4",
-    "tqdm",
-    "colorlog==4.7.2",
     "colorama==0.4.4",
-    "scikit-learn",
-    "tensorboard",
-    "thop",
-    "plotly",
-    "texttable",
-    "psutil",
+    "colorlog==4.7.2",
+    "pandas>=2.2,<4",
+    "psutil>=5.9",
+    "scipy>=1.11,<2",
+    "tensorboard>=2.17",
+    "texttable>=1.7",
+    "thop>=0.1.1.post2209072238,<0.2",
 ]
+
+TEST = ["pytest>=7.4", "hyperopt>=0.2.7,<0.4", "networkx>=3.1", "playwright>=1.40"]
 
 setup(
     name="recbole_mgr",
@@ -41,40 +40,42 @@ setup(
         "recbole_mgr.reporting.pages": ["templates/*.html", "assets/*"],
         "recbole_mgr.properties": ["*.yaml", "model/*.yaml", "dataset/*.yaml", "experiments/*.yaml"],
     },
+    # Lower bounds were run. Upper bounds stand where more than a stable public interface is used (CONTRIBUTING.md).
     install_requires=[
-        'recbole==1.2.1; python_version < "3.12"',
-        *(f'{need}; python_version >= "3.12"' for need in RECBOLE_NEEDS),
-        "torch>=2.4,<2.14",
-        "transformers>=4.56",
-        "tokenizers>=0.22",
-        "peft>=0.17",
-        "diffusers>=0.32",
-        "sacrebleu>=2.4",
-        "rouge-score>=0.1.2",
-        "open_clip_torch>=2.24",
-        "annotated-types>=0.6",
-        "pydantic>=2.8",
-        "pyyaml>=6",
-        "numpy>=1.24",
-        "pillow>=9",
+        "torch>=2.4,<2.14",  # first: uv chooses its lowest version before that of torchvision, which needs one torch
+        *RECBOLE_NEEDS,
+        "annotated-types>=0.6,<1",
+        "diffusers>=0.32,<1",
         "jinja2>=3.1",
+        "markupsafe>=2.1",
+        "numpy>=1.26,<3",
+        "open_clip_torch>=2.24,<4",
+        "packaging>=23",
+        "peft>=0.17,<1",
+        "pillow>=10.3",
         "plotly>=5.18",
-        "pandas<4",
-        "scikit-learn>=1.1",
-        "polars>=1.44",
-        "requests",
-        "safetensors>=0.4",
-        "tqdm",
+        "polars>=1.44,<3",
+        "pydantic>=2.8,<3",
+        "pyyaml>=6.0.1",
+        "requests>=2.31",
+        "rouge-score>=0.1.2",
+        "sacrebleu>=2.4",
+        "safetensors>=0.4.3",
+        "scikit-learn>=1.4",
+        "tokenizers>=0.22,<1",
+        "tqdm>=4.66",
+        "transformers>=4.56,<5.40",
+        "urllib3>=2",
     ],
     extras_require={
         "gguf": ["gguf>=0.10", "accelerate>=0.26"],  # language models in .gguf files
-        "test": ["pytest>=7", "hyperopt>=0.2.7", "playwright>=1.40"],
-        "dev": ["pytest>=7", "hyperopt>=0.2.7", "ruff>=0.6"],
+        "test": TEST,
+        "dev": [*TEST, "ruff>=0.6", "uv>=0.5"],
     },
     entry_points={"console_scripts": ["recbole-mgr=recbole_mgr.cli.main:main"]},
     classifiers=[
         "License :: OSI Approved :: MIT License",
-        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)),
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
 )

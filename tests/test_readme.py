@@ -49,8 +49,11 @@ def test_there_are_commands_to_check():
 
 
 def test_the_two_commands_are_where_ci_looks_for_them():
-    assert re.search(r'<!-- tests -->\n```bash\npip install "\.\[test\]" && python -m pytest\n```', README)
-    assert re.search(r"<!-- run -->\n```bash\npip install \. && python run_recbole_mgr\.py .*\n```", README)
+    recbole = r"pip install --no-deps recbole==1\.2\.1"
+    tests = rf'pip install -c constraints\.txt "\.\[test\]" && {recbole} && python -m pytest'
+    run = rf"pip install -c constraints\.txt \. && {recbole} && python run_recbole_mgr\.py .*"
+    assert re.search(rf"<!-- tests -->\n```bash\n{tests}\n```", README)
+    assert re.search(rf"<!-- run -->\n```bash\n{run}\n```", README)
 
 
 def test_every_file_of_the_layout_exists():
