@@ -76,10 +76,16 @@ class Sequences(NamedTuple):
     starts: np.ndarray
 
     @classmethod
-    def of(cls, users: np.ndarray, item_ids: np.ndarray) -> Sequences:
-        """From one row an interaction, the rows of a user in the order of time; users are taken by ascending id."""
+    def of(cls, users: np.ndarray, item_ids: np.ndarray, num_users: int = 0) -> Sequences:
+        """From one row an interaction, the rows of a user in the order of time.
+
+        Args:
+            users: int64 [n], ids from 0 on; one without a row gets an empty sequence.
+            item_ids: int64 [n].
+            num_users: U, where ids may end below it.
+        """
+        counts = np.bincount(users, minlength=num_users)
         order = np.argsort(users, kind="stable")
-        _, counts = np.unique(users, return_counts=True)
         return cls(item_ids[order].astype(np.int64), np.concatenate([[0], np.cumsum(counts)]))
 
     def of_users(self, chosen: np.ndarray) -> Sequences:

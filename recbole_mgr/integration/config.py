@@ -20,9 +20,9 @@ from recbole.utils import ModelType
 
 from recbole_mgr.files import read_yaml
 from recbole_mgr.hints import near_miss
-from recbole_mgr.integration.registry import MODELS, model_class
+from recbole_mgr.integration.registry import BASELINES, MODELS, OURS, model_class
 from recbole_mgr.integration.validation import require_comparable, validate
-from recbole_mgr.settings import KnowledgeGraph, Overall, Processes, generative_keys, ignored_reason
+from recbole_mgr.settings import KnowledgeGraph, Overall, Processes, closed_form_keys, generative_keys, ignored_reason
 from recbole_mgr.settings.baseline_keys import baseline_keys
 from recbole_mgr.settings.schema import Key, check_values
 
@@ -79,7 +79,7 @@ def make_config(model: str, dataset: str, config_files: list[str], settings: dic
             raise ValueError(f"{key}: {merged[key]} contradicts --{key} {value}; leave it out of the settings")
     if isinstance(merged.get("eval_args"), dict):  # RecBole would fill up what is left out with a random split
         merged["eval_args"] = {**overall["eval_args"], **merged["eval_args"]}
-    if model not in MODELS:
+    if model not in OURS:
         merged = {**overall, **_dataset_properties(dataset), **merged}
         if merged.get("loss_type", recbole_model_properties(model).get("loss_type")) == "CE":
             merged.setdefault("train_neg_sample_args", None)
@@ -115,7 +115,7 @@ def install_property_hooks() -> None:
     @functools.wraps(load)
     def load_internal(self, model, model_class, dataset):
         load(self, model, model_class, dataset)
-        if model in MODELS:
+        if model in OURS:
             # not what RecBole found in sys.argv: the host program's own options stand there too
             given = {**self.file_config_dict, **self.variable_config_dict}
             known = known_keys(model) | set(Processes.model_fields)  # RecBole's own launcher gives the latter
@@ -141,7 +141,7 @@ def install_property_hooks() -> None:
     def set_defaults(self):
         data_path = self.final_config_dict["data_path"]
         defaults(self)
-        if self.dataset == "ml-100k" and (self.model in MODELS or "data_path" in self.external_config_dict):
+        if self.dataset == "ml-100k" and (self.model in OURS or "data_path" in self.external_config_dict):
             # RecBole overwrites data_path with its bundled copy for this one name (configurator.py:330).
             self.final_config_dict["data_path"] = str(Path(data_path) / self.dataset)
         if _is_ours(self):
@@ -154,7 +154,7 @@ def install_property_hooks() -> None:
 
 def _is_ours(config: Config) -> bool:
     """Whether settings are checked: those of our models, whoever builds them, and all of our command."""
-    return config.model in MODELS or isinstance(config, CommandConfig)
+    return config.model in OURS or isinstance(config, CommandConfig)
 
 
 def model_properties(class_: type) -> dict[str, Any]:
@@ -172,6 +172,8 @@ def keys_of(model: str) -> dict[str, Key]:
     class_ = model_class(model)
     if model in MODELS:
         return generative_keys(ancestor.__name__ for ancestor in class_.__mro__)
+    if model in BASELINES:
+        return closed_form_keys(ancestor.__name__ for ancestor in class_.__mro__)
     keys = {**keys_of_its_own(model), **Overall.all()}
     return {**keys, **KnowledgeGraph.all()} if class_.type == ModelType.KNOWLEDGE else keys
 

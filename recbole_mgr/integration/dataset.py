@@ -20,6 +20,7 @@ from recbole_mgr.data.features import items_with_features, load_features
 from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.data.leak_guard import refuse_leaking_vectors
 from recbole_mgr.data.table import AtomicFormat
+from recbole_mgr.generation.item_memory import Sequences
 from recbole_mgr.integration.seen_items import SeenItems, mark_seen_items
 from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_semantic_ids, quantize_modalities
 from recbole_mgr.semantic_id.report import format_report, table_report
@@ -65,22 +66,16 @@ def tokens_of(dataset: Dataset, field: str) -> list[str]:
     return [str(token) for token in dataset.field2id_token[field][1:]]
 
 
-class GenerativeDataset(SequentialDataset):
-    """Sequential data set of the generating models.
+class CheckedDataset(SequentialDataset):
+    """Sequential data set of all our models: its files are checked, and it knows who has seen what.
 
-    Attributes (after :meth:`build`, on the data set and its three parts):
-        semantic_ids (SemanticIdTable): codes of every item, in the order of RecBole's internal item ids.
-        semantic_id_report (dict): utilisation, collisions, reconstruction error, agreement of modalities.
-        item_tokenizer (ItemTokenizer or None): on the data set alone, gives items to come their codes; None where the
-            semantic IDs were brought.
+    Attributes (after :meth:`build`):
         seen_items (SeenItems): on the validation and test parts, what each user has already.
+        training_sequences (Sequences): on the training part, the training items of every internal user id.
     """
 
-    semantic_ids: SemanticIdTable
-    semantic_id_report: dict[str, Any]
-    item_tokenizer: ItemTokenizer | None = None
     seen_items: SeenItems
-    _train_item_counter: Counter | None = None
+    training_sequences: Sequences
 
     def _load_data(self, token: str, dataset_path: str) -> None:
         if self.benchmark_filename_list:
@@ -103,12 +98,11 @@ class GenerativeDataset(SequentialDataset):
         """N strings, see `tokens_of`."""
         return tokens_of(self, self.iid_field)
 
-    def build(self) -> list[GenerativeDataset]:
-        """Split as RecBole does, then build or load the semantic IDs and arrange the training rows.
+    def build(self) -> list[CheckedDataset]:
+        """Split as RecBole does.
 
         Returns:
-            Training, validation and test part. The training part has one row per prefix (``backbone: t5``) or one
-            per user and window (``hierarchical``); either way every (user, target) pair counts exactly once per epoch.
+            Training, validation and test part.
         """
         pairs = self.inter_feat[[self.uid_field, self.iid_field]].to_numpy(dtype=np.int64)
         if np.bincount(pairs[:, 0]).max() < 4:
@@ -117,8 +111,36 @@ class GenerativeDataset(SequentialDataset):
                 "training, validation and test each; loosen the filters or bring more data"
             )
         train, valid, test = super().build()
-        refuse_leaking_vectors(self, valid, test)
+        if self.config["modalities"]:
+            refuse_leaking_vectors(self, valid, test)
         mark_seen_items(pairs, valid, test)
+        train.training_sequences = training_sequences(train)
+        return [train, valid, test]
+
+
+class GenerativeDataset(CheckedDataset):
+    """Sequential data set of the generating models.
+
+    Attributes (after :meth:`build`, on the data set and its three parts):
+        semantic_ids (SemanticIdTable): codes of every item, in the order of RecBole's internal item ids.
+        semantic_id_report (dict): utilisation, collisions, reconstruction error, agreement of modalities.
+        item_tokenizer (ItemTokenizer or None): on the data set alone, gives items to come their codes; None where the
+            semantic IDs were brought.
+    """
+
+    semantic_ids: SemanticIdTable
+    semantic_id_report: dict[str, Any]
+    item_tokenizer: ItemTokenizer | None = None
+    _train_item_counter: Counter | None = None
+
+    def build(self) -> list[GenerativeDataset]:
+        """Split as RecBole does, then build or load the semantic IDs and arrange the training rows.
+
+        Returns:
+            Training, validation and test part. The training part has one row per prefix (``backbone: t5``) or one
+            per user and window (``hierarchical``); either way every (user, target) pair counts exactly once per epoch.
+        """
+        train, valid, test = super().build()
         # training only: the popularity metrics count interactions, not the rows that are left of them
         train._train_item_counter = train.item_counter
         table, report = self._semantic_id_table()
@@ -185,6 +207,26 @@ class GenerativeDataset(SequentialDataset):
             {modality: part.quantizer for modality, part in quantized.items()},
         )
         return table, report
+
+
+def training_sequences(*parts: SequentialDataset) -> Sequences:
+    """Every user's items, oldest first, from RecBole's rows of one target each.
+
+    Args:
+        parts: the training part of a sequential data set, before its rows are merged into windows; parts that follow
+            it in time add their targets.
+
+    Returns:
+        A sequence for each internal user id, empty where a user has no row.
+    """
+    train = parts[0]
+    list_field = train.iid_field + train.config["LIST_SUFFIX"]
+    rows = [part.inter_feat for part in parts]
+    users = torch.cat([part[train.uid_field] for part in rows]).numpy()
+    targets = torch.cat([part[train.iid_field] for part in rows]).numpy()
+    oldest = torch.cat([part[list_field][:, 0] for part in rows]).numpy()
+    _, first = np.unique(users, return_index=True)  # a user's first row: the item before its target is no target itself
+    return Sequences.of(np.concatenate([users[first], users]), np.concatenate([oldest[first], targets]), train.user_num)
 
 
 def semantic_id_settings(config: Any, layout: type) -> SemanticIdSettings:

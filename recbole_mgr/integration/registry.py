@@ -5,8 +5,9 @@ classes as attributes ``<Model>Trainer`` and ``<Model>Dataset`` (``:98``, ``data
 files by path (``configurator.py:238``, see :mod:`recbole_mgr.integration.config`). Each look-up gets the narrowest
 hook, so that ``recbole.quick_start.run_recbole(model="MGRLFpp", ...)`` works once ``recbole_mgr`` is imported.
 
-Adding a model: a line in ``MODELS``, a file in ``recbole_mgr/model/``, a file in ``properties/model/``; a line in
-``OWN_CLASSES`` where it brings a data set or trainer class of its own.
+Adding a model: a line in ``MODELS`` (it generates) or ``BASELINES`` (it scores every item), a file in
+``recbole_mgr/model/`` or ``recbole_mgr/baselines/``, a file in ``properties/model/``; a line in ``OWN_CLASSES`` where
+it brings a data set or trainer class of its own.
 """
 
 from __future__ import annotations
@@ -26,10 +27,21 @@ MODELS: dict[str, str] = {
     "UniMP": "recbole_mgr.unimp.unimp",
 }
 
+# Closed-form models that score every item: no gradients, no semantic IDs.
+BASELINES: dict[str, str] = {
+    "HistoryAgain": "recbole_mgr.baselines.history_again",
+    "ItemMemory": "recbole_mgr.baselines.item_memory",
+    "TGH": "recbole_mgr.baselines.transition_graph",
+}
+
+OURS = {**MODELS, **BASELINES}
+
 # Data set and trainer classes of models that do not share ours; imported when they are asked for.
 OWN_CLASSES: dict[str, str] = {
-    "UniMPDataset": "recbole_mgr.unimp.dataset",
-    "UniMPTrainer": "recbole_mgr.unimp.trainer",
+    "UniMPDataset": "recbole_mgr.unimp.dataset:UniMPDataset",
+    "UniMPTrainer": "recbole_mgr.unimp.trainer:UniMPTrainer",
+    **{f"{name}Dataset": "recbole_mgr.integration.dataset:CheckedDataset" for name in BASELINES},
+    **{f"{name}Trainer": "recbole_mgr.baselines.trainer:ClosedFormTrainer" for name in BASELINES},
 }
 
 _RECBOLE_PACKAGE = "recbole.model.sequential_recommender."
@@ -49,23 +61,24 @@ def model_class(name: str) -> type:
     try:
         return get_model(name)
     except (ValueError, AttributeError, ImportError) as error:
-        if isinstance(error, ImportError) and name in _recbole_model_names() and name not in MODELS:
+        if isinstance(error, ImportError) and name in _recbole_model_names() and name not in OURS:
             raise ValueError(f"--model {name}: needs a package that is not installed: {error.name}") from error
-        known = {known.lower(): known for known in [*MODELS, *_recbole_model_names()]}
+        known = {known.lower(): known for known in [*OURS, *_recbole_model_names()]}
         near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
         near = [known[match] for match in near] or list(MODELS)
         raise ValueError(f"--model {name}: no such model. Did you mean {' or '.join(near)}?") from error
 
 
 def is_generative(name: str) -> bool:
-    """Whether ``name`` is a model of this plugin (it generates semantic IDs) and not one of RecBole's."""
+    """Whether ``name`` is a model that generates semantic IDs, and not a baseline of ours or of RecBole's."""
     return name in MODELS
 
 
 def _own_class(name: str) -> type:
     if name not in OWN_CLASSES:
         raise AttributeError(name)
-    return getattr(importlib.import_module(OWN_CLASSES[name]), name)
+    module, _, class_name = OWN_CLASSES[name].partition(":")
+    return getattr(importlib.import_module(module), class_name)
 
 
 def _recbole_model_names() -> list[str]:
@@ -86,14 +99,14 @@ class _ModelModuleFinder(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         class_name = self._class_name(module.__name__)
-        setattr(module, class_name, getattr(importlib.import_module(MODELS[class_name]), class_name))
+        setattr(module, class_name, getattr(importlib.import_module(OURS[class_name]), class_name))
 
     @staticmethod
     def _class_name(fullname: str) -> str | None:
         if not fullname.startswith(_RECBOLE_PACKAGE):
             return None
         file_name = fullname.removeprefix(_RECBOLE_PACKAGE)
-        return next((name for name in MODELS if name.lower() == file_name), None)
+        return next((name for name in OURS if name.lower() == file_name), None)
 
 
 def install() -> None:

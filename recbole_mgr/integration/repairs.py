@@ -212,7 +212,7 @@ def rows_without_ids() -> None:
 
 def popularity_of_interactions() -> None:
     """RecBole's Pop counts an item once per batch, however often it stands there, and counts sampled negatives too
-    (``pop.py:42``)."""
+    (``pop.py:42``). Equally popular items come in an order of the moment; here the lower internal id comes first."""
     from recbole.model.general_recommender.pop import Pop
 
     original = Pop.calculate_loss
@@ -226,7 +226,15 @@ def popularity_of_interactions() -> None:
         self.max_cnt = self.item_cnt.max(dim=0)[0]
         return loss
 
-    Pop.calculate_loss = count_interactions
+    ties = Pop.full_sort_predict
+
+    @functools.wraps(ties)
+    def lower_ids_first(self, interaction):
+        scores = ties(self, interaction).view(-1, self.n_items)  # steps of 1 / max_cnt, in float64
+        step = torch.arange(self.n_items, device=scores.device) / (2 * self.n_items * self.max_cnt.clamp(min=1))
+        return (scores - step).view(-1)
+
+    Pop.calculate_loss, Pop.full_sort_predict = count_interactions, lower_ids_first
 
 
 def anomaly_detection_off() -> None:

@@ -42,6 +42,11 @@ class ComparableTrainer(ResumableTrainer):
             valid_data = self._steering_data
         return super()._valid_epoch(valid_data, *args, **kwargs)
 
+    @property
+    def notes(self) -> list[str]:
+        """What a table says below about the row."""
+        return []
+
     def evaluate_tasks(self, test_data, *, show_progress: bool = False) -> list[dict[str, Any]]:
         """Results of tasks beside recommendation as plain data; a model without any has none."""
         return []

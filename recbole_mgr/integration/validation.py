@@ -7,7 +7,7 @@ from typing import Any
 
 from recbole.config import Config
 
-from recbole_mgr.integration.registry import MODELS
+from recbole_mgr.integration.registry import BASELINES, MODELS
 from recbole_mgr.settings.model_keys import QUANTIZER_OPTIONS
 from recbole_mgr.settings.schema import Key, shown
 
@@ -24,6 +24,8 @@ def validate(config: Config) -> Config:
     _check_metrics(values, config.external_config_dict)
     _check_columns(values)
     _check_negatives(values)
+    if values["model"] in BASELINES:
+        config.model_class.check_settings(values)
     if values["model"] in MODELS:
         _check_semantic_ids(values)
         _check_network(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from datetime import datetime, timezone
@@ -43,8 +44,8 @@ class Comparison:
 
     def __init__(self, provenance: Provenance, results: list[RunResult]) -> None:
         self.provenance = provenance
-        self.results = results
-        self.ranked = [result for result in results if len(result.users)]  # UniMP may learn other tasks alone
+        self.results = [_marked(result) for result in results]
+        self.ranked = [result for result in self.results if len(result.users)]  # UniMP may learn other tasks alone
         self.rows: dict[str, list[RunResult]] = {}
         for result in self.ranked:
             self.rows.setdefault(result.label, []).append(result)
@@ -214,6 +215,7 @@ class Comparison:
                 for label, test in self.paired_tests().items()
             ]
         for label, runs in self.rows.items():
+            notes += [f"- {label}: {note}." for note in dict.fromkeys(note for run in runs for note in run.notes)]
             if runs[0].alignment:
                 before = _mean_sd([run.alignment["before"] for run in runs])
                 after = _mean_sd([run.alignment["after"] for run in runs])
@@ -250,6 +252,14 @@ class Comparison:
         write_text(folder / "table.md", self.markdown())
         write_text(folder / "table.csv", buffer.getvalue())
         write_text(folder / "table.json", json.dumps(content, indent=2, default=str) + "\n")
+
+
+def _marked(result: RunResult) -> RunResult:
+    """A fit that has seen the validation interactions says so in its label, whatever the row is called."""
+    mark = "refitted with validation"
+    if not result.settings.get("refit_on_validation") or mark in result.label:
+        return result
+    return dataclasses.replace(result, label=f"{result.label} ({mark})")
 
 
 def _columns(rows: list[dict[str, str]]) -> list[str]:

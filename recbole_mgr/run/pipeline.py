@@ -38,7 +38,7 @@ from recbole_mgr.integration.config import (
     refuse_unknown_keys,
 )
 from recbole_mgr.integration.dataset import tokens_of
-from recbole_mgr.integration.registry import is_generative
+from recbole_mgr.integration.registry import OURS, is_generative
 from recbole_mgr.integration.seen_items import mark_seen_items
 from recbole_mgr.integration.trainer import ComparableTrainer, comparable
 from recbole_mgr.run.comparison import Comparison
@@ -196,6 +196,7 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
         settings=plain_settings(config),
         environment=environment(config["device"]),
         tasks=tasks,
+        notes=trainer.notes,
     )
     result.save(run_dir)
     return result
@@ -241,7 +242,7 @@ def checked_provenance(config: Config, dataset: str) -> Provenance:
 def run_directory(config: Config, label: str, provenance: Provenance) -> Path:
     """Where a run belongs: named by the content of its data, its settings and its seed."""
     settings = {key: value for key, value in plain_settings(config).items() if key not in OPERATIONAL}
-    if is_generative(config["model"]):  # other content under the same name is another run
+    if config["model"] in OURS:  # other content under the same name is another run
         files = config.model_class.files_read(config.final_config_dict)
         settings |= {key: content_digest(path) for key, path in files.items()}
     identity = json.dumps([__version__, settings], sort_keys=True)

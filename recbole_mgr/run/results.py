@@ -35,6 +35,7 @@ class RunResult:
         alignment: LF++'s cross-modal retrieval accuracy before and after its stage.
         settings, environment: everything needed to run it again.
         tasks: UniMP's further tasks, each a :class:`~recbole_mgr.integration.task_results.TaskResult` as plain data.
+        notes: what a table says below about the row.
     """
 
     data: str
@@ -58,6 +59,7 @@ class RunResult:
     settings: dict[str, Any]
     environment: dict[str, str]
     tasks: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @staticmethod
     def exists(run_dir: Path) -> bool:

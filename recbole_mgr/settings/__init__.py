@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from recbole_mgr.settings.closed_form_keys import TGH, ClosedFormRecommender, ItemMemory
 from recbole_mgr.settings.model_keys import TIGER, GenerativeRecommender, MGRLFpp
 from recbole_mgr.settings.recbole_keys import MEANINGLESS_TO_GENERATION, KnowledgeGraph, Overall, Processes
 from recbole_mgr.settings.schema import Key, Keys
@@ -19,6 +20,9 @@ GROUPS: dict[str, type[Keys]] = {
     "TIGER": TIGER,
     "MGRLFpp": MGRLFpp,
     "UniMP": UniMP,
+    "ClosedFormRecommender": ClosedFormRecommender,
+    "ItemMemory": ItemMemory,
+    "TGH": TGH,
 }
 
 
@@ -29,11 +33,17 @@ def generative_keys(class_names: Iterable[str]) -> dict[str, Key]:
         class_names: its class and the classes that it derives from, the nearest first; names without a group have no
             keys of their own.
     """
+    keys = closed_form_keys(class_names)
+    return {name: key for name, key in keys.items() if name not in MEANINGLESS_TO_GENERATION}
+
+
+def closed_form_keys(class_names: Iterable[str]) -> dict[str, Key]:
+    """The keys of a closed-form baseline; ``class_names`` as for :func:`generative_keys`."""
     keys = dict(Overall.all())
     for name in reversed(list(class_names)):
         if name in GROUPS:
             keys |= GROUPS[name].all()
-    return {name: key for name, key in keys.items() if name not in MEANINGLESS_TO_GENERATION}
+    return keys
 
 
 def ignored_reason(name: str) -> str | None:
