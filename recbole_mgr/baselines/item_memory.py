@@ -68,8 +68,14 @@ class ItemMemory(ClosedFormRecommender):
         return nearest_items(parts, len(tokens), self.config["neighbours"])
 
     def fit(self, sequences: Sequences, chosen: dict[str, float]) -> None:
-        keys = ("history_length", "future_length", "max_entries", "dense_items", "support")
-        settings = MemorySettings(**chosen, **{key: self.config[key] for key in keys})
+        settings = MemorySettings(
+            **chosen,
+            history_length=self.config["history_length"],
+            future_length=self.config["future_length"],
+            max_entries=self.config["max_entries"],
+            dense_items=self.config["dense_items"],
+            support=self.config["support"],
+        )
         dtype = _PRECISIONS[self.config["precision"]]
         self.memory = None  # two of them need not stand in memory at once
         self.logger.info(_plan(self.n_items, settings, dtype, self.device) + f"; {_told(chosen)}")

@@ -22,7 +22,11 @@ _DESCRIPTION = """\
 Show every setting of a model, with its default, its type and range, and what it does. Without a model: of all models.
 A setting is given as --key=value, in a YAML file (--config_files) or for one model (--model MGRLFpp:key=value).
 """
-_EXAMPLE = "MGRLFpp"  # its defaults of the keys that all generating models have are those of every one
+# A class of models: its title, and a model whose defaults of the keys that all of them have are those of every one.
+_FAMILIES = {
+    "GenerativeRecommender": ("Every generating model", "MGRLFpp"),
+    "ClosedFormRecommender": ("Every closed-form baseline", "HistoryAgain"),
+}
 _INTRODUCTION = """\
 # Settings
 
@@ -78,9 +82,9 @@ def sections() -> list[tuple[str, list[Row]]]:
     ):
         parts.append((title, rows(group.all(), shared)))
     for name, group in list(GROUPS.items())[1:]:
-        title = "Every generating model" if name == "GenerativeRecommender" else name
+        title, model = _FAMILIES.get(name, (name, name))
         own = {key: group.all()[key] for key in group.all() if key in group.__annotations__}
-        parts.append((title, rows(own, default_settings(_EXAMPLE if name == "GenerativeRecommender" else name))))
+        parts.append((title, rows(own, default_settings(model))))
     for name, group in QUANTIZER_OPTIONS.items():
         parts.append((f"quantizer_options of {name}", rows(group.all(), {})))
     return parts
