@@ -17,6 +17,7 @@ from torch import Tensor
 
 from recbole_mgr.baselines.closed_form import ClosedFormRecommender
 from recbole_mgr.data.features import load_features
+from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.generation.item_memory import Counts, FittedMemory, MemorySettings, Sequences
 from recbole_mgr.generation.likeness import by_codes, by_vectors, nearest_items
 from recbole_mgr.generation.ridge import dense_bytes
@@ -62,8 +63,8 @@ class ItemMemory(ClosedFormRecommender):
             parts += [by_codes(table.codes[1:, table.block(modality)].numpy()) for modality in with_codes]
         for modality in modalities:
             if modality not in with_codes:
-                folder = Path(self.config["data_path"])
-                features = load_features(folder, dataset.dataset_name, modality, tokens, "zero")
+                folder, format = Path(self.config["data_path"]), AtomicFormat.of(self.config)
+                features = load_features(folder, dataset.dataset_name, modality, tokens, "zero", format)
                 parts.append(by_vectors(features.vectors[:], features.present))
         return nearest_items(parts, len(tokens), self.config["neighbours"])
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from recbole_mgr.baselines.closed_form import ClosedFormRecommender
 from recbole_mgr.baselines.history_again import popularity_order
 from recbole_mgr.data.features import load_features
+from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.generation.item_memory import Sequences
 from recbole_mgr.integration.dataset import CheckedDataset, tokens_of
 
@@ -40,9 +41,10 @@ class TGH(ClosedFormRecommender):
         self.vectors = torch.zeros(self.n_items, 1, device=self.device)  # [N + 1, sum of dims], of all modalities
         if config["modalities"]:
             tokens, folder = tokens_of(dataset, dataset.iid_field), Path(config["data_path"])
+            format = AtomicFormat.of(config)
             parts = []
             for modality in config["modalities"]:
-                features = load_features(folder, dataset.dataset_name, modality, tokens, "zero")
+                features = load_features(folder, dataset.dataset_name, modality, tokens, "zero", format)
                 parts.append(torch.from_numpy(np.asarray(features.vectors[:], dtype=np.float32)))
             scale = len(parts) ** -0.5  # so that the product is the mean of the cosines
             unit = torch.cat([torch.nn.functional.normalize(part, dim=1) * scale for part in parts], dim=1)

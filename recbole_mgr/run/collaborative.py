@@ -17,10 +17,10 @@ from recbole.data import create_dataset
 from recbole.data.dataset import Dataset
 
 from recbole_mgr.baselines.ppmi_svd import PpmiSettings, ppmi_svd_vectors
-from recbole_mgr.data.atomic_files import Provenance
 from recbole_mgr.data.feature_file import check_modality, write_features
 from recbole_mgr.data.features import feature_path
 from recbole_mgr.data.leak_guard import TRAINED_ON, describe_split, read_description
+from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.files import write_text
 from recbole_mgr.integration.checkpoint import load_checkpoint
 from recbole_mgr.integration.config import make_config, plain_settings
