@@ -40,7 +40,7 @@ class ItemMemory(ClosedFormRecommender):
     modalities: SomeOrNone = key("Feature files <dataset>.<modality> that say which items are alike; [] = none")
     semantic_ids: str | None = key("User-supplied codes of modalities, compared by their common beginning")
     content_weight: Weight | Annotated[list[Weight], MinLen(1)] = key(
-        "How strongly weights are pulled to items that are alike; needs modalities"
+        "Pull of the weights to items that are alike; needs modalities"
     )
     neighbours: Count = key("Items that one is alike to")
 
@@ -62,4 +62,3 @@ class TGH(ClosedFormRecommender):
     modalities: SomeOrNone = key("Feature files <dataset>.<modality> whose likeness ranks items; [] = none")
     ring_sizes: Annotated[list[Whole], MinLen(1)] = key("Places of the list for items one, two, ... steps away")
     edge_weight: Weight = key("What the count of a transition adds to the likeness")
-

@@ -35,7 +35,13 @@ def written_files() -> dict[Path, str]:
 def test_comments_and_page_are_those_of_the_schema():
     """After a change of the schema: ``python docs/write_settings.py``."""
     files = written_files()
-    assert {file.stem for file in files} >= {"settings", "overall", "GenerativeRecommender", "ClosedFormRecommender", *OURS}
+    assert {file.stem for file in files} >= {
+        "settings",
+        "overall",
+        "GenerativeRecommender",
+        "ClosedFormRecommender",
+        *OURS,
+    }
     for file, text in files.items():
         assert file.read_text(encoding="utf-8") == text, f"{file.name}: run python docs/write_settings.py"
 
