@@ -24,7 +24,8 @@ RECBOLE_NEEDS = [
     "thop>=0.1.1.post2209072238,<0.2",
 ]
 
-TEST = ["pytest>=7.4", "hyperopt>=0.2.7,<0.4", "networkx>=3.1", "playwright>=1.40"]
+SERVE = ["fastapi>=0.132", "uvicorn>=0.30", "prometheus-client>=0.20"]  # recbole-mgr serve
+TEST = ["pytest>=7.4", "hyperopt>=0.2.7,<0.4", "networkx>=3.1", "playwright>=1.40", "httpx>=0.27", *SERVE]
 
 setup(
     name="recbole_mgr",
@@ -69,6 +70,7 @@ setup(
     ],
     extras_require={
         "gguf": ["gguf>=0.10", "accelerate>=0.26"],  # language models in .gguf files
+        "serve": SERVE,
         "test": TEST,
         "dev": [*TEST, "ruff>=0.6", "uv>=0.5"],
     },

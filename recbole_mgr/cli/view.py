@@ -29,8 +29,8 @@ def main(arguments: list[str]) -> int:
     output = asked.output
     if output is None:
         output = Path("views") / slug(data.name if data else runs[0].resolve().name)
-    first = write_view(data, runs, output, single_file=asked.single_file, num_users=asked.users)
-    print(f"Written to {output}; open {first.resolve().as_uri()}")
+    view = write_view(data, runs, output, single_file=asked.single_file, num_users=asked.users)
+    print(f"Written to {output}; open {view.first.resolve().as_uri()}")
     return 0
 
 

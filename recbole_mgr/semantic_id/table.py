@@ -31,6 +31,12 @@ class Digit(NamedTuple):
     size: int  # legal codes are 0..size-1
     kind: Literal["code", "transition", "dedup"]
 
+    @property
+    def name(self) -> str:
+        """As people read it, such as "text 1"."""
+        names = {"dedup": "collision digit", "transition": f"to {self.modality}"}
+        return names.get(self.kind) or f"{self.modality} {self.level + 1}"
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SemanticIdTable:

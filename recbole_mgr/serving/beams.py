@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -123,3 +124,30 @@ def history_of(network: GenerativeRecommender, histories: Sequence[Sequence[int]
     lengths = torch.tensor([len(row) for row in rows])
     padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # [B, L]
     return Interaction({network.ITEM_SEQ: padded, network.ITEM_SEQ_LEN: lengths}).to(network.trie.device)
+
+
+def plain_beams(beams: Beams, number: Callable[[int], int]) -> dict[str, Any]:
+    """Beams as plain data for a page.
+
+    Args:
+        beams: of a list.
+        number: the number on the page of an item id; of 0, where a prefix is no item yet, any.
+    """
+    return {
+        "items": [number(item_id) for item_id in beams.item_ids],
+        "scores": [round(score, 3) for score in beams.scores],
+        "levels": [
+            [
+                [prefix.code, prefix.parent, _share(prefix.log_prob), number(prefix.item_id), int(prefix.leads)]
+                for prefix in level
+            ]
+            for level in beams.levels
+        ],
+        "kept": beams.kept,
+        "lost": beams.lost,
+    }
+
+
+def _share(log_prob: float) -> float:
+    """A probability with three digits that count."""
+    return float(f"{math.exp(log_prob):.3g}")

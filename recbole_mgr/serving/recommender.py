@@ -18,7 +18,9 @@ from recbole_mgr.data.item_file import ItemText
 from recbole_mgr.generation.trie import Narrowing
 from recbole_mgr.model.backbone.branches import moved_branches
 from recbole_mgr.model.generative import GenerativeRecommender
+from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.tokenizer import missing_rows
+from recbole_mgr.serving.beams import Beams, beams_of
 from recbole_mgr.serving.messages import NewItems, Recommendations, Request
 from recbole_mgr.serving.new_items import extend_table, last_codes_by_distance, widened_weights
 from recbole_mgr.serving.run_directory import Run, make_network, read_run
@@ -108,6 +110,98 @@ class Recommender:
     def item_ids(self) -> list[str]:
         """Tokens of all items that can be recommended."""
         return list(self._catalogue.id_of)
+
+    @property
+    def num_items(self) -> int:
+        """How many items can be recommended."""
+        return len(self._catalogue.id_of)
+
+    @property
+    def beam_size(self) -> int:
+        """The usual width of the search."""
+        return self._settings["beam_size"]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Model, items and modalities, as plain data."""
+        table = self._catalogue.network.semantic_ids
+        return {
+            "model": type(self._catalogue.network).__name__,
+            "items": table.num_items,
+            "users": 0 if self._histories is None else len(self._histories),
+            "modalities": self.modalities,
+            "digits": [digit.name for digit in table.digits],
+        }
+
+    def knows(self, token: str) -> bool:
+        """Whether an item can be recommended."""
+        return token in self._catalogue.id_of
+
+    def unknown_in(self, request: Request) -> list[str]:
+        """Items of a request's history, or its user, that the run does not know."""
+        if request.history is not None:
+            return [token for token in request.history if token not in self._catalogue.id_of]
+        known = self._histories is not None and self._histories.of_user(request.name) is not None
+        return [] if known else [request.name]
+
+    def history_of(self, user: str) -> list[str] | None:
+        """Item tokens of a user of the training data, oldest first; None if the run does not know them."""
+        history = None if self._histories is None else self._histories.of_user(user)
+        tokens = self._catalogue.network.semantic_ids.item_tokens
+        return None if history is None else [tokens[item_id - 1] for item_id in history.tolist()]
+
+    def codes_of(self, token: str) -> list[int]:
+        """The semantic ID of an item.
+
+        Raises:
+            KeyError: If there is no such item.
+        """
+        catalogue = self._catalogue
+        return catalogue.network.semantic_ids.codes[catalogue.id_of[token]].tolist()
+
+    def find_items(self, query: str, *, offset: int = 0, limit: int = 50) -> dict[str, Any]:
+        """Items whose token and title have all words of a query (as parts, in any case), in the catalogue's order.
+
+        Returns:
+            ``total`` and ``items``: token, title and codes of those from ``offset`` on, ``limit`` at most.
+        """
+        catalogue = self._catalogue
+        words = query.casefold().split()
+        found = [
+            (token, text.title)
+            for token, text in zip(catalogue.id_of, catalogue.texts, strict=True)
+            if all(word in token.casefold() or word in text.title.casefold() for word in words)
+        ]
+        table = catalogue.network.semantic_ids
+        return {
+            "total": len(found),
+            "items": [
+                {"item_id": token, "title": title, "codes": table.codes[catalogue.id_of[token]].tolist()}
+                for token, title in found[offset : offset + limit]
+            ],
+        }
+
+    def explain(
+        self,
+        history: Sequence[str],
+        *,
+        k: int = 10,
+        mask_history: bool = False,
+        only: Iterable[str] | None = None,
+    ) -> tuple[Beams, SemanticIdTable]:
+        """How the list for a history comes about: the beams, digit by digit, and the table that their ids refer to.
+
+        Raises:
+            ValueError: As :meth:`recommend`.
+        """
+        catalogue = self._catalogue
+        narrowing = None if only is None else _narrow(catalogue, only, "fail")
+        asked = _Asked(catalogue, k, mask_history, narrowing, max(self.beam_size, k), "fail")
+        item_ids = self._history_ids(Request("1", history), asked, {}).tolist()
+        exclude = item_ids if mask_history else ()
+        return beams_of(
+            catalogue.network, item_ids, k, exclude=exclude, narrowing=narrowing
+        ), catalogue.network.semantic_ids
 
     @property
     def modalities(self) -> list[str]:

@@ -17,7 +17,7 @@ from recbole_mgr.reporting.pages.neighbours import Nearest, nearest_by_codes
 from recbole_mgr.reporting.pages.site import Site
 from recbole_mgr.semantic_id.collisions import group_ids
 from recbole_mgr.semantic_id.report import AMI_ITEMS, AMI_SEED, table_report
-from recbole_mgr.semantic_id.table import SemanticIdTable
+from recbole_mgr.semantic_id.table import Digit, SemanticIdTable
 
 NEAR = 8  # neighbours of an item
 _SAMPLES, _WORDS, _GROUPS = 6, 5, 120
@@ -108,9 +108,8 @@ def _add_table(
     }
 
 
-def _digit(digit: Any) -> dict[str, Any]:
-    name = "collision digit" if digit.kind == "dedup" else f"{digit.modality} {digit.level + 1}"
-    return {"name": name, "modality": digit.modality, "size": digit.size, "kind": digit.kind}
+def _digit(digit: Digit) -> dict[str, Any]:
+    return {"name": digit.name, "modality": digit.modality, "size": digit.size, "kind": digit.kind}
 
 
 def _rows_by_code(codes: np.ndarray) -> list[tuple[int, np.ndarray]]:
@@ -170,13 +169,14 @@ def _use_of_codes(table: SemanticIdTable) -> Figure:
         if digit.kind != "code":
             continue
         shares = np.sort(np.bincount(table.codes[1:, column].numpy(), minlength=digit.size))[::-1] / table.num_items
-        name = f"{digit.modality} {digit.level + 1}"
         colour = f"--{digit.modality}" if digit.modality in ("text", "image") else "--third"
         line = {"color": colour, "dash": ("solid", "dash", "dot", "dashdot")[digit.level % 4], "shape": "hv"}
         places = list(range(1, digit.size + 1))
-        data.append({"type": "scatter", "mode": "lines", "name": name, "x": places, "y": shares.tolist(), "line": line})
+        data.append(
+            {"type": "scatter", "mode": "lines", "name": digit.name, "x": places, "y": shares.tolist(), "line": line}
+        )
         rows.append(
-            [name, f"{shares[0]:.2%}", f"{np.median(shares):.2%}", f"{shares[-1]:.2%}", int((shares == 0).sum())]
+            [digit.name, f"{shares[0]:.2%}", f"{np.median(shares):.2%}", f"{shares[-1]:.2%}", int((shares == 0).sum())]
         )
     layout = {
         "xaxis": {"title": {"text": "code, the most used first"}},

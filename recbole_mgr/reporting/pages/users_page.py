@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from recbole_mgr.reporting.pages.items import ShownItems
 from recbole_mgr.reporting.pages.sequences import TestedUsers
 from recbole_mgr.reporting.pages.site import Site
 from recbole_mgr.run.comparison import Comparison
-from recbole_mgr.serving.beams import beams_of
+from recbole_mgr.serving.beams import beams_of, plain_beams
 from recbole_mgr.serving.run_directory import ABOUT_FILE, read_run
 
 PER_CHUNK = 20  # users
@@ -111,12 +110,7 @@ def _digits(run_dir: Path) -> list[dict[str, str]]:
     if not (run_dir / ABOUT_FILE).is_file():
         return []
     table = read_run(run_dir).network.semantic_ids
-    return [{"name": _digit_name(digit), "modality": digit.modality, "kind": digit.kind} for digit in table.digits]
-
-
-def _digit_name(digit: Any) -> str:
-    names = {"dedup": "collision digit", "transition": f"to {digit.modality}"}
-    return names.get(digit.kind) or f"{digit.modality} {digit.level + 1}"
+    return [{"name": digit.name, "modality": digit.modality, "kind": digit.kind} for digit in table.digits]
 
 
 def _lists(
@@ -132,6 +126,7 @@ def _lists(
         return None
     tokens = network.semantic_ids.item_tokens
     number_of, id_of = items.number_of(), {token: item_id for item_id, token in enumerate(tokens, start=1)}
+    numbers = [-1, *(number_of[token] for token in tokens)]
     found = []
     for history, target in zip(histories, targets.tolist(), strict=True):
         known = [id_of[items.tokens[number]] for number in history.tolist() if items.tokens[number] in id_of]
@@ -140,25 +135,5 @@ def _lists(
             found.append({"items": [], "scores": [], "levels": [], "kept": [], "lost": None})
             continue
         beams = beams_of(network, known, _LENGTH, wanted=wanted)
-        number = [-1, *(number_of[token] for token in tokens)]
-        found.append(
-            {
-                "items": [number[item_id] for item_id in beams.item_ids],
-                "scores": [round(score, 3) for score in beams.scores],
-                "levels": [
-                    [
-                        [prefix.code, prefix.parent, _share(prefix.log_prob), number[prefix.item_id], int(prefix.leads)]
-                        for prefix in level
-                    ]
-                    for level in beams.levels
-                ],
-                "kept": beams.kept,
-                "lost": beams.lost,
-            }
-        )
+        found.append(plain_beams(beams, numbers.__getitem__))
     return found
-
-
-def _share(log_prob: float) -> float:
-    """A probability with three digits that count."""
-    return float(f"{math.exp(log_prob):.3g}")

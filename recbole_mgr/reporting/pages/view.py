@@ -38,6 +38,13 @@ class DataFolder(NamedTuple):
     name: str
 
 
+class View(NamedTuple):
+    """Pages that have been written: the one to open first, and the items by their numbers on the pages."""
+
+    first: Path
+    item_tokens: list[str]
+
+
 def find_targets(targets: Sequence[str], data_path: Path) -> tuple[DataFolder | None, list[Path]]:
     """Tell data sets from runs.
 
@@ -82,7 +89,8 @@ def write_view(
     *,
     single_file: bool = False,
     num_users: int = 200,
-) -> Path:
+    service_runs: Sequence[str] = (),
+) -> View:
     """Write the pages.
 
     Args:
@@ -91,9 +99,10 @@ def write_view(
         output: folder of the pages.
         single_file: write one page that holds everything.
         num_users: test users shown one by one at most; 0 for none.
+        service_runs: names of the runs of a service that the pages will be a part of; they get a page to try it.
 
     Returns:
-        The page to open.
+        Where the pages are.
 
     Raises:
         ValueError: If there is nothing to show, or a file is damaged; naming it.
@@ -129,7 +138,11 @@ def write_view(
             add_users_page(site, comparison, run_dirs, tested, items, shown, num_users=num_users)
     if not site.pages:
         raise ValueError("nothing to show: no data set, and no run with semantic IDs")
-    return site.write()
+    if service_runs:
+        config = {"items": shown, "runs": list(service_runs)}
+        site.page("try", "Try it", "try.html", config=config, runs=list(service_runs))
+        site.pages.insert(0, site.pages.pop())
+    return View(site.write(), items.tokens)
 
 
 def _data_of_run(folder: Path) -> DataFolder | None:

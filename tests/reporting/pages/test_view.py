@@ -1,12 +1,15 @@
 import json
 import re
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from recbole_mgr.cli.main import main
 from recbole_mgr.reporting.pages.view import DataFolder, find_targets, write_view
+from recbole_mgr.serving import load
 
 
 def chunk(folder, name):
@@ -158,3 +161,52 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(run_pages, open_page):
         page = open_page((run_pages / f"{name}.html").as_uri(), width=360, height=740, scheme="dark")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 21, 20)"
+
+
+@pytest.fixture(scope="module")
+def service_address(shop_runs, tmp_path_factory):
+    """A server of two runs and their pages."""
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    import uvicorn
+    from starlette.staticfiles import StaticFiles
+
+    from recbole_mgr.serving.http.app import create_app
+    from recbole_mgr.serving.http.service import Service
+
+    runs = {"lf": shop_runs[2], "tiger": shop_runs[0]}
+    folder = tmp_path_factory.mktemp("served") / "view"
+    view = write_view(None, list(runs.values()), folder, num_users=4, service_runs=list(runs))
+    numbers = {token: number for number, token in enumerate(view.item_tokens)}
+    app = create_app(Service(runs, device="cpu"), numbers=numbers)
+    app.mount("/", StaticFiles(directory=folder, html=True))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(20)
+
+
+def test_a_history_is_built_and_the_lists_change(service_address, shop_runs, open_page):
+    from playwright.sync_api import expect
+
+    page = open_page(service_address)
+    expect(page.locator("h1:visible")).to_have_text("Try it")
+    expect(page.locator("[data-view=try] .list-row")).to_have_count(1)  # the history alone, and it is empty
+    page.get_by_role("button", name="Add Thing 13 of wood").click()
+    expect(page.locator("[data-view=try] .list-row")).to_have_count(3)
+    cards = page.get_by_role("list", name="List of lf").locator(".card-title")
+    expect(cards).to_have_count(10)
+    expected = load(shop_runs[2], device="cpu").recommend(histories=[["i13"]]).titles[0]
+    expect(cards).to_have_text([title.strip() or "i3" for title in expected])
+    page.get_by_label("Allowed items: words they must have").fill("wood 15")
+    expect(cards).to_have_text(["Thing 15 of wood"])
+    page.get_by_label("User id").fill("u3")
+    page.get_by_role("button", name="Take").click()
+    expect(page.get_by_role("list", name="History, the last item first").locator(".card")).not_to_have_count(1)
+    page.locator("[data-view=try] .list-row > details summary").first.click()
+    expect(page.locator(".beams svg g").first).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("[data-view=try] .list-row")).to_have_count(1)

@@ -1,0 +1,81 @@
+"""``recbole-mgr serve``: trained runs behind HTTP, and the pages alive."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.reporting.pages.view import write_view
+from recbole_mgr.run.pipeline import slug
+
+TOKEN_VARIABLE = "RECBOLE_MGR_TOKEN"
+_DESCRIPTION = """\
+Serve trained runs over HTTP: /recommend, /explain, /items, /users, /new-items, /reload, /runs, /health, /metrics, and
+pages to try it. /openapi.json describes every route.
+
+  recbole-mgr serve saved/<data>/<model>/seed-2020
+  recbole-mgr serve saved/<data>/*/seed-2020 --port 8123       several runs side by side
+  curl localhost:8000/recommend -d '{"histories": [["item1", "item2"]], "k": 5}' -H 'content-type: application/json'
+
+It answers on 127.0.0.1 alone unless --host says otherwise. Then let clients send a token: set RECBOLE_MGR_TOKEN.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command, until it is stopped."""
+    asked = _parse(arguments)
+    try:
+        import uvicorn
+        from starlette.staticfiles import StaticFiles
+
+        from recbole_mgr.serving.http.app import create_app
+        from recbole_mgr.serving.http.service import Service, run_names
+    except ImportError as error:
+        raise ValueError(f"serve needs {error.name}; install it with pip install 'recbole_mgr[serve]'") from error
+    token = os.environ.get(TOKEN_VARIABLE)
+    if asked.host not in ("127.0.0.1", "localhost", "::1") and not token:
+        raise ValueError(
+            f"--host {asked.host}: whoever reaches this address could use the service; set {TOKEN_VARIABLE} to a token "
+            "that clients must send"
+        )
+    torch.set_num_threads(asked.threads)
+    names = run_names(asked.runs)
+    service = Service(names, device=asked.device, most_waiting=asked.waiting, most_together=asked.batch_size)
+    numbers: dict[str, int] = {}
+    pages = None
+    if not asked.no_pages:
+        pages = asked.pages or Path("views") / f"serve-{slug(asked.runs[0].resolve().parts[-2])}"
+        view = write_view(None, asked.runs, pages, num_users=asked.users, service_runs=service.runs)
+        numbers = {token: number for number, token in enumerate(view.item_tokens)}
+    hosts = {asked.host, "127.0.0.1", "localhost", *asked.name} - {"0.0.0.0", "::"}
+    app = create_app(service, token=token, timeout=asked.timeout, hosts=tuple(sorted(hosts)), numbers=numbers)
+    if pages is not None:
+        app.mount("/", StaticFiles(directory=pages, html=True))
+    print(f"http://{asked.host}:{asked.port}/ answers for {', '.join(service.runs)}", flush=True)
+    uvicorn.run(app, host=asked.host, port=asked.port, log_level="warning", timeout_keep_alive=30)
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = CommandParser(prog="recbole-mgr serve", description=_DESCRIPTION)
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories of our models; the first is the usual one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine)")
+    parser.add_argument("--port", type=int, default=8000, help="port (default: 8000)")
+    parser.add_argument("--name", nargs="+", default=[], help="further names that clients may call this machine by")
+    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; small models gain nothing by more (1)")
+    parser.add_argument("--batch-size", type=int, default=64, help="requests computed together (default: 64)")
+    parser.add_argument("--waiting", type=int, default=1024, help="requests that may wait, others get 503 (1024)")
+    parser.add_argument("--timeout", type=float, default=10.0, help="seconds before a request gets 504 (default: 10)")
+    parser.add_argument("--no-pages", action="store_true", help="the routes alone")
+    parser.add_argument("--pages", type=Path, metavar="FOLDER", help="where the pages go (views/serve-<model>)")
+    parser.add_argument("--users", type=int, default=50, help="test users shown one by one (default: 50)")
+    asked = parser.parse_args(arguments)
+    for name in ("port", "threads", "batch_size", "waiting", "timeout"):
+        if getattr(asked, name) <= 0:
+            raise ValueError(f"--{name.replace('_', '-')} {getattr(asked, name)}: expected a number above 0")
+    return asked
