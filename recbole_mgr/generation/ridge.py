@@ -145,11 +145,10 @@ def _solve_small(
     systems = np.zeros((len(members), width, width), dtype=np.float32)
     right = np.zeros((len(members), width, 1), dtype=np.float32)
     for place, (member, goal) in enumerate(zip(members, goals, strict=True)):
-        n = len(member)
-        if n:
-            pairs = gram[np.repeat(member, n), np.tile(member, n)]  # a look-up of each pair, not a walk of whole rows
-            systems[place, :n, :n] = np.asarray(pairs).reshape(n, n)
-            right[place, :n, 0] = goal
+        lower = np.tril_indices(len(member))  # all that Cholesky's decomposition reads
+        # a look-up of each pair, not a walk of whole rows, which are long where items are popular
+        systems[place][lower] = np.asarray(gram[member[lower[0]], member[lower[1]]]).ravel()
+        right[place, : len(member), 0] = goal
     systems[:, np.arange(width), np.arange(width)] += ridge
     factors = torch.linalg.cholesky(torch.from_numpy(systems).to(device))
     return torch.cholesky_solve(torch.from_numpy(right).to(device), factors).squeeze(-1).cpu().numpy()
