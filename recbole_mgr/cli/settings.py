@@ -83,8 +83,7 @@ def sections() -> list[tuple[str, list[Row]]]:
         parts.append((title, rows(group.all(), shared)))
     for name, group in list(GROUPS.items())[1:]:
         title, model = _FAMILIES.get(name, (name, name))
-        own = {key: group.all()[key] for key in group.all() if key in group.__annotations__}
-        parts.append((title, rows(own, default_settings(model))))
+        parts.append((title, rows(group.own(), default_settings(model))))
     for name, group in QUANTIZER_OPTIONS.items():
         parts.append((f"quantizer_options of {name}", rows(group.all(), {})))
     return parts

@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from recbole_mgr.settings.recbole_keys import Overall
+from recbole_mgr.settings.schema import check_values
+
 TYPES = ("token", "token_seq", "float", "float_seq")
 LINE, FIELDS, TEXT = "<line>", "<fields>", "<text>"  # no header can name a column so
 # What pandas, and with it RecBole, reads as missing.
@@ -42,19 +45,11 @@ class AtomicFormat(NamedTuple):
             settings: a mapping or RecBole's Config.
 
         Raises:
-            ValueError: If the encoding is none, or the separator is not one character.
+            ValueError: If a value is not what the settings schema says, naming key and value.
         """
-        given = {field: settings[key] for field, key in SETTINGS.items() if key in settings}
-        format = cls(**{field: value for field, value in given.items() if value is not None})
-        try:
-            codecs.lookup(format.encoding)
-        except (LookupError, TypeError) as error:
-            raise ValueError(
-                f"encoding: {format.encoding!r} is none that Python knows, such as utf-8 or cp1252"
-            ) from error
-        if not isinstance(format.separator, str) or len(format.separator) != 1 or format.separator in '\r\n"':
-            raise ValueError(f"field_separator: {format.separator!r} must be one character, such as a tab or a comma")
-        return format
+        given = {key: settings[key] for key in SETTINGS.values() if key in settings and settings[key] is not None}
+        checked = check_values(given, Overall.all())
+        return cls(**{field: checked[key] for field, key in SETTINGS.items() if key in checked})
 
 
 SETTINGS = {

@@ -20,9 +20,9 @@ from recbole.utils import ModelType
 
 from recbole_mgr.files import read_yaml
 from recbole_mgr.hints import near_miss
-from recbole_mgr.integration.registry import BASELINES, MODELS, OURS, model_class
+from recbole_mgr.integration.registry import OURS, model_class
 from recbole_mgr.integration.validation import require_comparable, validate
-from recbole_mgr.settings import KnowledgeGraph, Overall, Processes, closed_form_keys, generative_keys, ignored_reason
+from recbole_mgr.settings import KnowledgeGraph, Overall, Processes, declared_keys, ignored_reason
 from recbole_mgr.settings.baseline_keys import baseline_keys
 from recbole_mgr.settings.schema import Key, check_values
 
@@ -170,10 +170,8 @@ def model_properties(class_: type) -> dict[str, Any]:
 def keys_of(model: str) -> dict[str, Key]:
     """All keys that mean something for ``model``; raises ValueError if there is no such model."""
     class_ = model_class(model)
-    if model in MODELS:
-        return generative_keys(ancestor.__name__ for ancestor in class_.__mro__)
-    if model in BASELINES:
-        return closed_form_keys(ancestor.__name__ for ancestor in class_.__mro__)
+    if model in OURS:
+        return declared_keys(ancestor.__name__ for ancestor in class_.__mro__)
     keys = {**keys_of_its_own(model), **Overall.all()}
     return {**keys, **KnowledgeGraph.all()} if class_.type == ModelType.KNOWLEDGE else keys
 

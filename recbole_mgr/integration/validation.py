@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ def validate(config: Config) -> Config:
     _check_metrics(values, config.external_config_dict)
     _check_columns(values)
     _check_negatives(values)
+    if values["log_wandb"] and find_spec("wandb") is None:
+        raise ValueError("log_wandb: True needs the package wandb, which is not installed; pip install wandb")
     if values["model"] in BASELINES:
         config.model_class.check_settings(values)
     if values["model"] in MODELS:
@@ -60,6 +63,18 @@ def require_comparable(config: Config) -> None:
         )
 
 
+def require_enough_items(topk: list[int], num_items: int) -> None:
+    """Refuse cut-offs that no list of the data set's items reaches.
+
+    Raises:
+        ValueError: Naming the cut-off, the number of items and the remedy.
+    """
+    if max(topk) > num_items:
+        raise ValueError(
+            f"topk: {max(topk)} is more than the {num_items} items that can be ranked; use cut-offs up to {num_items}"
+        )
+
+
 def require(legal: bool, values: dict[str, Any], key: str, rule: str) -> None:
     """Raise ValueError naming a setting, its value and the rule, unless it is legal."""
     if not legal:
@@ -86,6 +101,8 @@ def _check_metrics(values: dict[str, Any], given: dict[str, Any]) -> None:
 
 def _check_columns(values: dict[str, Any]) -> None:
     needed = [values[f"{field}_FIELD"] for field in ("USER_ID", "ITEM_ID", "TIME")]
+    if len(set(needed)) < 3:
+        raise ValueError(f"USER_ID_FIELD, ITEM_ID_FIELD and TIME_FIELD name {needed}; they must be three columns")
     loaded = (values["load_col"] or {}).get("inter", "*")
     missing = [column for column in needed if loaded != "*" and column not in loaded]
     if missing:

@@ -41,6 +41,7 @@ from recbole_mgr.integration.dataset import tokens_of
 from recbole_mgr.integration.registry import OURS, is_generative
 from recbole_mgr.integration.seen_items import mark_seen_items
 from recbole_mgr.integration.trainer import ComparableTrainer, comparable
+from recbole_mgr.integration.validation import require_enough_items
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.id_level import id_level_metrics
 from recbole_mgr.run.results import RunResult, environment
@@ -142,6 +143,7 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
 
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
+    require_enough_items(config["topk"], dataset.item_num - 1)
     pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]].to_numpy(dtype=np.int64)
     # read now, so that a malformed file is told before the training and not after it
     item_file = Path(config["data_path"]) / f"{config['dataset']}.item"

@@ -26,24 +26,16 @@ GROUPS: dict[str, type[Keys]] = {
 }
 
 
-def generative_keys(class_names: Iterable[str]) -> dict[str, Key]:
-    """The keys of a generating model.
+def declared_keys(class_names: Iterable[str]) -> dict[str, Key]:
+    """The keys of one of our models, its own first.
 
     Args:
         class_names: its class and the classes that it derives from, the nearest first; names without a group have no
             keys of their own.
     """
-    keys = closed_form_keys(class_names)
-    return {name: key for name, key in keys.items() if name not in MEANINGLESS_TO_GENERATION}
-
-
-def closed_form_keys(class_names: Iterable[str]) -> dict[str, Key]:
-    """The keys of a closed-form baseline; ``class_names`` as for :func:`generative_keys`."""
-    keys = dict(Overall.all())
-    for name in reversed(list(class_names)):
-        if name in GROUPS:
-            keys |= GROUPS[name].all()
-    return keys
+    group = next((GROUPS[name] for name in class_names if name in GROUPS), Overall)
+    ignored = MEANINGLESS_TO_GENERATION if issubclass(group, GenerativeRecommender) else ()
+    return {name: key for name, key in group.all().items() if name not in ignored}
 
 
 def ignored_reason(name: str) -> str | None:

@@ -21,6 +21,7 @@ from recbole_mgr.settings.values import (
     Number,
     Positive,
     Says,
+    Separator,
     Switch,
     Whole,
 )
@@ -93,7 +94,7 @@ class Machine(Keys):
     show_progress: Switch = key("Draw progress bars")
     data_path: Name = key("Folder that holds <dataset>/<dataset>.inter and the files beside it")
     checkpoint_dir: Name = key("Folder of run directories, checkpoints and cached semantic IDs")
-    encoding: Encoding | None = key("Encoding of the atomic files; None is the machine's own")
+    encoding: Encoding = key("Encoding of the atomic files")
     log_wandb: Switch = key("Report to Weights & Biases, which must be installed")
     wandb_project: Name = key("Its project there")
     save_dataset: Switch = key("Refused: RecBole keeps data sets as pickles, which can run code")
@@ -141,9 +142,7 @@ class Evaluation(Keys):
 class Columns(Keys):
     """Names of columns, and what is read of the files."""
 
-    field_separator: Annotated[str, Says("text of at least one character, such as a tab", "str")] = key(
-        "What parts the columns of an atomic file"
-    )
+    field_separator: Separator = key("What parts the columns of an atomic file")
     seq_separator: str = key("What parts the words of a sequence")
     USER_ID_FIELD: Name = key("Column of the users")
     ITEM_ID_FIELD: Name = key("Column of the items")

@@ -13,6 +13,7 @@ property file's. Rules that involve two keys stand in :mod:`recbole_mgr.integrat
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from types import MappingProxyType, UnionType
@@ -35,13 +36,21 @@ class Keys(BaseModel):
 
     @classmethod
     def all(cls) -> Mapping[str, Key]:
-        """The keys of this group and of those it derives from, by name."""
+        """The keys of this group, and after them those of the groups that it derives from."""
         return _keys_of(cls)
+
+    @classmethod
+    def own(cls) -> dict[str, Key]:
+        """The keys that this group declares itself."""
+        return {name: cls.all()[name] for name in inspect.get_annotations(cls) if name in cls.model_fields}
 
 
 @cache
 def _keys_of(group: type[Keys]) -> Mapping[str, Key]:
-    return MappingProxyType({name: Key.of_field(name, field) for name, field in group.model_fields.items()})
+    ancestors = (ancestor for ancestor in group.__mro__ if issubclass(ancestor, Keys))
+    names = dict.fromkeys(name for ancestor in ancestors for name in inspect.get_annotations(ancestor))
+    fields = {name: group.model_fields[name] for name in names if name in group.model_fields}
+    return MappingProxyType({name: Key.of_field(name, field) for name, field in fields.items()})
 
 
 def key(meaning: str, **limits: float) -> Any:

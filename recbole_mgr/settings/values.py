@@ -41,6 +41,13 @@ def _encoding(name: str) -> str:
     return name
 
 
+def _separator(text: str) -> str:
+    text = "\t" if text == "\\t" else text  # as a shell passes it on
+    if len(text) != 1 or text in '\r\n"':
+        raise ValueError("not a separator")
+    return text
+
+
 def _mode(text: str) -> str:
     if not re.fullmatch(r"full|labeled|(uni|pop)[1-9]\d*", text):
         raise ValueError("unknown mode")
@@ -81,6 +88,9 @@ ColumnLists = Annotated[
     Says("a dictionary of lists of columns such as {inter: [user_id, item_id]}", "dict"),
 ]
 Encoding = Annotated[str, AfterValidator(_encoding), Says("an encoding that Python knows, such as utf-8", "str")]
+Separator = Annotated[
+    str, AfterValidator(_separator), Says("one character, such as a tab (written \\t) or a comma", "str")
+]
 Mode = Annotated[
     str, AfterValidator(_mode), Says("full, labeled, or uniN or popN with N sampled items, such as uni100", "str")
 ]

@@ -119,7 +119,7 @@ def test_encoding_separator_and_names_are_those_of_the_settings(tmp_path, encodi
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("encoding", "utf-9", "encoding: 'utf-9' is none that Python knows"),
+        ("encoding", "utf-9", "encoding: 'utf-9' must be an encoding that Python knows"),
         ("field_separator", ";;", "field_separator: ';;' must be one character"),
         ("field_separator", "\n", "must be one character"),
     ],

@@ -224,6 +224,17 @@ def test_wrong_requests_are_refused_before_anything_runs(make_settings, requests
     assert not os.path.exists("saved")
 
 
+@pytest.mark.parametrize("model", ["SASRec", "BPR", "TIGER"])
+def test_cut_offs_beyond_the_catalogue_are_refused(make_settings, model):
+    settings = make_settings()
+    wanted = {"topk": [10, 25]} | ({"beam_size": 25, "valid_beam_size": 25} if model == "TIGER" else {})
+    settings = {**(settings if model == "TIGER" else for_any_model(settings)), **wanted}
+    with pytest.raises(
+        ValueError, match="topk: 25 is more than the 24 items that can be ranked; use cut-offs up to 24"
+    ):
+        run_comparison([request(model)], "tiny", settings=settings)
+
+
 def test_names_of_rows_become_names_of_files():
     assert slug("Beauty (synthetic sample)") == "Beauty-synthetic-sample"
     assert (
