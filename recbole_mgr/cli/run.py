@@ -11,6 +11,7 @@ from typing import Any
 from recbole_mgr.cli.parser import CommandParser
 from recbole_mgr.integration.config import parse_value
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison, slug
+from recbole_mgr.run.table_page import markdown, save
 
 _OPTIONS = ("--model", "--dataset", "--config_files", "--seeds", "--results", "--help")
 _DESCRIPTION = """\
@@ -39,8 +40,8 @@ def main(arguments: list[str]) -> int:
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     provenance = comparison.provenance
     folder = Path(request.results) / f"{slug(provenance.label)}-{provenance.fingerprint}-{digest}"
-    comparison.save(folder)
-    print("\n" + comparison.markdown())
+    save(comparison, folder)
+    print("\n" + markdown(comparison))
     print(f"Written to {folder}/table.md, .csv and .json")
     return 0
 

@@ -9,6 +9,7 @@ import torch
 from recbole.evaluator import Collector
 
 from recbole_mgr.generation.beam_search import RankedList
+from recbole_mgr.integration.seen_items import SeenItems
 
 
 class Ranking(NamedTuple):
@@ -18,11 +19,13 @@ class Ranking(NamedTuple):
         users: [n] internal user ids.
         targets: [n] internal item ids.
         item_ids: [n, max(topk)] ranked items, padded with 0.
+        repeated: bool [n], whether the target stands in the user's history already; False where nobody knows.
     """
 
     users: np.ndarray
     targets: np.ndarray
     item_ids: np.ndarray
+    repeated: np.ndarray
 
     @property
     def ranks(self) -> np.ndarray:
@@ -42,6 +45,8 @@ class RankedListCollector(Collector):
         super().__init__(config)
         self._user_field = config["USER_ID_FIELD"]
         self._rows: list[Ranking] = []
+        self._seen_items: SeenItems | None = None
+        self._new_targets_only = False
 
     def eval_batch_collect(self, scores_tensor, interaction, positive_u, positive_i) -> None:
         """Collect one batch.
@@ -52,6 +57,19 @@ class RankedListCollector(Collector):
             positive_u, positive_i: row and item id of each positive, [P] each.
         """
         positive_u, positive_i = positive_u.to(self.device), positive_i.to(self.device)
+        users = interaction[self._user_field].to(self.device)
+        num_rows = len(scores_tensor.item_ids if isinstance(scores_tensor, RankedList) else scores_tensor)
+        if len(users) != num_rows:  # uniN batches repeat a user for each of their candidates
+            users = users.unique_consecutive()
+        targets_users = users[positive_u]
+        repeated = torch.zeros_like(positive_i, dtype=torch.bool)
+        if self._seen_items is not None:
+            repeated = self._seen_items.contains(targets_users, positive_i)
+        self._keep_ranking(scores_tensor, targets_users, positive_u, positive_i, repeated)
+        if self._new_targets_only and repeated.any():
+            scores_tensor, positive_u, positive_i = _without(scores_tensor, positive_u, positive_i, repeated)
+            if not len(positive_i):
+                return
         if isinstance(scores_tensor, RankedList):
             item_ids = scores_tensor.item_ids
             hits = (item_ids[positive_u] == positive_i[:, None]).int()  # [P, k]
@@ -63,19 +81,53 @@ class RankedListCollector(Collector):
                 self.data_struct.update_tensor("rec.topk", torch.cat([flags, positives], dim=1))
         else:
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
-            best = scores_tensor.topk(max(self.topk), dim=-1)
+
+    def _keep_ranking(self, scores, users, positive_u, positive_i, repeated) -> None:
+        if isinstance(scores, RankedList):
+            item_ids = scores.item_ids
+        else:
+            best = scores.topk(max(self.topk), dim=-1)
             item_ids = best.indices.masked_fill(best.values == -torch.inf, 0)
-        users = interaction[self._user_field].to(self.device)
-        if len(users) != len(item_ids):  # uniN batches repeat a user for each of his candidates
-            users = users.unique_consecutive()
-        rows = (users[positive_u], positive_i, item_ids[positive_u])
+        rows = (users, positive_i, item_ids[positive_u], repeated)
         self._rows.append(Ranking(*(tensor.cpu().numpy() for tensor in rows)))
 
-    def forget_ranking(self) -> None:
-        """Start a new evaluation's lists."""
-        self._rows = []
+    def start_evaluation(self, seen_items: SeenItems | None, *, new_targets_only: bool) -> None:
+        """Forget the lists of the last evaluation.
+
+        Args:
+            seen_items: what users have before their targets, where it is known.
+            new_targets_only: whether metrics leave out users whose target repeats their history; the ranking keeps
+                all users.
+        """
+        self._rows, self._seen_items, self._new_targets_only = [], seen_items, new_targets_only
+
+    def get_data_struct(self):
+        """RecBole's, for the metrics.
+
+        Raises:
+            ValueError: If metrics leave out every user.
+        """
+        if self._new_targets_only and self._rows and self.ranking.repeated.all():
+            raise ValueError(
+                "mask_history: every target repeats an item of its user's history, so with seen items kept out nothing "
+                "is left to find; leave mask_history at False"
+            )
+        return super().get_data_struct()
 
     @property
     def ranking(self) -> Ranking:
-        """The lists of the evaluation since :meth:`forget_ranking`."""
+        """The lists of the evaluation since :meth:`start_evaluation`."""
         return Ranking(*(np.concatenate(column) for column in zip(*self._rows, strict=True)))
+
+
+def _without(scores, positive_u: torch.Tensor, positive_i: torch.Tensor, left_out: torch.Tensor):
+    """A batch without the rows of some targets, one target a row.
+
+    Args:
+        scores: `RankedList` of [B, k], or scores [B, N + 1].
+        positive_u, positive_i: row and item id of each target, [B] each.
+        left_out: bool [B].
+    """
+    kept = positive_u[~left_out]
+    rows = RankedList(*(part[kept] for part in scores)) if isinstance(scores, RankedList) else scores[kept]
+    return rows, torch.arange(len(kept), device=kept.device), positive_i[~left_out]

@@ -20,12 +20,15 @@ class SeenItems:
         self._items = torch.from_numpy(items[order].astype(np.int64))
         self._starts = torch.from_numpy(np.searchsorted(users[order], np.arange(num_users + 1)))
 
-    def rows(self, users: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    def contains(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Whether each user has the item already, bool [B], on the device of ``users``, from ids [B] each."""
+        return (self.rows(users) == items.to(users.device)[:, None]).any(dim=1) & (items.to(users.device) > 0)
+
+    def rows(self, users: torch.Tensor) -> torch.Tensor:
         """Seen items of a batch of users.
 
         Args:
             users: [B] user ids.
-            keep: [B] the row's target, which is never masked (an item may be bought again).
 
         Returns:
             [B, X] item ids, right-padded with 0, on the device of ``users``.
@@ -35,8 +38,7 @@ class SeenItems:
         start, length = self._starts[users], self._starts[users + 1] - self._starts[users]
         columns = torch.arange(int(length.max()) if len(length) else 0)  # [X]
         index = (start[:, None] + columns).clamp(max=max(len(self._items) - 1, 0))
-        items = torch.where(columns < length[:, None], self._items[index], 0).to(device)  # [B, X]
-        return items.masked_fill(items == keep.to(device)[:, None], 0)
+        return torch.where(columns < length[:, None], self._items[index], 0).to(device)  # [B, X]
 
     @classmethod
     def split(

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from recbole.trainer import Trainer
-from recbole.utils import ModelType
 
 from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.integration.collector import RankedListCollector
@@ -19,9 +18,11 @@ from recbole_mgr.integration.user_sample import sample_of_users
 class ComparableTrainer(ResumableTrainer):
     """Mixin for any RecBole trainer: what a fair table needs.
 
-    RecBole keeps seen items out of the ranking for general models and not for sequential ones. Here both ways can be
-    had for every model: :attr:`mask_history` says which, and starts as RecBole's own way (or masked, by the setting
-    of that name). ``valid_users`` of the users steer early stopping, tests use all.
+    RecBole keeps seen items out of the ranking for general models and not for sequential ones, and never the target.
+    Here both ways can be had for every model: :attr:`mask_history` says which, and starts as the setting of that name,
+    so that all models of a table are validated alike. Where seen items are kept out, so is a target that repeats one,
+    and the metrics count the users with a new target alone: the only seen item left would be found for that reason.
+    ``valid_users`` of the users steer early stopping, tests use all.
 
     Attributes:
         recommends: whether the model learns to recommend, so that RecBole's tests mean something.
@@ -32,7 +33,7 @@ class ComparableTrainer(ResumableTrainer):
     def __init__(self, config, model) -> None:
         super().__init__(config, model)
         self.eval_collector = RankedListCollector(config)
-        self.mask_history = bool(config["mask_history"]) or config["MODEL_TYPE"] != ModelType.SEQUENTIAL
+        self.mask_history = bool(config["mask_history"])
         self._seen_items = None
         self._steering_data = None
 
@@ -53,37 +54,28 @@ class ComparableTrainer(ResumableTrainer):
 
     def evaluate(self, eval_data, *args, **kwargs):
         self._seen_items = getattr(eval_data._dataset, "seen_items", None) if eval_data else None
-        if eval_data and self._masks_itself and self._seen_items is None:
+        if eval_data and self.mask_history and self._seen_items is None:
             raise ValueError("mask_history: this data set does not know what users have seen (seen_items)")
-        self.eval_collector.forget_ranking()
+        self.eval_collector.start_evaluation(self._seen_items, new_targets_only=self.mask_history)
         return super().evaluate(eval_data, *args, **kwargs)
 
     def _full_sort_batch_eval(self, batched_data):
-        interaction, history_index, positive_u, positive_i = batched_data
-        if not self.mask_history:
-            history_index = None
-        elif history_index is None:
-            seen = self._seen_in(interaction, positive_i)
+        interaction, _, positive_u, positive_i = batched_data
+        history_index = None
+        if self.mask_history:
+            seen = self._seen_items.rows(self._users(interaction))
             history_index = (seen > 0).nonzero()[:, 0], seen[seen > 0]
         return super()._full_sort_batch_eval((interaction, history_index, positive_u, positive_i))
 
     def _neg_sample_batch_eval(self, batched_data):
         interaction, scores, positive_u, positive_i = super()._neg_sample_batch_eval(batched_data)
-        if self._masks_itself:
-            seen = self._seen_items.rows(self._users(interaction).unique_consecutive(), positive_i)
+        if self.mask_history:
+            seen = self._seen_items.rows(self._users(interaction).unique_consecutive())
             scores.scatter_(1, seen.to(scores.device), -torch.inf)  # the padding, 0, is never ranked anyway
         return interaction, scores, positive_u, positive_i
 
-    @property
-    def _masks_itself(self) -> bool:
-        """RecBole's loaders of general models know what is seen: they mask it (full) or never draw it (uniN)."""
-        return self.mask_history and self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-
     def _users(self, interaction) -> torch.Tensor:
         return interaction[self.config["USER_ID_FIELD"]]
-
-    def _seen_in(self, interaction, positive_i: torch.Tensor) -> torch.Tensor:
-        return self._seen_items.rows(self._users(interaction), positive_i)
 
 
 def comparable(trainer_class: type[Trainer]) -> type[Trainer]:
@@ -176,7 +168,7 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
     def _full_sort_batch_eval(self, batched_data):
         interaction, _, positive_u, positive_i = batched_data
         interaction = interaction.to(self.device)
-        exclude = self._seen_in(interaction, positive_i) if self.mask_history else None
+        exclude = self._seen_items.rows(self._users(interaction)) if self.mask_history else None
         ranked = self.model.generate(interaction, max(self.config["topk"]), beam_size=self.beam_size, exclude=exclude)
         return interaction, ranked, positive_u, positive_i
 

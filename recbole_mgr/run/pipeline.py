@@ -199,9 +199,24 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
         environment=environment(config["device"]),
         tasks=tasks,
         notes=trainer.notes,
+        repeated=test.ranking.repeated,
+        semantic_ids=_semantic_id_facts(config, model),
     )
     result.save(run_dir)
     return result
+
+
+def _semantic_id_facts(config: Config, model) -> dict[str, Any]:
+    """What a table says of a row's semantic IDs; nothing of a model without."""
+    if not is_generative(config["model"]):
+        return {}
+    report = model.semantic_id_report
+    digits = report["digits"]
+    return {
+        "colliding": report["collisions"]["whole"]["share"],
+        "used": sum(digit["used"] for digit in digits) / sum(digit["size"] for digit in digits),
+        "user_supplied": bool(config["semantic_ids"]),
+    }
 
 
 class _Test(NamedTuple):
@@ -214,7 +229,7 @@ def _test(trainer: ComparableTrainer, test_data, *, masked: bool) -> _Test:
     """RecBole's test of recommendation; empty where the model learned other tasks alone."""
     if not trainer.recommends:
         nobody = np.empty(0, dtype=np.int64)
-        return _Test({}, Ranking(nobody, nobody, nobody.reshape(0, 1)), 0.0)
+        return _Test({}, Ranking(nobody, nobody, nobody.reshape(0, 1), nobody.astype(bool)), 0.0)
     trainer.mask_history = masked
     started = time.perf_counter()
     metrics = trainer.evaluate(test_data, load_best_model=True, show_progress=trainer.config["show_progress"])

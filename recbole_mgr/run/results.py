@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from recbole_mgr.files import replacing, write_text
 
 _RESULT_FILE, _RANKING_FILE = "result.json", "ranking.npz"
-_ARRAYS = ("ranks", "ranks_masked", "users", "targets")
+_ARRAYS = ("ranks", "ranks_masked", "users", "targets", "repeated")
 
 
 @dataclass
@@ -30,6 +27,9 @@ class RunResult:
         id_level: share of users whose target's codes (whole ID before dedup, each modality) are hit at k; not masked.
         ranks, ranks_masked: [n] rank of each user's target, 0 beyond max(topk).
         users, targets: [n] tokens.
+        repeated: bool [n], whether the target stands in the user's history already; None in results of release 0.1.
+        semantic_ids: what the row's semantic IDs are like: ``colliding`` (share of items that share their codes),
+            ``used`` (share of the codes), ``user_supplied``; empty for models without.
         num_items: ranked candidates, the items that occur in ``.inter``.
         epochs, train_seconds, test_seconds, parameters: costs.
         alignment: LF++'s cross-modal retrieval accuracy before and after its stage.
@@ -60,6 +60,8 @@ class RunResult:
     environment: dict[str, str]
     tasks: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    repeated: np.ndarray | None = None
+    semantic_ids: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def exists(run_dir: Path) -> bool:
@@ -69,7 +71,8 @@ class RunResult:
     def save(self, run_dir: Path) -> None:
         """Write ``ranking.npz``, then ``result.json``, whose presence says that the run is finished."""
         with replacing(run_dir / _RANKING_FILE) as path:
-            np.savez_compressed(path, **{name: getattr(self, name) for name in _ARRAYS})
+            known = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+            np.savez_compressed(path, **known)
         write_text(run_dir / _RESULT_FILE, json.dumps(self.plain(), indent=2, default=float) + "\n")
 
     def plain(self) -> dict[str, Any]:
@@ -81,20 +84,4 @@ class RunResult:
         """Read back what :meth:`save` wrote."""
         content = json.loads((run_dir / _RESULT_FILE).read_text(encoding="utf-8"))
         with np.load(run_dir / _RANKING_FILE, allow_pickle=False) as arrays:
-            return cls(**content, **{name: arrays[name] for name in _ARRAYS})
-
-
-def environment(device) -> dict[str, str]:
-    """Hardware and versions a result depends on."""
-    import recbole
-
-    from recbole_mgr.version import __version__
-
-    on_gpu = str(device).startswith("cuda")
-    return {
-        "hardware": torch.cuda.get_device_name() if on_gpu else f"{os.cpu_count()} CPU cores ({platform.machine()})",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "recbole": recbole.__version__,
-        "recbole_mgr": __version__,
-    }
+            return cls(**content, **{name: arrays[name] for name in _ARRAYS if name in arrays})

@@ -34,7 +34,15 @@ def runs(monkeypatch):
         metrics = {f"{metric}@{k}": 0.5 for metric in ("recall", "ndcg", "mrr") for k in config["topk"]}
         values = dict.fromkeys((field.name for field in fields(RunResult)), 1)
         values |= dict.fromkeys(("valid", "id_level", "alignment", "environment"), {})
-        values |= {"tasks": [], "notes": [], "label": label, "model": config["model"], "seed": config["seed"]}
+        values |= {
+            "tasks": [],
+            "notes": [],
+            "repeated": None,
+            "semantic_ids": {},
+            "label": label,
+            "model": config["model"],
+            "seed": config["seed"],
+        }
         values |= {"settings": quick_start.plain_settings(config), "test": metrics, "test_masked": metrics}
         values |= {"users": np.array(["u1", "u2"]), "targets": np.array(["i1", "i2"]), "ranks": np.array([1, 0])}
         return RunResult(**values)

@@ -11,6 +11,7 @@ from recbole.evaluator import Collector, Evaluator
 from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.integration.collector import RankedListCollector, Ranking
 from recbole_mgr.integration.config import make_config
+from recbole_mgr.integration.seen_items import SeenItems
 
 NUM_ITEMS, USERS, BATCHES = 40, 7, 3
 METRICS = [
@@ -97,7 +98,7 @@ def test_the_ranking_keeps_one_row_per_target(config, batches):
     collector = RankedListCollector(config)
     evaluate(collector, config, as_ranked_lists(batches))
     from_lists = collector.ranking
-    collector.forget_ranking()
+    collector.start_evaluation(None, new_targets_only=False)
     evaluate(collector, config, batches)
     assert all(np.array_equal(one, other) for one, other in zip(from_lists, collector.ranking, strict=True))
     users = np.concatenate([i["user_id"][u].numpy() for i, _, u, _ in batches])
@@ -130,5 +131,37 @@ def test_a_users_candidates_in_sampled_evaluation_are_one_row(config, batches):
 
 def test_ranks_count_from_one():
     item_ids = np.array([[3, 5, 0], [3, 5, 0], [3, 5, 0]])
-    ranking = Ranking(users=np.arange(3), targets=np.array([3, 5, 7]), item_ids=item_ids)
+    ranking = Ranking(np.arange(3), np.array([3, 5, 7]), item_ids, repeated=np.zeros(3, dtype=bool))
     assert ranking.ranks.tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("as_lists", [False, True])
+def test_users_whose_target_repeats_can_be_left_out_of_the_metrics(config, batches, as_lists):
+    single = []
+    for interaction, scores, positive_u, positive_i in batches:  # one target a user, as our tests have it
+        first = torch.tensor([int((positive_u == row).nonzero()[0]) for row in range(len(scores))])
+        single.append((interaction, scores, positive_u[first], positive_i[first]))
+    users = torch.cat([interaction["user_id"] for interaction, *_ in single])
+    targets = torch.cat([positive_i for *_, positive_i in single])
+    again = torch.arange(len(users)) % 3 == 0  # every third user has the target already
+    seen = SeenItems(users[again].numpy(), targets[again].numpy(), num_users=int(users.max()) + 1)
+    collector = RankedListCollector(config)
+    collector.start_evaluation(seen, new_targets_only=True)
+    result = evaluate(collector, config, as_ranked_lists(single) if as_lists else single)
+    ranking = collector.ranking
+    assert ranking.repeated.tolist() == again.tolist()  # the ranking keeps everybody
+    new = ranking.ranks[~ranking.repeated]
+    assert result["recall@10"] == pytest.approx((new > 0).mean(), abs=1e-6)
+    assert result["mrr@10"] == pytest.approx(np.where(new > 0, 1 / np.maximum(new, 1), 0).mean(), abs=1e-6)
+
+
+def test_nothing_is_left_to_measure_where_every_target_repeats(config, batches):
+    interaction, scores, positive_u, positive_i = batches[0]
+    first = torch.tensor([int((positive_u == row).nonzero()[0]) for row in range(len(scores))])
+    users = interaction["user_id"].numpy()
+    seen = SeenItems(users, positive_i[first].numpy(), num_users=int(users.max()) + 1)
+    collector = RankedListCollector(config)
+    collector.start_evaluation(seen, new_targets_only=True)
+    collector.eval_batch_collect(scores, interaction, positive_u[first], positive_i[first])
+    with pytest.raises(ValueError, match="every target repeats .* leave mask_history at False"):
+        collector.get_data_struct()

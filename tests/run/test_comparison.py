@@ -10,6 +10,7 @@ from scipy.stats import wilcoxon
 
 from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.run.comparison import Comparison
+from recbole_mgr.run.table_page import markdown, save
 
 PROVENANCE = Provenance("Beauty (synthetic sample)", "0123456789ab", {"source": "made up", "synthetic": True})
 
@@ -55,8 +56,8 @@ def test_tests_go_no_deeper_than_the_lists():
     comparison = Comparison(PROVENANCE, [shallow, make_result("SASRec", ranks=[4, 3] * 20)])
     assert comparison.cut == 3
     assert comparison.paired_tests()["TIGER"].difference == 0  # 4 counts as a miss
-    assert "NDCG@3" in comparison.markdown()
-    assert "recall@3" in comparison.markdown().splitlines()[2]
+    page = markdown(comparison)
+    assert "NDCG@3" in page and "recall@3" in page.splitlines()[2]
 
 
 def test_rows_tested_on_other_targets_are_refused():
@@ -72,48 +73,105 @@ def test_rows_tested_on_other_targets_are_refused():
 
 
 def test_means_and_standard_deviations_over_seeds():
-    row = Comparison(PROVENANCE, [make_result(seed=seed) for seed in (1, 2, 6)]).table()[0]
+    comparison = Comparison(PROVENANCE, [make_result(seed=seed) for seed in (1, 2, 6)])
+    row, costs = comparison.accuracy_table()[0], comparison.cost_table()[0]
     assert row["recall@10"] == f"{0.3:.4f} ± {np.std([0.1, 0.2, 0.6], ddof=1):.4f}"
     assert row["ndcg@10 masked"] == f"{0.6:.4f} ± {2 * np.std([0.1, 0.2, 0.6], ddof=1):.4f}"
-    assert row["Epochs"] == "3/3/3"
-    assert Comparison(PROVENANCE, [make_result(seed=2)]).table()[0]["recall@10"] == "0.2000"
+    assert costs["Epochs"] == "3/3/3"
+    assert costs["ms/user"] == "65.0/65.0/65.0"  # 2.6 s, 40 users
+    assert Comparison(PROVENANCE, [make_result(seed=2)]).accuracy_table()[0]["recall@10"] == "0.2000"
+
+
+def test_one_seed_has_an_interval_over_users():
+    run = make_result(ranks=[1] * 10 + [0] * 30)
+    half = 1.96 * np.std([1.0] * 10 + [0.0] * 30, ddof=1) / np.sqrt(40)
+    assert Comparison(PROVENANCE, [run]).accuracy_table()[0]["± 95 %"] == f"{half:.4f}"
 
 
 def test_the_table_shows_headlines_and_the_files_everything():
     comparison = Comparison(PROVENANCE, [make_result()])
-    headlines, everything = comparison.table()[0], comparison.table(full=True)[0]
-    shown = [column for column in headlines if "@" in column]
-    assert shown == ["recall@5", "recall@10", "ndcg@5", "ndcg@10", "recall@10 masked", "ndcg@10 masked", "id@10"]
-    assert {"mrr@10", "recall@5 masked", "id@5"} < set(everything)
+    shown = ["Model", "recall@10", "ndcg@10", "± 95 %", "recall@10 masked", "ndcg@10 masked"]
+    assert list(comparison.accuracy_table()[0]) == shown
+    assert list(comparison.cost_table()[0]) == ["Model", "id@10", "Weights", "Epochs", "Train s", "ms/user"]
+    assert {"mrr@10", "recall@5 masked", "id@5", "ms/user"} < set(comparison.full_table()[0])
+
+
+def test_tables_can_be_read_at_a_hundred_columns():
+    semantic_ids = {"colliding": 0.0312, "used": 0.875, "user_supplied": False}
+    id_level = {f"{part}@10": 0.5 for part in ("id", "text", "image")}
+    runs = [make_result(label, id_level=id_level, semantic_ids=semantic_ids) for label in ("MGRLFpp", "TIGER, text")]
+    for run in runs:
+        run.repeated = np.arange(USERS) < 4
+    tables = [line for line in markdown(Comparison(PROVENANCE, runs)).splitlines() if line.startswith("|")]
+    assert len(tables) == 12 and max(map(len, tables)) <= 100
+    assert "| 3.1% | 88% |" in tables[-1]
+
+
+def test_targets_that_repeat_the_history_are_told_apart():
+    ranks = [1] * 8 + [0] * 2 + [2] * 6 + [0] * 24
+    run = make_result(ranks=ranks, repeated=np.arange(USERS) < 10)
+    (row,) = Comparison(PROVENANCE, [run]).target_table()
+    assert row == {
+        "Model": "TIGER",
+        "recall@10 repeated": "0.8000",
+        "ndcg@10 repeated": "0.8000",
+        "recall@10 new": "0.2000",
+        "ndcg@10 new": f"{0.2 / np.log2(3):.4f}",
+    }
+    page = markdown(Comparison(PROVENANCE, [run]))
+    assert "10 of 40 targets (25.0%) repeat an item of their user's history" in page
+    assert "those columns count the users with a new target alone" in page
+    for repeated in (None, np.zeros(USERS, dtype=bool)):
+        run.repeated = repeated
+        assert Comparison(PROVENANCE, [run]).target_table() == []
+        assert "repeat" not in markdown(Comparison(PROVENANCE, [run]))
+
+
+def test_the_page_says_how_each_checkpoint_was_chosen():
+    validated = make_result("TIGER", settings={"valid_users": 500})
+    never = make_result("SASRec", valid={}, settings={"valid_users": None})
+    masked = make_result("BPR", settings={"mask_history": True})
+    page = markdown(Comparison(PROVENANCE, [validated, never, masked]))
+    assert "TIGER: chosen on validation only, by NDCG@10 of a fixed sample of 500 users." in page
+    assert "SASRec: not chosen by validation, for there was none; the last epoch was tested." in page
+    assert "BPR: chosen on validation only, by NDCG@10, seen items masked." in page
+    assert "Checkpoints: chosen on validation only, by NDCG@10." in markdown(Comparison(PROVENANCE, [make_result()]))
+
+
+def test_the_page_names_user_supplied_semantic_ids():
+    supplied = {"colliding": 0.0, "used": 1.0, "user_supplied": True}
+    runs = [
+        make_result("TIGER", semantic_ids=supplied),
+        make_result("MGRLF", semantic_ids={**supplied, "user_supplied": False}),
+    ]
+    assert "User-supplied semantic IDs: TIGER." in markdown(Comparison(PROVENANCE, runs))
 
 
 def test_the_page_states_the_protocol():
     general = {"MODEL_TYPE": "ModelType.GENERAL"}
     baseline = make_result("BPR", 1, id_level={}, settings=general)
     aligned = make_result("MGRLFpp", 1, alignment={"before": 0.125, "after": 0.75})
-    page = Comparison(PROVENANCE, [baseline, make_result("TIGER", 1), aligned]).markdown()
+    page = markdown(Comparison(PROVENANCE, [baseline, make_result("TIGER", 1), aligned]))
     lines = page.splitlines()
     assert lines[0] == "### Beauty (synthetic sample)"
     assert [line.count("|") for line in lines[2:7]] == [lines[2].count("|")] * 5
     assert lines[4].startswith("| BPR | 0.1000 |")
     assert "40 users, one target each, ranked among all 1,234 items, split {'LS': 'valid_and_test'}" in page
-    assert "(NDCG@10; seen items masked there for BPR)" in page
     assert "MGRLFpp against BPR: NDCG@10" in page
     assert "MGRLFpp against TIGER: NDCG@10" in page
     assert "MGRLFpp: cross-modal retrieval accuracy 0.1250 before alignment, 0.7500 after" in page
     assert "Data: made up (fingerprint 0123456789ab)" in page
     assert "Seeds: 1." in page
-    sampled = Comparison(PROVENANCE, [make_result(mode="uni100")]).markdown()
+    sampled = markdown(Comparison(PROVENANCE, [make_result(mode="uni100")]))
     assert "ranked among it and sampled items (uni100)" in sampled
     assert "all 1,234 items" not in sampled
-    assert "seen items masked there" not in sampled
 
 
 def test_every_written_file_carries_the_datas_label(tmp_path):
     results = [make_result(label, seed) for label in ("SASRec", "TIGER") for seed in (1, 2)]
     comparison = Comparison(PROVENANCE, results)
-    comparison.save(tmp_path / "table")
-    assert (tmp_path / "table" / "table.md").read_text(encoding="utf-8") == comparison.markdown()
+    save(comparison, tmp_path / "table")
+    assert (tmp_path / "table" / "table.md").read_text(encoding="utf-8") == markdown(comparison)
     rows = list(csv.DictReader((tmp_path / "table" / "table.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["Data"], row["Model"]) for row in rows] == [
         ("Beauty (synthetic sample)", "SASRec"),

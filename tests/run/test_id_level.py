@@ -22,6 +22,7 @@ def test_id_level_metrics_of_a_hand_made_world():
                 [1, 2, 0],  # neither; padding is no item
             ]
         ),
+        repeated=np.zeros(4, dtype=bool),
     )
     assert id_level_metrics(ranking, table, topk=[1, 2]) == {
         "id@1": 0.25,
@@ -35,5 +36,7 @@ def test_id_level_metrics_of_a_hand_made_world():
 
 def test_one_modality_needs_no_parts():
     table = SemanticIdTable.from_blocks({"text": np.array([[0], [1]])}, ["a", "b"])
-    ranking = Ranking(users=np.arange(1), targets=np.array([2]), item_ids=np.array([[1, 2]]))
+    ranking = Ranking(
+        users=np.arange(1), targets=np.array([2]), item_ids=np.array([[1, 2]]), repeated=np.zeros(1, dtype=bool)
+    )
     assert id_level_metrics(ranking, table, topk=[1, 2]) == {"id@1": 0.0, "id@2": 1.0}

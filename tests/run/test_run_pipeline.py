@@ -8,6 +8,7 @@ import pytest
 
 from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison, slug
+from recbole_mgr.run.table_page import markdown
 
 MODELS = ("TIGER", "MGRLFpp", "SASRec", "BPR", "Pop", "ItemKNN", "LightGCN")
 
@@ -59,12 +60,12 @@ def test_our_models_and_recboles_share_one_table(make_settings):
         assert result.train_seconds > 0
         assert bool(result.id_level) == (result.model in ("TIGER", "MGRLFpp"))
     assert set(comparison.results[1].id_level) == {f"{part}@{k}" for part in ("id", "text", "image") for k in (5, 10)}
-    assert "MGRLFpp" in comparison.markdown()
+    assert "MGRLFpp" in markdown(comparison)
 
     written = files_of("saved")
     again = run_comparison(requests, "tiny", settings=settings)
     assert files_of("saved") == written
-    assert again.markdown() == comparison.markdown()
+    assert markdown(again) == markdown(comparison)
 
 
 def test_the_targets_are_the_last_interactions_of_the_file(make_settings):

@@ -18,6 +18,7 @@ from tiny_shop import NUM_ITEMS, TASKS, shop_settings, write_shop
 from recbole_mgr.integration.checkpoint import load_checkpoint
 from recbole_mgr.integration.config import make_config
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison
+from recbole_mgr.run.table_page import markdown
 from recbole_mgr.serving.personalize import PersonalRequest, personalize
 from recbole_mgr.serving.prompt_text import prompt_text
 from recbole_mgr.serving.recommender import load
@@ -79,13 +80,13 @@ def finished(settings, tmp_path_factory):
 
 def test_one_command_gives_one_table_of_models_and_one_of_each_task(finished):
     comparison, _ = finished
-    markdown = comparison.markdown()
-    assert [row["Model"] for row in comparison.table()] == ["Pop", "UniMP"]
-    assert "UniMP against Pop" in markdown
+    page = markdown(comparison)
+    assert [row["Model"] for row in comparison.accuracy_table()] == ["Pop", "UniMP"]
+    assert "UniMP against Pop" in page
     result = comparison.results[1]
     assert [task["task"] for task in result.tasks] == TASKS[1:]
     for task in TASKS[1:]:
-        assert f"### Task: {task} (" in markdown
+        assert f"### Task: {task} (" in page
     search = result.tasks[0]
     assert search["cases"] == len(result.users) == 30
     assert set(search["metrics"]) == {"recall@5", "recall@10", "ndcg@5", "ndcg@10"}
@@ -155,8 +156,8 @@ def test_without_recommendation_the_tasks_stand_alone(settings):
     assert result.test == {} and len(result.users) == 0
     assert set(result.valid) == {"loss of preference", "loss of selection"}
     assert all(0 < loss < 10 for loss in result.valid.values())
-    assert comparison.table() == []
-    assert "### Task: preference" in comparison.markdown()
+    assert comparison.accuracy_table() == []
+    assert "### Task: preference" in markdown(comparison)
     with pytest.raises(ValueError, match="this run has not learned to rank items"):
         load(run_dir(), device="cpu").recommend(users=["u1"])
 

@@ -46,7 +46,7 @@ def add_comparison_page(
     if tested is not None:
         for question, answers in groups_of(tested).items():
             groups.append(_by_group(question, answers, values, comparison.cut))
-    rows = comparison.table(full=True)
+    rows = comparison.full_table()
     columns = list(dict.fromkeys(column for row in rows for column in row))
     site.page(
         "comparison",

@@ -14,6 +14,7 @@ from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED
 from recbole_mgr.run.experiments.plan import Plan, PlannedRun
 from recbole_mgr.run.pipeline import OPERATIONAL
 from recbole_mgr.run.results import RunResult
+from recbole_mgr.run.table_page import markdown, save
 
 RUNS_FILE = "runs.tsv"
 RUNS_HEADER = ("label", "seed", "run_dir")
@@ -37,7 +38,7 @@ def write_report(plan: Plan, folder: Path) -> str:
     if done:
         comparison = Comparison(plan.provenance, _marked_results(plan, done))
         comparison.check_same_targets()
-        comparison.save(folder)
+        save(comparison, folder)
         lines = ["\t".join(RUNS_HEADER)]
         lines += [f"{run.row.label}\t{run.seed}\t{run.run_dir.resolve()}" for run in done]
         write_text(folder / RUNS_FILE, "\n".join(lines) + "\n")
@@ -63,7 +64,7 @@ def _markdown(plan: Plan, comparison: Comparison | None) -> str:
     finished = sum(run.done for run in plan.all_runs)
     lines = [f"## {experiment.title}", ""]
     if comparison:
-        lines += [comparison.markdown()]
+        lines += [markdown(comparison)]
     lines += [f"- {finished} of {len(plan.all_runs)} runs are done.", *_missing(plan), _quantizer_policy(plan)]
     given = ", ".join(f"`{key}={value}`" for key, value in plan.given.items() if key not in OPERATIONAL)
     if given:

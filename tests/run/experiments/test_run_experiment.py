@@ -74,8 +74,10 @@ def run(plan, tmp_path, labels=LABELS, seeds=(1, 2)) -> str:
     return (run_experiment(plan, tmp_path / "results", labels=labels, seeds=seeds) / "table.md").read_text()
 
 
-def rows_of(table: str) -> dict[str, list[str]]:
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
+def rows_of(page: str, corner: str = "Model") -> dict[str, list[str]]:
+    """Label -> cells of the table with this word in its first cell."""
+    first = page[page.index(f"| {corner}") :].split("\n\n")[0]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in first.splitlines()]
     return {cells[0]: cells[1:] for cells in lines}
 
 
@@ -135,8 +137,8 @@ def test_both_variances_stand_side_by_side(trained, make, tmp_path):
     assert len(trained) == 12
     assert {quantizer for *_, quantizer in trained[:6]} == {2020}
     assert [quantizer for *_, quantizer in trained[6:]] == [1, 1, 1, 2, 2, 2]
-    columns, cells = rows_of(table)["Mean ± SD over seeds"], rows_of(table[table.index("Mean ± SD over") - 3 :])["best"]
-    shown = dict(zip(columns, cells, strict=True))
+    spreads = rows_of(table, "Mean ± SD over seeds")
+    shown = dict(zip(spreads["Mean ± SD over seeds"], spreads["best"], strict=True))
     assert shown["recall@10, quantiser kept"] == "1.0000 ± 0.0000 (2 seeds)"
     hits = [1 - seed / USERS for seed in (1, 2)]
     assert shown["recall@10, quantiser retrained"] == f"{np.mean(hits):.4f} ± {np.std(hits, ddof=1):.4f} (2 seeds)"
