@@ -38,13 +38,14 @@ from recbole_mgr.integration.config import (
     refuse_unknown_keys,
 )
 from recbole_mgr.integration.dataset import tokens_of
+from recbole_mgr.integration.environment import environment
 from recbole_mgr.integration.registry import OURS, is_generative
 from recbole_mgr.integration.seen_items import mark_seen_items
 from recbole_mgr.integration.trainer import ComparableTrainer, comparable
 from recbole_mgr.integration.validation import require_enough_items
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.id_level import id_level_metrics
-from recbole_mgr.run.results import RunResult, environment
+from recbole_mgr.run.results import RunResult
 from recbole_mgr.serving.run_directory import export_run, forget_histories
 from recbole_mgr.version import __version__
 

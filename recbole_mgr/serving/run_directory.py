@@ -31,9 +31,9 @@ from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.files import read_yaml, replacing, write_text
 from recbole_mgr.integration.config import model_properties
 from recbole_mgr.integration.dataset import semantic_id_settings
+from recbole_mgr.integration.environment import environment
 from recbole_mgr.integration.registry import MODELS, model_class
 from recbole_mgr.model.generative import GenerativeRecommender
-from recbole_mgr.run.results import environment
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.tokenizer import ItemTokenizer
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from made_results import USERS, make_result
 
-from recbole_mgr.run.results import RunResult, environment
+from recbole_mgr.integration.environment import environment
+from recbole_mgr.run.results import RunResult
 
 
 def test_a_result_is_read_back_as_it_was(tmp_path):
