@@ -1,4 +1,4 @@
-"""Beam search over the prefix trie, and its exhaustive twin.
+"""Beam search over the prefix trie, its exhaustive twin, and the scores of given items.
 
 A model takes part as a ``step`` callable; see :class:`Step`. Neither search loops over users, beams or
 items, and neither waits for the device between digits.
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from recbole_mgr.generation.priors import WeightedPriors
 from recbole_mgr.generation.trie import CodeSoftmax, Narrowing, PrefixTrie
 
 
@@ -73,6 +74,7 @@ def beam_search(
     narrowing: Narrowing | None = None,
     exclude: Tensor | None = None,
     trace: Trace | None = None,
+    priors: WeightedPriors | None = None,
 ) -> RankedList:
     """The k most probable items of each user, as far as ``beam_width`` beams can see.
 
@@ -91,6 +93,7 @@ def beam_search(
         exclude: int64 [B, X], items that this user must not get, e.g. the history. 0, repetitions and ids
             outside the catalogue are ignored.
         trace: Sees the beams after each digit.
+        priors: What is known of the items beside their codes, pushed down the trie; needs ``legal``.
 
     Raises:
         ValueError: If ``k < 1``, ``beam_width < k``, ``exclude`` is not [B, X], or the step's logits do not
@@ -109,7 +112,7 @@ def beam_search(
     scores = torch.zeros((batch_size, 1), device=trie.device)
     for depth in range(trie.num_digits):
         logits, state = step(depth, nodes.masked_fill(scores == -torch.inf, -1), codes, parents, state)  # [B, W, K]
-        log_probs = _slot_log_probs(trie, depth, nodes, scores.shape, logits, code_softmax, narrowing)
+        log_probs = _slot_log_probs(trie, depth, nodes, scores.shape, logits, code_softmax, narrowing, priors)
         candidates = (log_probs + scores.unsqueeze(-1)).flatten(1)  # [B, W * S]
 
         dead = dead_nodes[depth]
@@ -133,7 +136,14 @@ def beam_search(
 
 
 @torch.no_grad()
-def exhaustive_scores(step: Step, trie: PrefixTrie, *, batch_size: int, code_softmax: CodeSoftmax = "legal") -> Tensor:
+def exhaustive_scores(
+    step: Step,
+    trie: PrefixTrie,
+    *,
+    batch_size: int,
+    code_softmax: CodeSoftmax = "legal",
+    priors: WeightedPriors | None = None,
+) -> Tensor:
     """Log-probability of every item, by following every prefix; for small catalogues.
 
     Args:
@@ -141,6 +151,7 @@ def exhaustive_scores(step: Step, trie: PrefixTrie, *, batch_size: int, code_sof
         trie: The catalogue.
         batch_size: B.
         code_softmax: Over what a code's probability is normalised; see :meth:`PrefixTrie.log_prob`.
+        priors: As in :func:`beam_search`.
 
     Returns:
         float32 [B, max_item_id + 1], by item id; -inf at 0 and at ids outside the catalogue.
@@ -153,7 +164,7 @@ def exhaustive_scores(step: Step, trie: PrefixTrie, *, batch_size: int, code_sof
     scores = torch.zeros((batch_size, 1), device=trie.device)
     for depth in range(trie.num_digits):
         logits, state = step(depth, nodes.expand(batch_size, -1), codes, parents, state)  # [B, nodes, K]
-        log_probs = _slot_log_probs(trie, depth, nodes, scores.shape, logits, code_softmax, None)  # [B, nodes, S]
+        log_probs = _slot_log_probs(trie, depth, nodes, scores.shape, logits, code_softmax, None, priors)
 
         nodes = torch.arange(trie.num_nodes(depth + 1), device=trie.device)
         parents = trie.parent(depth + 1, nodes)
@@ -167,6 +178,48 @@ def exhaustive_scores(step: Step, trie: PrefixTrie, *, batch_size: int, code_sof
     return item_scores
 
 
+@torch.no_grad()
+def item_log_probs(
+    step: Step,
+    trie: PrefixTrie,
+    item_ids: Tensor,
+    *,
+    code_softmax: CodeSoftmax = "legal",
+    priors: WeightedPriors | None = None,
+) -> Tensor:
+    """Log-probability of given items by their codes: exact, whether a beam would have found them or not.
+
+    Args:
+        step: the model.
+        trie: the catalogue.
+        item_ids: int64 [B, M]; 0 = none.
+        code_softmax: as in :meth:`PrefixTrie.log_prob`.
+        priors: as in :func:`beam_search`.
+
+    Returns:
+        float32 [B, M], -inf where there is no item.
+    """
+    is_item = trie.leaf(item_ids) >= 0
+    known = torch.where(is_item, item_ids, trie.leaf_items[0].long())  # of any item, its score is not used
+    path, codes = trie.path(known), trie.codes_of(known)  # [B, M, D]
+    same_beam = torch.arange(item_ids.shape[1], device=item_ids.device).expand_as(item_ids)
+    total, state, chosen = torch.zeros(item_ids.shape, device=item_ids.device), None, (None, None)
+    for depth in range(trie.num_digits):
+        nodes = path[..., depth]
+        logits, state = step(depth, nodes if depth else nodes[:, :1], *chosen, state)  # [B, M, K]; [B, 1, K] at first
+        logits = logits.expand(*item_ids.shape, -1)
+        if priors is None:
+            flat = logits.flatten(0, 1), codes[..., depth].flatten()
+            log_probs = trie.log_prob(depth, nodes.flatten(), *flat, code_softmax).view_as(total)
+        else:
+            slots = trie.slots_of(depth, nodes, trie.advance(depth, nodes, codes[..., depth])).unsqueeze(-1)
+            log_probs = _slot_log_probs(trie, depth, nodes, total.shape, logits, code_softmax, None, priors)
+            log_probs = log_probs.gather(-1, slots).squeeze(-1)
+        total = total + log_probs
+        chosen = codes[..., depth], same_beam if depth else torch.zeros_like(same_beam)
+    return total.masked_fill(~is_item, -torch.inf)
+
+
 def _slot_log_probs(
     trie: PrefixTrie,
     depth: int,
@@ -175,12 +228,18 @@ def _slot_log_probs(
     logits: Tensor,
     code_softmax: CodeSoftmax,
     narrowing: Narrowing | None,
+    priors: WeightedPriors | None,
 ) -> Tensor:
     """:meth:`PrefixTrie.slot_log_probs` of beams of ``shape`` [B, W], after a look at the shape of the logits."""
     expected = (*shape, trie.sizes[depth])
     if logits.shape != expected:
         raise ValueError(f"step: logits of digit {depth} should be {expected}, got {tuple(logits.shape)}")
-    return trie.slot_log_probs(depth, nodes, logits, code_softmax, narrowing)
+    if priors is None:
+        return trie.slot_log_probs(depth, nodes, logits, code_softmax, narrowing)
+    if code_softmax != "legal":
+        raise ValueError(f"priors: code_softmax {code_softmax!r} does not normalise over items; it needs legal")
+    child_scores = priors.child_scores(depth + 1, trie.slot_nodes(depth, nodes.expand(shape)))  # [B, W, S]
+    return trie.slot_log_probs(depth, nodes, logits, code_softmax, narrowing, child_scores)
 
 
 def _dead_nodes(trie: PrefixTrie, exclude: Tensor, narrowing: Narrowing | None) -> list[Tensor | None]:

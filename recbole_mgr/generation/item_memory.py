@@ -15,9 +15,9 @@ Shapes: B users of a batch, L history items, N items (ids 1..N, 0 is padding), R
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -53,6 +53,16 @@ class MemorySettings:
     max_entries: int | None = None
     dense_items: int = 25_000
     support: int = 200
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> MemorySettings:
+        """From a dictionary of settings, as a user writes it; raises ValueError where it names what there is not."""
+        unknown = sorted(set(options) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise ValueError(
+                f"memory_options: {unknown} is not among {list(cls.__dataclass_fields__)}; correct the name"
+            )
+        return cls(**options)
 
     def __post_init__(self) -> None:
         for key in ("history_decay", "future_decay"):
@@ -123,7 +133,7 @@ class FittedMemory:
         settings: what it was made with.
         weights: float32 [N + 1, N + 1], or [N + 1, R] with ``targets``: the weight of each target for an item of the
             history. Row 0 (padding) is zero.
-        targets: int64 [N + 1, R], the items that the kept weights belong to; None where ``weights`` are all.
+        targets: int64 or int32 [N + 1, R], the items that the kept weights belong to; None where ``weights`` are all.
     """
 
     def __init__(self, settings: MemorySettings, weights: Tensor, targets: Tensor | None = None) -> None:
@@ -200,7 +210,7 @@ class FittedMemory:
             return torch.nn.functional.embedding_bag(newest, self.weights, per_sample_weights=decays, mode="sum")
         scores = torch.zeros(len(history), len(self.weights), device=self.weights.device)
         weights = self.weights[newest] * decays.unsqueeze(-1)  # [B, k, R]
-        return scores.scatter_add_(1, self.targets[newest].flatten(1), weights.flatten(1))
+        return scores.scatter_add_(1, self.targets[newest].long().flatten(1), weights.flatten(1))
 
     def score_of(self, history: Tensor, lengths: Tensor, item_ids: Tensor) -> Tensor:
         """Score some items of each history.
@@ -257,7 +267,7 @@ class FittedMemory:
 
     def _summed(self, newest: Tensor, decays: Tensor) -> tuple[Tensor, Tensor]:
         """Targets of a history's items, sorted, and at the first of equal ones the sum of their weights, else 0."""
-        targets, order = self.targets[newest].flatten(1).sort(dim=1)  # [B, k * R]
+        targets, order = self.targets[newest].long().flatten(1).sort(dim=1)  # [B, k * R]
         weights = (self.weights[newest] * decays.unsqueeze(-1)).flatten(1).gather(1, order)
         first = torch.ones_like(targets, dtype=torch.bool)
         first[:, 1:] = targets[:, 1:] != targets[:, :-1]

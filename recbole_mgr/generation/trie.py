@@ -169,6 +169,14 @@ class PrefixTrie(nn.Module):
         """The item of each leaf, int64 [...]; 0 (padding) at -1."""
         return torch.where(leaves >= 0, self.leaf_items[leaves.clamp(min=0)].long(), 0)
 
+    def codes_of(self, item_ids: Tensor) -> Tensor:
+        """The codes of items of the catalogue, int64 [...] -> int64 [..., D]."""
+        nodes, codes = self.leaf(item_ids), []
+        for depth in range(self.num_digits, 0, -1):
+            codes.append(self.levels[depth - 1].child_codes[nodes].long())
+            nodes = self.parent(depth, nodes)
+        return torch.stack(codes[::-1], dim=-1)
+
     def path(self, item_ids: Tensor) -> Tensor:
         """The nodes an item's codes are chosen at, for teacher forcing.
 
@@ -189,10 +197,16 @@ class PrefixTrie(nn.Module):
 
     def num_leaves(self, depth: int, nodes: Tensor) -> Tensor:
         """Number of items below ``nodes`` (int64 [...], no -1, at ``depth`` 0..D), int64 [...]."""
+        first, end = self.leaf_range(depth, nodes)
+        return end - first
+
+    def leaf_range(self, depth: int, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """The first leaf below ``nodes`` (int64 [...], no -1, at ``depth`` 0..D) and the one behind the last, int64
+        [...] each."""
         bounds = torch.stack([nodes, nodes + 1])  # [2, ...]
         for below in range(depth, self.num_digits):
             bounds = self.levels[below].first_child[bounds].long()
-        return bounds[1] - bounds[0]
+        return bounds[0], bounds[1]
 
     def narrow(self, item_ids: Tensor) -> Narrowing:
         """Keep only some items, e.g. those in stock; the trie itself stays as it is.
@@ -282,6 +296,7 @@ class PrefixTrie(nn.Module):
         logits: Tensor,
         code_softmax: CodeSoftmax,
         narrowing: Narrowing | None = None,
+        child_scores: Tensor | None = None,
     ) -> Tensor:
         """Log-probability of every child of every node.
 
@@ -291,6 +306,8 @@ class PrefixTrie(nn.Module):
             logits: float [..., W, K] at these nodes; may have more leading dimensions than ``nodes``.
             code_softmax: as in :meth:`log_prob`.
             narrowing: masks children; what is left keeps its probability.
+            child_scores: float [..., W, S], added to the logits of the children before they are normalised;
+                ``legal`` only.
 
         Returns:
             float32 [..., W, S], -inf where a slot has no child; see :meth:`follow`.
@@ -299,6 +316,8 @@ class PrefixTrie(nn.Module):
         level, logits = self.levels[depth], logits.float()
         if level.is_dense:
             penalty = level.penalty[nodes]  # [..., W, K]
+            if child_scores is not None:
+                logits = logits + child_scores
             if code_softmax == "legal":
                 log_probs = (logits + penalty).log_softmax(dim=-1)
             else:
@@ -310,12 +329,21 @@ class PrefixTrie(nn.Module):
         children = (first + slots).clamp(max=len(level.child_codes) - 1)
         codes = level.child_codes[children].long()
         if code_softmax == "legal":
-            log_probs = _logits_of(codes, valid, logits).log_softmax(dim=-1)
+            child_logits = _logits_of(codes, valid, logits)  # [..., W, C]
+            if child_scores is not None:
+                child_logits = child_logits + child_scores
+            log_probs = child_logits.log_softmax(dim=-1)
         else:
             log_probs = _logits_of(codes, valid, logits.log_softmax(dim=-1))
         if narrowing is None:
             return log_probs
         return log_probs.masked_fill(narrowing.remaining[depth + 1][children] == 0, -torch.inf)
+
+    def slot_nodes(self, depth: int, nodes: Tensor) -> Tensor:
+        """The node at ``depth + 1`` in every slot of ``nodes`` (int64 [...], no -1), int64 [..., S]; any node in slots
+        without a child."""
+        slots = torch.arange(self.num_slots(depth), device=nodes.device)
+        return self.follow(depth, nodes.unsqueeze(-1), slots)[1]
 
     def follow(self, depth: int, nodes: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
         """The codes and the nodes at ``depth + 1`` that slots stand for.

@@ -14,6 +14,8 @@ from recbole_mgr.integration.collector import RankedListCollector
 from recbole_mgr.integration.resume import ResumableTrainer
 from recbole_mgr.integration.user_sample import sample_of_users
 
+USERS_OF_WEIGHTS = 2000  # of validation, to choose what priors count
+
 
 class ComparableTrainer(ResumableTrainer):
     """Mixin for any RecBole trainer: what a fair table needs.
@@ -148,13 +150,25 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
         if self.alignment is not None:
             self.alignment.load_state_dict(state["alignment"])
 
-    def _valid_epoch(self, *args, **kwargs):
-        """Steer early stopping with ``valid_beam_size`` beams: nearly the same ranking for a part of the time."""
+    def _valid_epoch(self, valid_data, *args, **kwargs):
+        """Steer early stopping with ``valid_beam_size`` beams: nearly the same ranking for a part of the time. What
+        priors count is chosen before, on some of the users, and kept in the checkpoint."""
         self.beam_size = min(self.config["beam_size"], self.config["valid_beam_size"])
         try:
-            return super()._valid_epoch(*args, **kwargs)
+            if self.model.chooses_weights:
+                self._choose_weights(valid_data)
+            return super()._valid_epoch(valid_data, *args, **kwargs)
         finally:
             self.beam_size = self.config["beam_size"]
+
+    @torch.no_grad()
+    def _choose_weights(self, valid_data) -> None:
+        self.model.eval()
+        loader = sample_of_users(valid_data, USERS_OF_WEIGHTS)
+        item_field = self.model.POS_ITEM_ID
+        batches = ((batch[0].to(self.device), batch[0][item_field].to(self.device)) for batch in loader)
+        weights = self.model.choose_weights(batches, max(self.config["topk"]), self.beam_size)
+        self.logger.info("weights: " + ", ".join(f"{part} {weight:g}" for part, weight in weights.items()))
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs) -> None:
         """RecBole's checkpoint, with the semantic IDs it belongs to as a readable file beside it."""

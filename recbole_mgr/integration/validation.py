@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole.config import Config
 
+from recbole_mgr.generation.item_memory import MemorySettings
 from recbole_mgr.integration.registry import BASELINES, MODELS
 from recbole_mgr.settings.model_keys import QUANTIZER_OPTIONS
 from recbole_mgr.settings.schema import Key, shown
@@ -32,6 +33,7 @@ def validate(config: Config) -> Config:
     if values["model"] in MODELS:
         _check_semantic_ids(values)
         _check_network(values)
+        _check_priors(values)
         _check_training(values)
         _check_ranking(values)
         config.model_class.check_settings(values)
@@ -140,6 +142,39 @@ def _check_network(values: dict[str, Any]) -> None:
             raise ValueError(
                 f"{key}: {values[key]} needs backbone: hierarchical and code_softmax: legal, not {values['backbone']} "
                 f"and {values['code_softmax']}; leave it out or change those"
+            )
+
+
+def _check_priors(values: dict[str, Any]) -> None:
+    if values["item_softmax"] and values["backbone"] != "hierarchical":
+        raise ValueError(
+            f"item_softmax: needs backbone: hierarchical, not {values['backbone']}; leave it out or change that"
+        )
+    if values["code_weight"] == 0 and not values["item_softmax"]:
+        raise ValueError("code_weight: 0 leaves nothing to learn without item_softmax: True; give it a weight")
+    on = [part for part in ("item_softmax", "memory", "popularity") if values[part]]
+    if on and values["backbone"] == "prompt":
+        raise ValueError(f"{on[0]}: {values['model']} ranks by its prompts alone; leave it out")
+    if values["memory"]:
+        MemorySettings.of(values["memory_options"])
+    weights = values["prior_weights"]
+    if weights != "auto":
+        wrong = [name for name, weight in weights.items() if type(weight) not in (int, float)]
+        if wrong:
+            raise ValueError(f"prior_weights: {wrong[0]} must be a number, not {weights[wrong[0]]!r}")
+        unknown = set(weights) - {"codes", *on}
+        if unknown:
+            raise ValueError(
+                f"prior_weights: {sorted(unknown)} is not among {['codes', *on]}; switch it on or leave it out"
+            )
+    if on and values["ranking"] == "beams":
+        if values["code_softmax"] != "legal" or values["code_weight"] == 0:
+            raise ValueError(
+                "ranking: beams pushes priors down the trie, which needs code_softmax: legal and a code_weight"
+            )
+        if weights == "auto":
+            raise ValueError(
+                "prior_weights: auto is chosen for ranking: union; for beams name them, e.g. {" + f"{on[0]}: 0.5" + "}"
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,11 +12,15 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
-from recbole_mgr.generation.beam_search import RankedList, Trace, beam_search, exhaustive_scores
+from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_search, exhaustive_scores, item_log_probs
+from recbole_mgr.generation.item_memory import MemorySettings
+from recbole_mgr.generation.priors import DensePrior, Prior, WeightedPriors
 from recbole_mgr.generation.trie import Narrowing, PrefixTrie
 from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.model.backbone.t5 import T5Backbone
+from recbole_mgr.model.memory import OURS, MemoryPrior
+from recbole_mgr.model.priors import CODES, Candidates, PartWeights, candidates_of
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
 
@@ -73,6 +77,29 @@ class GenerativeRecommender(SequentialRecommender):
         sizes = [digit.size for digit in self.semantic_ids.digits]
         self.trie = PrefixTrie(self.semantic_ids.codes[1:], sizes)
         self.backbone = self._build_backbone(config, dataset)
+        self._build_priors(config, dataset)
+
+    def _build_priors(self, config, dataset: GenerativeDataset) -> None:
+        """What ranks items beside codes; nothing for a model that does not ask for it."""
+        self.ranking = config["ranking"]
+        self.prior_candidates = config["prior_candidates"]
+        parts = [CODES] if config["code_weight"] else []
+        parts += [part for part in ("item_softmax", "memory", "popularity") if config[part]]
+        is_learning = hasattr(dataset, "training_sequences")  # else the weights are read from a run directory
+        num_items = self.semantic_ids.num_items
+        if config["memory"]:
+            settings, floor = MemorySettings.of(OURS | config["memory_options"]), config["memory_floor"]
+            learn = MemoryPrior.learned_from if is_learning else None
+            self.memory = learn(dataset, settings, floor) if learn else MemoryPrior(num_items, settings, floor)
+        if config["popularity"]:
+            counts = torch.zeros(num_items + 1)
+            if is_learning:
+                items, taken = zip(*dataset.item_counter.items(), strict=True)
+                counts[torch.tensor(items)] = torch.tensor(taken, dtype=counts.dtype)
+            self.register_buffer("item_counts", counts)  # [N + 1]
+        chosen = {} if config["prior_weights"] == "auto" else config["prior_weights"]
+        self.part_weights = PartWeights(parts, chosen) if parts != [CODES] else None
+        self.chooses_weights = len(parts) > 1 and config["prior_weights"] == "auto"
 
     def _build_backbone(self, config, dataset: GenerativeDataset) -> nn.Module:
         shared = {
@@ -93,6 +120,10 @@ class GenerativeRecommender(SequentialRecommender):
             attention_dropout=config["attn_dropout_prob"],
             branch_size=config["branch_size"],
             learn_repeats=config["learn_repeats"],
+            code_weight=config["code_weight"],
+            item_softmax={"weight": config["item_softmax_weight"], "item_vectors": config["item_vectors"]}
+            if config["item_softmax"]
+            else None,
         )
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
@@ -111,7 +142,7 @@ class GenerativeRecommender(SequentialRecommender):
         narrowing: Narrowing | None = None,
         trace: Trace | None = None,
     ) -> RankedList:
-        """Rank the k most likely items by trie-constrained beam search.
+        """Rank the k most likely items by trie-constrained beam search, and by what is known beside codes.
 
         All that a call asks for is an argument of it, so that threads can share a network.
 
@@ -124,44 +155,56 @@ class GenerativeRecommender(SequentialRecommender):
             trace: sees the beams after each digit.
 
         Returns:
-            RankedList: item ids [B, k] and log-probabilities [B, k], descending; padded with item 0 and -inf only
-            where fewer than k items are allowed.
+            RankedList: item ids [B, k] and log-probabilities [B, k], with priors in ``ranking: union`` their weighted
+            sums, descending; padded with item 0 and -inf only where fewer than k items are allowed.
         """
-        return beam_search(
-            self._step_from(interaction),
-            self.trie,
-            batch_size=len(interaction),
-            k=k,
-            beam_width=max(self.beam_size, k) if beam_size is None else beam_size,
-            code_softmax=self.code_softmax,
-            narrowing=narrowing,
-            exclude=exclude,
-            trace=trace,
-        )
+        width = max(self.beam_size, k) if beam_size is None else beam_size
+        masks = {"exclude": exclude, "narrowing": narrowing}
+        if not self._joins_scores:
+            step, priors = self._start(interaction)
+            priors = self._pushed_down(priors)
+            return self._beams(step, len(interaction), k=k, beam_width=width, priors=priors, trace=trace, **masks)
+        weights, count = self.part_weights.as_dict(), max(k, self.prior_candidates)
+        candidates = self._candidates(interaction, width, count, weights=weights, trace=trace, **masks)
+        return candidates.ranked(weights, k)
+
+    @torch.no_grad()
+    def choose_weights(self, batches: Iterable[tuple[Interaction, Tensor]], k: int, beam_size: int) -> dict[str, float]:
+        """Choose what each part counts in the ranking by NDCG@k of validation users, and keep it with the weights.
+
+        Args:
+            batches: histories, and the items that follow them, int64 [B].
+            k: cut-off.
+            beam_size: width of the search.
+        """
+        count = max(k, self.prior_candidates)
+        found = ((self._candidates(batch, beam_size, count), targets) for batch, targets in batches)
+        return self.part_weights.choose(found, k)
 
     def predict(self, interaction: Interaction) -> Tensor:
-        """Log-likelihood [B] of each row's candidate item."""
-        item_ids = interaction[self.ITEM_ID]
-        codes, path = self.backbone.codes[item_ids], self.trie.path(item_ids)  # [B, D]
-        step, state = self._step_from(interaction), None
-        parents = torch.zeros_like(item_ids).unsqueeze(1)  # [B, 1]
-        total = torch.zeros(len(item_ids), device=item_ids.device)
-        for depth in range(codes.shape[1]):
-            chosen = (codes[:, depth - 1 : depth], parents) if depth else (None, None)
-            logits, state = step(depth, path[:, depth : depth + 1], *chosen, state)  # [B, 1, K]
-            total = total + self.trie.log_prob(
-                depth, path[:, depth], logits.squeeze(1), codes[:, depth], self.code_softmax
-            )
-        return total
+        """Log-likelihood [B] of each row's candidate item; with priors the score that :meth:`generate` ranks by."""
+        return self._scores_of(interaction, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
-        """Exact log-likelihood of every item, [B * (N + 1)] as RecBole wants it; PAD at -inf.
+        """Exact log-likelihood of every item, [B * (N + 1)] as RecBole wants it; PAD at -inf. With priors the score
+        that :meth:`generate` ranks by.
 
         Evaluation does not use it (it uses :meth:`generate`); it serves case studies and small catalogues.
         """
-        return exhaustive_scores(
-            self._step_from(interaction), self.trie, batch_size=len(interaction), code_softmax=self.code_softmax
-        ).view(-1)
+        step, priors = self._start(interaction)
+        total = exhaustive_scores(
+            step,
+            self.trie,
+            batch_size=len(interaction),
+            code_softmax=self.code_softmax,
+            priors=self._pushed_down(priors),
+        )
+        if self._joins_scores:
+            everything = torch.arange(total.shape[1], device=total.device).expand_as(total)
+            log_probs = {CODES: total} if CODES in self.part_weights.parts else {}
+            log_probs |= {part: prior.log_probs(everything) for part, prior in priors.items()}
+            total = Candidates(everything, log_probs).score(self.part_weights.as_dict())
+        return total.view(-1)
 
     def other_parameter(self) -> dict[str, str]:
         """RecBole stores this in checkpoints: the identity of the semantic IDs the weights belong to."""
@@ -184,10 +227,69 @@ class GenerativeRecommender(SequentialRecommender):
     def _history(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
         return interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
 
-    def _step_from(self, interaction: Interaction):
-        first = self.backbone.start(*self._history(interaction))
+    @property
+    def _joins_scores(self) -> bool:
+        """Whether items are ranked by a sum of scores, and not by beams alone."""
+        return self.part_weights is not None and self.ranking == "union"
+
+    def _start(self, interaction: Interaction) -> tuple[Step, dict[str, Prior]]:
+        """The step of a search from histories, and the priors of their users by part."""
+        history, lengths = self._history(interaction)
+        first = self.backbone.start(history, lengths)
 
         def step(depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: Any):
             return self.backbone.step(depth, nodes, codes, parents, first if state is None else state)
 
-        return step
+        priors = {}
+        for part in self.part_weights.parts if self.part_weights else ():
+            if part == "item_softmax":
+                priors[part] = DensePrior(self.trie, self.backbone.item_scores(first))
+            elif part == "memory":
+                priors[part] = self.memory.prior(self.trie, history, lengths)
+            elif part == "popularity":
+                priors[part] = DensePrior(self.trie, (self.item_counts + 1).log().unsqueeze(0))
+        return step, priors
+
+    def _pushed_down(self, priors: dict[str, Prior]) -> WeightedPriors | None:
+        if not priors or self.ranking != "beams":
+            return None
+        weights = self.part_weights.as_dict()
+        return WeightedPriors(list(priors.values()), [weights[part] for part in priors])
+
+    def _beams(self, step: Step, batch_size: int, **options: Any) -> RankedList:
+        return beam_search(step, self.trie, batch_size=batch_size, code_softmax=self.code_softmax, **options)
+
+    def _candidates(
+        self,
+        interaction: Interaction,
+        width: int,
+        count: int,
+        *,
+        weights: Mapping[str, float] | None = None,
+        trace: Trace | None = None,
+        **masks: Any,
+    ) -> Candidates:
+        """The items of the beams and the best ``count`` of each prior; parts without weight are left out."""
+        step, priors = self._start(interaction)
+        if weights is not None:
+            priors = {part: prior for part, prior in priors.items() if weights[part]}
+        beams = score_codes = None
+        if CODES in self.part_weights.parts and (weights is None or weights[CODES]):
+            beams = self._beams(step, len(interaction), k=width, beam_width=width, trace=trace, **masks)
+
+            def score_codes(item_ids: Tensor) -> Tensor:
+                return item_log_probs(step, self.trie, item_ids, code_softmax=self.code_softmax)
+
+        return candidates_of(beams, priors, score_codes, count=count, **masks)
+
+    def _scores_of(self, interaction: Interaction, item_ids: Tensor) -> Tensor:
+        """Scores [B, M] of items [B, M]."""
+        step, priors = self._start(interaction)
+        codes = item_log_probs(
+            step, self.trie, item_ids, code_softmax=self.code_softmax, priors=self._pushed_down(priors)
+        )
+        if not self._joins_scores:
+            return codes
+        log_probs = {CODES: codes} if CODES in self.part_weights.parts else {}
+        log_probs |= {part: prior.log_probs(item_ids) for part, prior in priors.items()}
+        return Candidates(item_ids, log_probs).score(self.part_weights.as_dict())

@@ -18,6 +18,7 @@ from recbole_mgr.data.item_file import ItemText
 from recbole_mgr.generation.trie import Narrowing
 from recbole_mgr.model.backbone.branches import moved_branches
 from recbole_mgr.model.generative import GenerativeRecommender
+from recbole_mgr.model.priors import with_new_items
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.tokenizer import missing_rows
 from recbole_mgr.serving.beams import Beams, beams_of
@@ -362,6 +363,7 @@ class Recommender:
         network = make_network(self._settings, extended)
         network.to(catalogue.device)
         weights = moved_branches(catalogue.network.trie, network.trie, catalogue.network.state_dict())
+        weights = with_new_items(weights, network.state_dict())
         network.load_state_dict(widened_weights(weights, network.state_dict(), dedup_size=table.sizes[-1]))
         new_texts = [ItemText(str(title), "") for title, is_there in zip(titles, there, strict=True) if is_there]
         self._catalogue = _Catalogue.of(network, catalogue.texts + new_texts)

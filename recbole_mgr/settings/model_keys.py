@@ -72,6 +72,23 @@ class GenerativeRecommender(Overall):
     learn_repeats: Switch = key("Learn a score of items that the user has already (hierarchical, legal; ours)")
     t5_head_size: Count = key("Size of a t5 attention head")
 
+    # What the decoder knows beside codes (ours: off in rows that bear a paper's name)
+    item_softmax: Switch = key("Learn a softmax over the items beside the codes (hierarchical)")
+    item_softmax_weight: Positive = key("Of its loss")
+    item_vectors: Switch = key("An item's key has a vector of its own beside the sum of its codes' embeddings")
+    code_weight: Annotated[Number, Ge(0)] = key("Of the codes' loss; 0 = item_softmax alone, nothing is generated")
+    memory: Switch = key("A closed-form memory of which items follow which in the training interactions")
+    memory_options: dict = key("More of the memory: history_decay, ridge, content_weight (10), max_entries (100), ...")
+    memory_floor: Positive = key("Score of items that the memory knows nothing of")
+    popularity: Switch = key("How often an item was taken in training")
+    ranking: Literal["union", "beams"] = key(
+        "With the above: union (beams and their best items, scores added) or beams (pushed down the trie)"
+    )
+    prior_candidates: Count = key("Best items of each of the above that join the beams (union)")
+    prior_weights: Literal["auto"] | dict = key(
+        "What codes, item_softmax, memory, popularity count; auto = chosen on validation (union)"
+    )
+
     # Training
     stopping_step: Whole = key("Evaluations without improvement before stopping")
     train_batch_size: Count = key("Rows per step: users (hierarchical) or prefixes (t5)")

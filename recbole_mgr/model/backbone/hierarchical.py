@@ -10,7 +10,8 @@ d codes chosen so far, so beam search carries one vector per beam and needs no c
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.backbone.branches import BranchScores
+from recbole_mgr.model.backbone.item_softmax import ItemSoftmax
 from recbole_mgr.model.backbone.layers import CausalTransformer, ResidualMLP
 from recbole_mgr.model.backbone.repeats import RepeatScores
 from recbole_mgr.semantic_id.table import SemanticIdTable
@@ -156,6 +158,8 @@ class HierarchicalBackbone(nn.Module):
         dropout, attention_dropout: in [0, 1).
         branch_size: R of the trie's branches (`BranchScores`), or 0 for none.
         learn_repeats: whether to learn a score of items that the user has already (`RepeatScores`).
+        code_weight: of the codes' loss; 0 leaves it out.
+        item_softmax: arguments of an `ItemSoftmax` beside the codes, and ``weight`` of its loss; None for none.
 
     Source: DESIGN of this project; the objective is that of TIGER (Rajput et al. 2023), the granularity is ours.
     """
@@ -175,6 +179,8 @@ class HierarchicalBackbone(nn.Module):
         attention_dropout: float,
         branch_size: int = 0,
         learn_repeats: bool = False,
+        code_weight: float = 1.0,
+        item_softmax: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.table = table
@@ -188,6 +194,12 @@ class HierarchicalBackbone(nn.Module):
             branches = BranchScores(trie, hidden_size=hidden_size, size=branch_size, dropout=dropout)
         self.decoder = CodeDecoder(**shape, branches=branches)
         self.repeats = RepeatScores(table.codes, trie) if learn_repeats else None
+        self.code_weight = code_weight
+        self.item_softmax = None
+        if item_softmax is not None:
+            options = dict(item_softmax)
+            self.item_weight = options.pop("weight")
+            self.item_softmax = ItemSoftmax(**shape, **options)
         self.sequence = CausalTransformer(
             max_length=max_length,
             hidden_size=hidden_size,
@@ -199,7 +211,7 @@ class HierarchicalBackbone(nn.Module):
         )
 
     def loss(self, history: Tensor, lengths: Tensor, targets: Tensor, target_counts: Tensor | None) -> Tensor:
-        """Mean negative log-likelihood of the counted targets of each row.
+        """Mean negative log-likelihood of the counted targets of each row, by codes and by items as weighted.
 
         Args:
             history: [B, L] item ids, right-padded with 0.
@@ -220,7 +232,11 @@ class HierarchicalBackbone(nn.Module):
         counted = real & (position >= (lengths - counts)[:, None])  # [B, L], M of them
         row, last = counted.nonzero(as_tuple=True)  # [M]
         seen = history[row].masked_fill(position > last[:, None], 0)  # [M, L]
-        return self.negative_log_likelihood(hidden[counted[real]], sequence[:, 1:][counted], seen).mean()
+        positions = hidden[counted[real]], sequence[:, 1:][counted], seen
+        if self.item_softmax is None:
+            return self.negative_log_likelihood(*positions).mean()
+        loss = self.item_weight * self.item_softmax.negative_log_likelihood(*positions).mean()
+        return loss + self.code_weight * self.negative_log_likelihood(*positions).mean() if self.code_weight else loss
 
     def negative_log_likelihood(self, hidden: Tensor, item_ids: Tensor, history: Tensor) -> Tensor:
         """-log p(item | position) [M] of positions ``hidden`` [M, H], items [M] and what stood before [M, L]."""
@@ -300,6 +316,10 @@ class HierarchicalBackbone(nn.Module):
         seen = history[rows // nodes.shape[1]]  # [rows, L]
         logits[rows] = self._logits(depth, flat[rows], nodes.flatten()[rows], seen).to(logits.dtype)
         return logits.view(*nodes.shape, -1), BeamState(hidden, history)
+
+    def item_scores(self, state: BeamState) -> Tensor:
+        """Logits of every item by the item softmax from the state of the empty prefix: [B, N + 1], -inf at PAD."""
+        return self.item_softmax.scores(state.hidden[:, 0], state.history)
 
     def modality_encodings(self, item_ids: Tensor) -> dict[str, Tensor]:
         """Modality -> [n, H]: what LF++'s alignment stage brings together."""

@@ -1,0 +1,96 @@
+"""The closed-form item-to-item memory as a prior of a generating model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from recbole_mgr.data.features import feature_path, load_features
+from recbole_mgr.generation.item_memory import Counts, FittedMemory, MemorySettings
+from recbole_mgr.generation.likeness import by_codes, by_vectors, nearest_items
+from recbole_mgr.generation.priors import DensePrior, Prior, ShortListPrior
+from recbole_mgr.generation.trie import PrefixTrie
+from recbole_mgr.integration.dataset import GenerativeDataset
+from recbole_mgr.semantic_id.table import SemanticIdTable
+
+DENSE_ITEMS = 50_000  # up to so many items every item is scored, beyond only those that the memory names
+LISTED = 2_000  # of them, at most
+OURS = {"content_weight": 10.0, "max_entries": 100}  # where a user says nothing else
+
+
+class MemoryPrior(nn.Module):
+    """Which items follow those of a history, as ``log(max(score, 0) + floor)``.
+
+    Its entries are buffers, so that they are kept with a network's weights. Items that join later have none.
+
+    Args:
+        num_items: N.
+        settings: of the memory.
+        floor: > 0, what an item gets that the memory knows nothing of.
+        fitted: what was learned; None leaves room for it.
+    """
+
+    weights: Tensor
+    targets: Tensor
+
+    def __init__(
+        self, num_items: int, settings: MemorySettings, floor: float, fitted: FittedMemory | None = None
+    ) -> None:
+        super().__init__()
+        self.settings, self.floor = settings, floor
+        weights = torch.zeros(num_items + 1, settings.max_entries)
+        targets = torch.zeros(num_items + 1, settings.max_entries, dtype=torch.int32)
+        if fitted is not None:
+            entries = fitted.weights.shape[1]
+            weights[:, :entries] = fitted.weights
+            targets[:, :entries] = torch.arange(entries) if fitted.targets is None else fitted.targets
+        self.register_buffer("weights", weights)  # [N + 1, R]
+        self.register_buffer("targets", targets)  # [N + 1, R]
+
+    @classmethod
+    def learned_from(cls, dataset: GenerativeDataset, settings: MemorySettings, floor: float) -> MemoryPrior:
+        """From the interactions of a training part, and the items' content where ``content_weight`` asks for it."""
+        num_items = dataset.semantic_ids.num_items
+        likeness = item_likeness(dataset) if settings.content_weight else None
+        counts = Counts.of(dataset.training_sequences, num_items, settings)
+        return cls(num_items, settings, floor, FittedMemory.fit(counts, settings, likeness))
+
+    def prior(self, trie: PrefixTrie, history: Tensor, lengths: Tensor) -> Prior:
+        """For histories [B, L] (0 = none) of ``lengths`` [B]."""
+        fitted = FittedMemory(self.settings, self.weights, self.targets)
+        if trie.num_items <= DENSE_ITEMS:
+            return DensePrior(trie, self._log(fitted.scores(history, lengths)))
+        best = fitted.best(history, lengths, LISTED)
+        scores = self._log(best.scores).masked_fill(best.item_ids == 0, self._log(best.scores.new_zeros(())).item())
+        return ShortListPrior(trie, best.item_ids, scores, floor=float(self._log(torch.zeros(()))))
+
+    def _log(self, scores: Tensor) -> Tensor:
+        return (scores.clamp(min=0) + self.floor).log()
+
+
+def item_likeness(dataset: GenerativeDataset) -> sparse.csr_matrix:
+    """Which items are alike by content: by the vectors of the run's modalities, or by codes where only these are there.
+
+    Vectors that were learned from interactions are no content, and left out.
+    """
+    table: SemanticIdTable = dataset.semantic_ids
+    folder, config = Path(dataset.config["data_path"]), dataset.config
+    alike = []
+    for modality in config["modalities"]:
+        if modality == "collaborative":
+            continue
+        if feature_path(folder, dataset.dataset_name, modality):
+            found = load_features(
+                folder, dataset.dataset_name, modality, dataset.item_tokens, config["missing_modality"]
+            )
+            alike.append(by_vectors(found.vectors[:], found.present))
+        elif modality in table.modalities:
+            alike.append(by_codes(table.codes[1:, table.block(modality)].numpy()))
+    if not alike:
+        raise ValueError(
+            "memory_options: content_weight needs a modality of content beside the collaborative one; set it to 0"
+        )
+    return nearest_items(alike, table.num_items)

@@ -1,0 +1,207 @@
+"""Models with an item softmax, a memory and popularity: how items are ranked, and what is kept."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from recbole.data import create_dataset, data_preparation
+from recbole.data.interaction import Interaction
+from recbole.utils import init_seed
+
+from recbole_mgr.generation.item_memory import Counts, FittedMemory, MemorySettings
+from recbole_mgr.integration.config import make_config
+from recbole_mgr.integration.trainer import GenerativeTrainer
+from recbole_mgr.model.memory import item_likeness
+from recbole_mgr.model.priors import Candidates, PartWeights
+
+NUM_ITEMS = 24
+ALL = {"item_softmax": True, "memory": True, "popularity": True}
+WEIGHTS = {"codes": 0.6, "item_softmax": 0.4, "memory": 0.7, "popularity": 0.2}
+
+
+class World:
+    def __init__(self, settings: dict, name: str = "MGRLFpp", **changes):
+        self.config = make_config(name, "tiny", [], {**settings, **changes})
+        self.train, self.valid, self.test = data_preparation(self.config, create_dataset(self.config))
+        init_seed(1, True)
+        self.model = self.config.model_class(self.config, self.train._dataset).eval()
+        for name, parameter in self.model.named_parameters():
+            if "item_softmax" in name and parameter.dim() == 2:  # far from equal scores
+                torch.nn.init.normal_(parameter, std=0.5)
+        self.batch = self.test._dataset.inter_feat
+
+    @torch.no_grad()
+    def scores(self) -> torch.Tensor:
+        return self.model.full_sort_predict(self.batch).view(-1, NUM_ITEMS + 1)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_world(tmp_path_factory, write_dataset, tiny_settings):
+    folder = tmp_path_factory.mktemp("priors")
+    write_dataset(folder, num_items=NUM_ITEMS)
+    settings = tiny_settings(folder, beam_size=10, n_layers=1, t5_head_size=8)
+    return lambda name="MGRLFpp", **changes: World(settings, name, **changes)
+
+
+@pytest.fixture(scope="module")
+def world(make_world):
+    return make_world(**ALL, prior_weights=WEIGHTS)
+
+
+@pytest.fixture(scope="module", params=["hierarchical", "t5"])
+def either_world(request, make_world):
+    own = {"memory": True, "popularity": True}
+    if request.param == "hierarchical":
+        return make_world(**ALL, prior_weights=WEIGHTS)
+    return make_world("MGRLF", backbone="t5", **own, prior_weights={"codes": 1.0, "memory": 0.7, "popularity": 0.2})
+
+
+@torch.no_grad()
+def test_an_items_score_is_the_weighted_sum_of_its_log_probabilities(world):
+    model, batch = world.model, world.batch
+    state = model.backbone.start(batch["item_id_list"], batch["item_length"])
+    softmax = model.backbone.item_scores(state).log_softmax(dim=1)
+    memory = model.memory
+    plain = torch.zeros(len(batch), NUM_ITEMS + 1)
+    for user, (history, length) in enumerate(zip(batch["item_id_list"], batch["item_length"], strict=True)):
+        newest = history[:length].flip(0)[:10].tolist()
+        for age, item in enumerate(newest):
+            for target, weight in zip(memory.targets[item].tolist(), memory.weights[item].tolist(), strict=True):
+                plain[user, target] += 0.8**age * weight
+    remembered = (plain.clamp(min=0) + 0.003)[:, 1:].log().log_softmax(dim=1)
+    counts = torch.tensor([1 + world.train._dataset.item_counter.get(item, 0) for item in range(1, NUM_ITEMS + 1)])
+    model.part_weights.set(WEIGHTS | {"item_softmax": 0.0, "memory": 0.0, "popularity": 0.0, "codes": 1.0})
+    codes = world.scores()[:, 1:]
+    torch.testing.assert_close(codes.exp().sum(dim=1), torch.ones(len(batch)))
+    model.part_weights.set(WEIGHTS)
+    expected = 0.6 * codes + 0.4 * softmax[:, 1:] + 0.7 * remembered + 0.2 * counts.log().log_softmax(dim=0)
+    torch.testing.assert_close(world.scores()[:, 1:], expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_with_all_candidates_the_ranking_is_the_top_of_all_scores(either_world, monkeypatch):
+    model = either_world.model
+    monkeypatch.setattr(model, "prior_candidates", NUM_ITEMS)
+    scores = either_world.scores()
+    ranked = model.generate(either_world.batch, 10)
+    assert torch.equal(ranked.item_ids, scores.topk(10).indices)
+    torch.testing.assert_close(ranked.scores, scores.topk(10).values, atol=1e-4, rtol=1e-4)
+    batch = either_world.batch[torch.arange(len(either_world.batch))]
+    candidates = torch.arange(len(batch)) % NUM_ITEMS + 1
+    batch.update(Interaction({"item_id": candidates}))
+    torch.testing.assert_close(
+        model.predict(batch), scores.gather(1, candidates[:, None]).squeeze(1), atol=1e-4, rtol=1e-4
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_few_beams_and_candidates_are_ranked_exactly_and_fill_the_list(world, beam_size, monkeypatch):
+    monkeypatch.setattr(world.model, "prior_candidates", 2)
+    history, scores = world.batch["item_id_list"], world.scores()
+    ranked = world.model.generate(world.batch, beam_size, beam_size=beam_size, exclude=history)
+    assert (ranked.item_ids > 0).all()
+    assert not (ranked.item_ids.unsqueeze(2) == history.unsqueeze(1)).any()
+    assert all(len(set(row)) == beam_size for row in ranked.item_ids.tolist())
+    torch.testing.assert_close(ranked.scores, scores.gather(1, ranked.item_ids), atol=1e-4, rtol=1e-4)
+    allowed = torch.tensor([2, 3, 5])
+    ranked = world.model.generate(world.batch, 5, narrowing=world.model.trie.narrow(allowed))
+    assert (ranked.item_ids[:, :3].sort(dim=1).values == allowed).all()
+    assert (ranked.item_ids[:, 3:] == 0).all() and ranked.scores[:, 3:].isneginf().all()
+
+
+@torch.no_grad()
+def test_pushed_down_the_trie_they_give_a_distribution(make_world):
+    world = make_world(**ALL, prior_weights=WEIGHTS | {"codes": 1.0}, ranking="beams", beam_size=NUM_ITEMS)
+    scores = world.scores()
+    torch.testing.assert_close(scores.exp().sum(dim=1), torch.ones(len(scores)))
+    ranked = world.model.generate(world.batch, 10)
+    assert torch.equal(ranked.item_ids, scores.topk(10).indices)
+    world.batch.update(Interaction({"item_id": ranked.item_ids[:, 3]}))
+    torch.testing.assert_close(world.model.predict(world.batch), ranked.scores[:, 3])
+    assert not torch.allclose(scores, make_world(beam_size=NUM_ITEMS).scores())
+
+
+def test_items_alone_need_no_codes(make_world):
+    world = make_world(item_softmax=True, code_weight=0)
+    batch = world.batch
+    with torch.no_grad():
+        state = world.model.backbone.start(batch["item_id_list"], batch["item_length"])
+        expected = world.model.backbone.item_scores(state).log_softmax(dim=1).topk(10)
+    ranked = world.model.generate(batch, 10)
+    assert torch.equal(ranked.item_ids, expected.indices)
+    torch.testing.assert_close(ranked.scores, expected.values)
+    world.model.train().calculate_loss(next(iter(world.train))).backward()
+    decoder = [p.grad for name, p in world.model.named_parameters() if "decoder" in name]
+    assert all(grad is None or not grad.any() for grad in decoder)
+
+
+def test_the_memory_has_seen_training_interactions_alone(make_world):
+    world = make_world(memory=True, memory_options={"content_weight": 0, "max_entries": NUM_ITEMS + 1})
+    dataset = world.train._dataset
+    users, histories = world.batch["user_id"].tolist(), world.batch["item_id_list"].tolist()
+    sequences = dataset.training_sequences
+    for user, history in zip(users, histories, strict=True):  # the test history less the validation item
+        own = slice(*sequences.starts[user : user + 2])
+        assert sequences.item_ids[own].tolist() == [item for item in history if item][:-1]
+    settings = MemorySettings(max_entries=None)
+    plain = FittedMemory.fit(Counts.of(sequences, NUM_ITEMS, settings), settings).weights
+    found = torch.zeros_like(plain).scatter(1, world.model.memory.targets.long(), world.model.memory.weights)
+    torch.testing.assert_close(found, plain)
+
+
+def test_content_is_what_the_items_vectors_say(make_world):
+    world = make_world(memory=True)
+    likeness = item_likeness(world.train._dataset)
+    np.testing.assert_allclose(likeness.sum(axis=1).A1[1:], 1.0, rtol=1e-5)
+
+
+def test_weights_are_those_with_the_best_ndcg():
+    weights = PartWeights(["codes", "item_softmax", "memory"], None)
+    assert weights.as_dict() == {"codes": 0.5, "item_softmax": 0.5, "memory": 1.0}
+    generator = torch.Generator().manual_seed(0)
+    item_ids = torch.arange(1, 13).repeat(40, 1)
+    log_probs = {part: torch.randn(40, 12, generator=generator) for part in weights.parts}
+    truth = {"codes": 0.25, "item_softmax": 0.75, "memory": 1.5}
+    targets = 1 + sum(truth[part] * values for part, values in log_probs.items()).argmax(dim=1)
+    batches = [(Candidates(item_ids, log_probs), targets)]
+    assert weights.choose(batches, k=10) == truth == weights.as_dict()
+
+
+def test_the_trainer_chooses_weights_on_validation_and_keeps_them(make_world, caplog):
+    world = make_world(**ALL, epochs=2)
+    assert world.model.chooses_weights
+    trainer = GenerativeTrainer(world.config, world.model)
+    caplog.set_level(logging.INFO)
+    trainer.fit(world.train, world.valid, saved=True, show_progress=False)
+    assert "weights: codes" in caplog.text
+    kept = torch.load(trainer.saved_model_file, weights_only=False)["state_dict"]["part_weights.values"]
+    world.model.part_weights.set(dict.fromkeys(world.model.part_weights.parts, 9.0))
+    trainer.evaluate(world.test, load_best_model=True)
+    assert torch.equal(world.model.part_weights.values, kept) and (kept != 9).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"item_softmax": True, "backbone": "t5"}, "item_softmax: needs backbone: hierarchical"),
+        ({"code_weight": 0}, "code_weight: 0 leaves nothing to learn"),
+        ({"memory": True, "memory_options": {"ridge": 0}}, "ridge: 0 must be greater than 0"),
+        ({"memory": True, "memory_options": {"rigde": 1}}, "memory_options: .*rigde.* is not among"),
+        ({"memory": True, "prior_weights": {"popularity": 1}}, "prior_weights: .*popularity.* is not among"),
+        ({"memory": True, "ranking": "beams"}, "prior_weights: auto is chosen for ranking: union"),
+        ({"memory": True, "ranking": "beams", "code_softmax": "full"}, "needs code_softmax: legal"),
+        ({"ranking": "items"}, "ranking: 'items' must be one of"),
+        ({"memory_floor": 0}, "memory_floor: 0 must be a number > 0"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(tmp_path, write_dataset, tiny_settings, changes, message):
+    write_dataset(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        make_config("MGRLF", "tiny", [], {**tiny_settings(tmp_path), **changes})
