@@ -79,7 +79,8 @@ class ItemMemory(ClosedFormRecommender):
         )
         dtype = _PRECISIONS[self.config["precision"]]
         self.memory = None  # two of them need not stand in memory at once
-        self.logger.info(_plan(self.n_items, settings, dtype, self.device) + f"; {_told(chosen)}")
+        told = _plan(self.n_items, len(sequences.item_ids), settings, dtype, self.device)
+        self.logger.info(f"{told}; {_told(chosen)}")
         counts = Counts.of(sequences, self.n_items - 1, settings)
         self.memory = FittedMemory.fit(
             counts, settings, self.likeness, device=self.device, dtype=dtype, progress=self._tell
@@ -105,15 +106,20 @@ class ItemMemory(ClosedFormRecommender):
             self.logger.info(f"item memory: {done / total:.0%} of the columns solved")
 
 
-def _plan(num_rows: int, settings: MemorySettings, dtype: torch.dtype, device: torch.device) -> str:
+def _plan(
+    num_rows: int, num_interactions: int, settings: MemorySettings, dtype: torch.dtype, device: torch.device
+) -> str:
     """How the solve will go and what it needs; raises ValueError where it cannot fit into memory."""
     num_items = num_rows - 1
     if num_items > settings.dense_items:
         entries = settings.max_entries or settings.support
-        gib = 12 * num_rows * (settings.support + entries) / 2**30
+        weights = 12 * num_rows * (settings.support + entries) / 2**30
+        # at most one entry of the counts, of 12 bytes, for each two items that stand so near in a sequence
+        near = 3 * settings.history_length + settings.future_length - 2
+        counts = 12 * num_interactions * near / 2**30
         return (
             f"item memory: {num_items} items, more than dense_items: {settings.dense_items}; each column is solved on "
-            f"{settings.support} items, {gib:.1f} GiB for the weights and the counts beside"
+            f"{settings.support} items; at most {weights:.1f} GiB for the weights and {counts:.1f} GiB for the counts"
         )
     need = dense_bytes(num_items, dtype)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available

@@ -64,23 +64,20 @@ class TGH(ClosedFormRecommender):
         return self._scores_after(last)[row_of]
 
     def _scores_after(self, last: Tensor) -> Tensor:
-        """Minus the place of every item after each of some items, [n, N + 1]."""
+        """Scores after each of some items, float64 [n, N + 1]: by share of a ring, then by ring, then by likeness."""
+        rings = len(self.ring_sizes)
         ring = self._rings(last.cpu().numpy()).to(self.device)  # [n, N + 1], 0-based; the number of rings: outside
-        count = self.transitions[last.cpu().numpy()].toarray()  # [n, N + 1]
-        edges = torch.from_numpy(np.log1p(count)).to(self.device, torch.float32)
+        edges = torch.from_numpy(np.log1p(self.transitions[last.cpu().numpy()].toarray())).to(self.device)
         edges /= edges.amax(dim=1, keepdim=True).clamp(min=1e-9)
-        likeness = self.vectors[last] @ self.vectors.T + self.edge_weight * edges  # only ring 1 has edges
-        by_popularity = self.popularity.argsort(descending=True, stable=True)
-        order = by_popularity[likeness[:, by_popularity].argsort(dim=1, descending=True, stable=True)]
-        order = order.gather(1, ring.gather(1, order).argsort(dim=1, stable=True))  # ring by ring, the best first
-        ordered_ring = ring.gather(1, order)
-        sizes = torch.tensor([*self.ring_sizes, 0], device=self.device)
-        first = torch.searchsorted(ordered_ring.contiguous(), ordered_ring.contiguous())  # where each one's ring begins
-        in_ring = torch.arange(order.shape[1], device=self.device) - first
-        late = in_ring >= sizes[ordered_ring]
-        order = order.gather(1, late.long().argsort(dim=1, stable=True))  # the rings' shares, then all that is left
-        places = torch.arange(order.shape[1], device=self.device, dtype=torch.float32).expand_as(likeness)
-        return torch.empty_like(likeness).scatter_(1, order, -places)
+        likeness = (self.vectors[last] @ self.vectors.T).double() + self.edge_weight * edges  # only ring 1 has edges
+        likeness = likeness / (4 + 4 * self.edge_weight) + 1e-9 * self.popularity  # within (-1/2, 1/2)
+        level = (rings - ring).double()  # what is left of the rings, 1 to rings; 0 outside
+        for number, size in enumerate(self.ring_sizes):
+            inside = likeness.masked_fill(ring != number, -torch.inf)
+            best = inside.topk(min(size, inside.shape[1]), dim=1)
+            share = torch.where(best.values > -torch.inf, 2.0 * rings - number, level.gather(1, best.indices))
+            level.scatter_(1, best.indices, share)
+        return likeness + level
 
     def _rings(self, last: np.ndarray) -> Tensor:
         """How many steps each item is from some items, less one: int64 [n, N + 1]; beyond the last ring, its number."""

@@ -25,7 +25,7 @@ from scipy import sparse
 from torch import Tensor
 
 from recbole_mgr.generation.beam_search import RankedList
-from recbole_mgr.generation.ridge import largest_entries, solve_dense, solve_on_support
+from recbole_mgr.generation.ridge import solve_dense, solve_on_support
 
 Progress = Callable[[int, int], None]  # parts done, parts in all
 
@@ -171,10 +171,16 @@ class FittedMemory:
                 raise ValueError(f"content_weight: {settings.content_weight} needs to know which items are alike")
             goal = (goal + settings.content_weight * likeness.astype(np.float32)).tocsr()
         if goal.shape[0] - 1 <= settings.dense_items:
-            weights = solve_dense(counts.gram, goal, settings.ridge, device=device, dtype=dtype, progress=progress)
-            if settings.max_entries is None or settings.max_entries >= len(weights):
-                return cls(settings, weights)
-            return cls(settings, *largest_entries(weights, settings.max_entries))
+            solved = solve_dense(
+                counts.gram,
+                goal,
+                settings.ridge,
+                max_entries=settings.max_entries,
+                device=device,
+                dtype=dtype,
+                progress=progress,
+            )
+            return cls(settings, *solved)
         weights, targets = solve_on_support(
             counts.gram,
             goal,

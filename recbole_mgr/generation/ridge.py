@@ -1,9 +1,9 @@
 """Ridge regression between items from counts: exact in a dense matrix, or column by column on a support of candidates.
 
-Both solve ``(gram + ridge I) B = goal``. The dense one needs two matrices of [N, N] and about 2.3 N^3 operations. The
-other lets each column of B rest on the column's own item, which is pushed down where nobody takes an item twice, and
-on the items with the largest goal in that column, and solves the regression on these alone, exactly: with every item in
-the support it is the dense solution.
+Both solve ``(gram + ridge I) B = goal``. The dense one inverts the matrix, which needs two of [N, N] at its peak and
+N^3 operations, and multiplies the sparse goal. The other lets each column of B rest on the column's own item, which is
+pushed down where nobody takes an item twice, and on the items with the largest goal in that column, and solves the
+regression on these alone, exactly: with every item in the support it is the dense solution.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-_COLUMNS = 1000  # of a dense solve at once
+_ROWS = 1000  # of a dense solution at once
 _SYSTEM_VALUES = 2**23  # values of all small systems at once: 32 MiB
 
 
 def dense_bytes(num_items: int, dtype: torch.dtype = torch.float32) -> int:
-    """Memory that `solve_dense` takes at its peak."""
-    return 3 * (num_items + 1) ** 2 * dtype.itemsize
+    """Memory that `solve_dense` takes at its peak, but for blocks of rows."""
+    return 2 * (num_items + 1) ** 2 * dtype.itemsize
 
 
 def solve_dense(
@@ -29,32 +29,48 @@ def solve_dense(
     goal: sparse.csr_matrix,
     ridge: float,
     *,
+    max_entries: int | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     progress: Callable[[int, int], None] | None = None,
-) -> Tensor:
-    """Solve by Cholesky's decomposition.
+) -> tuple[Tensor, Tensor | None]:
+    """Solve exactly, by the inverse from Cholesky's decomposition.
 
     Args:
         gram: CSR [n, n], symmetric, no negative eigenvalues.
         goal: CSR [n, n].
         ridge: > 0, added to the diagonal.
+        max_entries: R, entries kept of a row of the solution, the largest by absolute value; None keeps all.
         device, dtype: of the computation.
-        progress: called with the blocks of columns done and their number.
+        progress: called with the blocks of rows done and their number, the inverse not counted.
 
     Returns:
-        float32 [n, n] on ``device``.
+        float32 weights [n, n] and None, or [n, R] and the columns that they belong to, int64 [n, R]; on ``device``.
     """
-    factor = _dense(gram, device, dtype)
-    factor.diagonal().add_(ridge)
-    factor = torch.linalg.cholesky(factor)
-    solution = _dense(goal, device, dtype)
-    blocks = solution.split(_COLUMNS, dim=1)
-    for done, block in enumerate(blocks, start=1):
-        block.copy_(torch.cholesky_solve(block.contiguous(), factor))
+    numbers = np.float64 if dtype == torch.float64 else np.float32
+    matrix = torch.from_numpy(gram.astype(numbers).toarray()).to(device)
+    matrix.diagonal().add_(ridge)
+    matrix = torch.linalg.cholesky(matrix)
+    matrix = torch.cholesky_inverse(matrix)
+    turned = goal.T.tocoo()
+    places = torch.from_numpy(np.stack([turned.row, turned.col]).astype(np.int64))
+    numbers = torch.from_numpy(turned.data.astype(numbers))
+    turned = torch.sparse_coo_tensor(places, numbers, turned.shape, check_invariants=True).coalesce().to(device)
+    kept = min(max_entries or len(matrix), len(matrix))
+    weights = torch.empty(len(matrix), kept, device=device)
+    columns = None if kept == len(matrix) else torch.empty(weights.shape, dtype=torch.int64, device=device)
+    blocks = range(0, len(matrix), _ROWS)
+    for done, start in enumerate(blocks, start=1):
+        rows = slice(start, start + _ROWS)
+        block = torch.sparse.mm(turned, matrix[:, rows].contiguous()).T  # [rows, n]: the inverse is symmetric
+        if columns is None:
+            weights[rows] = block
+        else:
+            columns[rows] = block.abs().topk(kept).indices
+            weights[rows] = block.gather(1, columns[rows])
         if progress:
             progress(done, len(blocks))
-    return solution.to(torch.float32)
+    return weights, columns
 
 
 def solve_on_support(
@@ -101,23 +117,6 @@ def solve_on_support(
     solution = sparse.csr_matrix(entries, shape=goal.shape, dtype=np.float32)
     weights, kept = _rows_of(solution, max_entries)
     return weights.to(device), kept.to(device)
-
-
-def largest_entries(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` entries of the largest absolute value of each row and their columns, [n, count] each."""
-    blocks = [(block.gather(1, best), best) for block, best in _best_blocks(matrix, count)]
-    weights, columns = (torch.cat(parts) for parts in zip(*blocks, strict=True))
-    return weights, columns
-
-
-def _best_blocks(matrix: Tensor, count: int):
-    for block in matrix.split(1024):
-        yield block, block.abs().topk(count, dim=1).indices
-
-
-def _dense(matrix: sparse.csr_matrix, device: torch.device | str, dtype: torch.dtype) -> Tensor:
-    numbers = np.float64 if dtype == torch.float64 else np.float32
-    return torch.from_numpy(matrix.astype(numbers).toarray()).to(device)
 
 
 def _largest_rows(

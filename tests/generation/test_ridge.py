@@ -21,10 +21,11 @@ def problem():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_dense_solve_is_the_formula_in_any_number_of_blocks(problem, dtype, monkeypatch):
-    monkeypatch.setattr(ridge, "_COLUMNS", 5)
+    monkeypatch.setattr(ridge, "_ROWS", 5)
     gram, goal, expected = problem
     told = []
-    solved = ridge.solve_dense(gram, goal, 2.5, dtype=dtype, progress=lambda *parts: told.append(parts))
+    solved, columns = ridge.solve_dense(gram, goal, 2.5, dtype=dtype, progress=lambda *parts: told.append(parts))
+    assert columns is None
     np.testing.assert_allclose(solved.numpy(), expected, atol=1e-5)
     assert solved.dtype == torch.float32 and told == [(1, 3), (2, 3), (3, 3)]
 
@@ -53,12 +54,16 @@ def test_a_column_rests_on_its_own_row_and_on_the_largest_goals(problem, monkeyp
         np.testing.assert_allclose(solved[:, column], expected, atol=1e-5)
 
 
-def test_the_entries_kept_are_the_largest_by_absolute_value():
-    matrix = torch.tensor([[0.0, -3.0, 1.0, 2.0], [4.0, 0.0, -1.0, 0.5]])
-    weights, columns = ridge.largest_entries(matrix, 2)
-    assert weights.tolist() == [[-3.0, 2.0], [4.0, -1.0]] and columns.tolist() == [[1, 3], [0, 2]]
-    sparse_weights, sparse_columns = ridge._rows_of(sparse.csr_matrix(matrix.numpy()), 2)
-    assert torch.equal(sparse_weights, weights) and torch.equal(sparse_columns, columns)
+def test_the_entries_kept_are_the_largest_by_absolute_value(problem, monkeypatch):
+    monkeypatch.setattr(ridge, "_ROWS", 5)
+    gram, goal, expected = problem
+    weights, columns = ridge.solve_dense(gram, goal, 2.5, max_entries=3)
+    order = np.argsort(-np.abs(expected), axis=1)[:, :3]
+    np.testing.assert_array_equal(columns.numpy(), order)
+    np.testing.assert_allclose(weights.numpy(), np.take_along_axis(expected, order, axis=1), atol=1e-5)
+    kept_weights, kept_columns = ridge._rows_of(sparse.csr_matrix(expected), 3)
+    assert torch.equal(kept_columns, columns)
+    torch.testing.assert_close(kept_weights, weights, atol=1e-5, rtol=0)
 
 
 def _scattered(weights: torch.Tensor, columns: torch.Tensor) -> np.ndarray:
