@@ -17,7 +17,7 @@ from recbole_mgr.preparation.sources.atomic import AtomicFolder
 from recbole_mgr.preparation.sources.h_and_m import HAndM
 from recbole_mgr.preparation.sources.movielens import MovieLens1m, MovieLens100k
 from recbole_mgr.preparation.sources.raw_files import RawFolder
-from recbole_mgr.preparation.sources.table import Columns, Table
+from recbole_mgr.preparation.sources.table import Columns, Form, Table
 
 _DESCRIPTION = """\
 Make atomic files of raw data: <output>/<name>/<name>.inter, .item, .review, images/ and .provenance.yaml.
@@ -41,7 +41,8 @@ def main(arguments: list[str]) -> int:
     settings = Settings(
         name=request.name or request.default_name(request),
         output=request.output,
-        k_core=request.k_core,
+        user_core=request.k_core if request.user_core is None else request.user_core,
+        item_core=request.k_core if request.item_core is None else request.item_core,
         min_rating=request.min_rating,
         duplicates=request.duplicates,
         images="none" if request.no_images else "require" if request.require_images else "keep",
@@ -52,7 +53,7 @@ def main(arguments: list[str]) -> int:
         limits=limits,
     )
     folder = prepare(request.source(request, limits), settings)
-    print(f"{folder} is ready")
+    print(f"\n{folder} is ready")
     return 0
 
 
@@ -97,7 +98,7 @@ def _parser() -> CommandParser:
     options = add(
         "table",
         "your own CSV, TSV or Parquet files",
-        lambda request, limits: Table(request.raw, request.items, _columns(request)),
+        lambda request, limits: Table(request.raw, request.items, _columns(request), _form(request)),
         lambda request: request.raw.name.partition(".")[0],
     )
     options.add_argument("raw", type=Path, metavar="FILE", help="interactions, one a row")
@@ -106,6 +107,19 @@ def _parser() -> CommandParser:
         default = Columns._field_defaults[meaning]
         options.add_argument(f"--{meaning}", default=default, metavar="COLUMN", help=f"default: {default}")
     options.add_argument("--time-unit", choices=["s", "ms", "us", "ns"], default="s", help="of times that are numbers")
+    options.add_argument(
+        "--time-format",
+        metavar="FORMAT",
+        help="of dates, e.g. %%d/%%m/%%Y %%H:%%M (default: as the dates show)",
+    )
+    options.add_argument("--decimal", choices=[".", ","], help="before decimals (default: as the numbers show)")
+    options.add_argument("--encoding", help="of text files, e.g. cp1252 (default: UTF-8, or as a byte order mark says)")
+    options.add_argument(
+        "--quotes",
+        choices=["checked", "trusted", "none"],
+        default="checked",
+        help="marks around values: checked that they close (default), trusted, or none: characters like any other",
+    )
     return parser
 
 
@@ -114,11 +128,20 @@ def _common_options() -> argparse.ArgumentParser:
     common.add_argument("--name", help="of the data set (default: made from the source)")
     common.add_argument("--output", type=Path, default=Path("data"), metavar="FOLDER", help="default: data")
     common.add_argument(
-        "--k-core", type=int, default=5, metavar="K", help="fewest interactions per user and item; 0: all"
+        "--k-core",
+        type=int,
+        default=5,
+        metavar="K",
+        help="fewest interactions of users and items (default 5; 0: all)",
     )
+    common.add_argument("--user-core", type=int, metavar="K", help="fewest of a user (default: as --k-core)")
+    common.add_argument("--item-core", type=int, metavar="K", help="fewest of an item (default: as --k-core)")
     common.add_argument("--min-rating", type=float, metavar="R", help="drop interactions rated lower")
     common.add_argument(
-        "--duplicates", choices=["all", "first", "last"], default="all", help="of a user's interactions with one item"
+        "--duplicates",
+        choices=["all", "copies", "first", "last"],
+        default="all",
+        help="of a user's interactions with one item: all (default), all but exact copies, the first, the last",
     )
     common.add_argument("--images", type=Path, metavar="FOLDER", help="pictures, named by item id")
     common.add_argument("--mirror", metavar="FOLDER|URL", help="pictures, named as the URLs in the data end")
@@ -127,7 +150,11 @@ def _common_options() -> argparse.ArgumentParser:
     pictures.add_argument("--no-images", action="store_true", help="neither look for pictures nor download any")
     common.add_argument("--no-reviews", action="store_true", help="write no review texts")
     common.add_argument(
-        "--broken-share", type=float, default=0.01, metavar="S", help="broken rows allowed (default 0.01)"
+        "--broken-share",
+        type=float,
+        default=0.01,
+        metavar="S",
+        help="share of a file's rows, or of a column's numbers, that may be broken (default 0.01)",
     )
     common.add_argument("--parallel", type=int, default=16, metavar="N", help="downloads at a time (default 16)")
     common.add_argument(
@@ -154,3 +181,7 @@ def _raw(request: argparse.Namespace, limits: DownloadLimits) -> RawFolder:
 
 def _columns(request: argparse.Namespace) -> Columns:
     return Columns(*(getattr(request, name) for name in Columns._fields))
+
+
+def _form(request: argparse.Namespace) -> Form:
+    return Form(*(getattr(request, name) for name in Form._fields))

@@ -8,12 +8,24 @@ from typing import NamedTuple, Protocol
 
 import polars as pl
 
+from recbole_mgr.preparation.conversions import Conversions
+from recbole_mgr.preparation.joins import Join
+
 BATCH_ROWS = 50_000  # rows in memory at a time; a review has about a kilobyte
 
-# Types of item fields in atomic files; a field of another name is a token_seq.
-FIELD_TYPES = {"brand": "token", "price": "float", "image_url": "token"}
+# Types of item fields in atomic files. A field of another name is a token_seq, which encoders of texts read by default.
+FIELD_TYPES = {"price": "float", "image_url": "token"}
 # Names of columns that are no item fields.
-RESERVED = ("item_id", "line_number", "item_number", "picture_path", "image_file", "image")
+RESERVED = (
+    "item_id",
+    "line_number",
+    "problem",
+    "item_number",
+    "picture_path",
+    "picture_problem",
+    "image_file",
+    "image",
+)
 
 
 class Batch(NamedTuple):
@@ -24,7 +36,8 @@ class Batch(NamedTuple):
         frame: one row per raw row, in the order of the file. ``line_number`` (Int64) counts from 1. Interactions have
             ``user_id``, ``item_id`` (String), ``timestamp`` (Float64, seconds) and perhaps ``rating`` (Float64) and
             ``review`` (String). Items have ``item_id``, perhaps ``image_file`` and ``image_url``, and any fields
-            (String, or Float64). A row that could not be read is all null but for ``line_number``.
+            (String, or Float64). A row that could not be read is all null but for ``line_number`` and perhaps
+            ``problem`` (String), which says why in a few words that are the same for all rows of a kind.
     """
 
     path: Path
@@ -38,11 +51,15 @@ class Source(Protocol):
         provenance: keys for ``<name>.provenance.yaml``: ``source`` and ``licence`` at least.
         field_types: types of item fields, where they are not those of ``FIELD_TYPES``.
         picture_folder: where the format keeps its pictures, or None.
+        conversions: what the source read as numbers and times, with what it could not read.
+        joins: of the source's own files, filled while it is read.
     """
 
     provenance: dict
     field_types: dict[str, str]
     picture_folder: Path | None
+    conversions: Conversions
+    joins: list[Join]
 
     def interactions(self) -> Iterator[Batch]:
         """Yield all interactions."""

@@ -1,4 +1,4 @@
-"""Rows that cannot be used: counted, shown, and an error where they are many."""
+"""Rows that cannot be used: counted by reason, shown, and an error where they are many."""
 
 from __future__ import annotations
 
@@ -7,58 +7,75 @@ from pathlib import Path
 import polars as pl
 
 from recbole_mgr.preparation.batches import Batch
-from recbole_mgr.preparation.raw_lines import excerpt
+from recbole_mgr.preparation.delimited import EMPTY
+from recbole_mgr.preparation.opening import excerpt
+
+UNREADABLE_TIME = "time that cannot be read"
 
 
 class BrokenRows:
     """Counts the rows of each file and those among them that lack what they must have.
 
     Args:
-        limit: the largest share of broken rows of a file that is skipped; more is an error.
+        limit: the largest share of broken rows of a file that is skipped; more is an error. Rows with nothing in them,
+            as spreadsheets leave them, are no broken ones.
     """
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
-        self._rows: dict[Path, int] = {}
-        self._broken: dict[Path, int] = {}
-        self._first: dict[Path, tuple[int, str]] = {}
+        self.rows: dict[Path, int] = {}
+        self._reasons: dict[Path, dict[str, int]] = {}
+        self._first: dict[tuple[Path, str], int] = {}  # line of the first row of a reason
 
     def skip(self, batch: Batch, needed: list[str]) -> pl.DataFrame:
         """The batch's rows that have all ``needed`` columns; the others are counted."""
         path, frame = batch
-        complete = frame.select(pl.all_horizontal(pl.col(needed).is_not_null())).to_series()
-        kept = frame.filter(complete)
-        self._rows[path] = self._rows.get(path, 0) + frame.height
-        self._broken[path] = self._broken.get(path, 0) + frame.height - kept.height
-        if kept.height < frame.height and path not in self._first:
-            row = frame.filter(~complete).row(0, named=True)
-            lacking = [column for column in needed if row[column] is None]
-            self._first[path] = row["line_number"], "no usable " + " or ".join(lacking)
-        return kept
+        self.rows[path] = self.rows.get(path, 0) + frame.height
+        reasons = self._reasons.setdefault(path, {})
+        lacking = [pl.when(pl.col(column).is_null()).then(pl.lit(f"no usable {column}")) for column in needed]
+        known = [pl.col("problem")] if "problem" in frame.columns else []
+        why = frame.select(pl.coalesce(*known, *lacking)).to_series()
+        if why.null_count() == len(why):
+            return frame.drop("problem", strict=False)
+        for reason, line in zip(why, frame["line_number"], strict=True):
+            if reason is not None:
+                reasons[reason] = reasons.get(reason, 0) + 1
+                self._first.setdefault((path, reason), line)
+        return frame.filter(why.is_null()).drop("problem", strict=False)
+
+    def reasons(self, path: Path) -> dict[str, int]:
+        """Rows of a file that were skipped, by reason."""
+        return self._reasons.get(path, {})
 
     @property
-    def counts(self) -> dict[str, int]:
-        """Broken rows of each file that has any."""
-        return {path.name: count for path, count in self._broken.items() if count}
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Skipped rows of each file that has any, by reason."""
+        return {path.name: dict(reasons) for path, reasons in self._reasons.items() if reasons}
 
     def check(self) -> list[str]:
-        """Messages on the rows skipped, one for each file that has any.
+        """Messages on the rows skipped, one for each reason of each file.
 
         Raises:
             ValueError: if a file has more broken rows than the limit allows, or none that is whole.
         """
         messages = []
-        for path, count in self._broken.items():
-            rows = self._rows[path]
-            if not count:
-                continue
-            line, problem = self._first[path]
-            message = f"{path}: {count:,} of {rows:,} rows are broken, the first in line {line}: {problem}"
-            text = excerpt(path, line)
-            message += f" ({text!r})" if text else ""
-            if count > self.limit * rows or count == rows:
+        for path, reasons in self._reasons.items():
+            rows, count = self.rows[path], sum(reasons.values())
+            broken = {reason: number for reason, number in reasons.items() if reason != EMPTY}
+            if sum(broken.values()) > self.limit * rows or (count and count == rows):
+                reason = max(broken or reasons, key=reasons.__getitem__)
+                way = "say how times are written with --time-format, " if reason == UNREADABLE_TIME else ""
                 raise ValueError(
-                    f"{message}. Mend the file, or allow a larger share of broken rows with --broken-share"
+                    f"{path}: {count:,} of {rows:,} rows are broken, {self._shown(path, reason)}. Mend the file, {way}"
+                    "or allow a larger share of broken rows with --broken-share"
                 )
-            messages.append(message + "; skipped")
+            messages += [
+                f"{path}: {number:,} of {rows:,} rows skipped, {self._shown(path, reason)}"
+                for reason, number in reasons.items()
+            ]
         return messages
+
+    def _shown(self, path: Path, reason: str) -> str:
+        line = self._first[path, reason]
+        text = excerpt(path, line)
+        return f"the first in line {line}: {reason}" + (f" ({text!r})" if text else "")

@@ -11,10 +11,30 @@ from recbole_mgr.data.table import MISSING_WORDS
 
 def clean_ids(ids: pl.Series) -> pl.Series:
     """Trim ids [n]; what no atomic file can hold as an id becomes null: nothing, a word that reads as missing, a
-    leading quotation mark, tabs, line breaks and other control characters."""
-    trimmed = ids.cast(pl.String).str.strip_chars()
+    leading quotation mark, tabs, line breaks and other control characters. Numbers with a decimal point that are whole,
+    as pandas makes them of ids beside missing ones, lose it.
+
+    Raises:
+        ValueError: if the column holds lists or the like.
+    """
+    if ids.dtype.is_nested():
+        raise ValueError(f"column {ids.name!r} holds {ids.dtype}, not ids; name the column that does")
+    if ids.dtype.is_float() and ((ids % 1 == 0) & (ids.abs() < 2**53)).all():
+        ids = ids.cast(pl.Int64)
+    trimmed = ids.cast(pl.String, strict=False).str.strip_chars()
     legal = ~(trimmed.is_in(list(MISSING_WORDS)) | trimmed.str.contains(r'^"|^$|[\p{Cc}\x{2028}\x{2029}]'))
     return trimmed.set(~legal.fill_null(True), None)
+
+
+def odd_ids(ids: pl.Series, whose: str) -> list[str]:
+    """Remarks on ids that a spreadsheet has damaged: 1.23457E+12 stands for many."""
+    damaged = ids.filter(ids.str.contains(r"^\d[.,]?\d*[eE]\+\d+$"))
+    if damaged.is_empty():
+        return []
+    return [
+        f"{len(damaged):,} {whose} ids are written like {damaged[0]!r}, as spreadsheets write long numbers: several "
+        "ids may have become one; export the column as text"
+    ]
 
 
 def in_seconds(times: pl.Series, per_second: int) -> pl.Series:

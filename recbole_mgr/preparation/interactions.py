@@ -48,8 +48,8 @@ class Interactions(NamedTuple):
     ratings: np.ndarray | None
     source_rows: np.ndarray
 
-    def where(self, keep: np.ndarray) -> Interactions:
-        """The rows that ``keep`` (bool [n]) marks."""
+    def where(self, keep: np.ndarray | slice) -> Interactions:
+        """The rows that ``keep`` (bool [n], or positions) marks."""
         return Interactions(*(None if column is None else column[keep] for column in self))
 
 

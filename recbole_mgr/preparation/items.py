@@ -17,6 +17,8 @@ from recbole_mgr.preparation.pictures import PictureFolder
 
 _KEYS = ("item_number", "item_id", "image_file", "picture_path", "picture_problem", "image_url")
 
+_OTHERS = 20_000  # ids of items without interactions that are kept, to compare them with those that have no row
+
 
 class ItemRows(NamedTuple):
     """One row for every item of the interactions, in Parquet files.
@@ -26,15 +28,21 @@ class ItemRows(NamedTuple):
             null), ``picture_path`` (of a local picture, or null), ``picture_problem``, ``image_url`` (or null), and the
             source's fields.
         fields: names of the source's fields.
-        undescribed: items that the source has no row of.
+        described: bool [N], items that the source has a row of.
         repeated: rows of items that had one already; the first row stays.
+        of_others: rows of items without interactions.
+        other_ids: ids of some of those.
+        with_file: bool [N], items with a local picture.
         with_reference: bool [N], items with a local picture or a URL.
     """
 
     parts: list[Path]
     fields: list[str]
-    undescribed: int
+    described: np.ndarray
     repeated: int
+    of_others: int
+    other_ids: list[str]
+    with_file: np.ndarray
     with_reference: np.ndarray
 
     def pictures(self, keep: np.ndarray) -> pl.DataFrame:
@@ -47,7 +55,7 @@ def read_items(
     batches: Iterator[Batch],
     *,
     numbers: IdNumbers,
-    count: int,
+    ids: pl.Series,
     broken: BrokenRows,
     pictures: PictureFolder | None,
     folder: Path,
@@ -57,21 +65,24 @@ def read_items(
     Args:
         batches: the source's batches.
         numbers: numbered the items of the interactions.
-        count: N, number of these items.
+        ids: of these N items, by number.
         broken: counts and skips the rows without item id.
         pictures: local pictures.
         folder: gets the Parquet files.
     """
+    count = len(ids)
     described = np.zeros(count, dtype=bool)
-    with_reference = np.zeros(count, dtype=bool)
+    with_file, with_reference = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
     parts: list[Path] = []
     fields: list[str] = []
-    repeated = 0
+    repeated = of_others = 0
+    other_ids: list[str] = []
 
     def keep(frame: pl.DataFrame) -> None:
         frame = _with_pictures(frame, pictures)
         known = frame.filter(pl.any_horizontal(pl.col("picture_path", "image_url").is_not_null()))["item_number"]
         with_reference[known.to_numpy()] = True
+        with_file[frame.filter(pl.col("picture_path").is_not_null())["item_number"].to_numpy()] = True
         parts.append(folder / f"{len(parts):06}.parquet")
         frame.write_parquet(parts[-1])
 
@@ -81,7 +92,10 @@ def read_items(
         fields = fields or [name for name in frame.columns if name not in RESERVED]
         item_numbers = pl.Series(numbers.numbers(frame["item_id"]), dtype=pl.UInt32)
         frame = frame.drop("line_number").with_columns(item_number=item_numbers)
-        frame = frame.filter(pl.col("item_number") < count)  # a higher number was given just now: no interaction has it
+        others = frame.filter(pl.col("item_number") >= count)  # numbers given just now: no interaction has them
+        of_others += others.height
+        other_ids += others["item_id"].head(max(0, _OTHERS - len(other_ids))).to_list()
+        frame = frame.filter(pl.col("item_number") < count)
         unseen = pl.Series(~described[frame["item_number"].to_numpy()], dtype=pl.Boolean)
         new = frame["item_number"].is_first_distinct() & unseen
         repeated += frame.height - int(new.sum())
@@ -89,11 +103,10 @@ def read_items(
         described[frame["item_number"].to_numpy()] = True
         keep(frame)
     undescribed = np.flatnonzero(~described)
-    ids = numbers.ids()
     for start in range(0, len(undescribed), BATCH_ROWS):
         rest = pl.Series("item_number", undescribed[start : start + BATCH_ROWS], dtype=pl.UInt32)
         keep(pl.DataFrame({"item_number": rest, "item_id": ids[rest]}))
-    return ItemRows(parts, fields, len(undescribed), repeated, with_reference)
+    return ItemRows(parts, fields, described, repeated, of_others, other_ids, with_file, with_reference)
 
 
 def _with_pictures(frame: pl.DataFrame, pictures: PictureFolder | None) -> pl.DataFrame:

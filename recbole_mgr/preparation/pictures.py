@@ -34,6 +34,7 @@ class PictureFolder:
             raise ValueError(f"{folder}: no such folder of pictures; name an existing one with --images")
         self.folder = folder
         self._by_stem: dict[str, str] = {}
+        self._used: set[str] = set()
         for place, folders, names in os.walk(folder):
             folders.sort()
             for name in sorted(names):
@@ -48,6 +49,8 @@ class PictureFolder:
         is none, None and what is wrong."""
         path, problem = self._named(file) if file else (None, "no picture of this item is known")
         path = path or self._by_stem.get(item_id) or self._by_stem.get(quote(item_id, safe=" "))
+        if path:
+            self._used.add(path)
         return path, "" if path else problem
 
     def find_url(self, url: str) -> str | None:
@@ -55,9 +58,9 @@ class PictureFolder:
         name = url_name(url)
         return self._named(name)[0] or self._by_stem.get(os.path.splitext(name)[0])
 
-    def names(self) -> list[str]:
-        """Names of the pictures without suffix, which are compared with item ids."""
-        return list(self._by_stem)
+    def unused(self) -> list[str]:
+        """Names, without suffix, of the pictures that no item has had so far."""
+        return [stem for stem, path in self._by_stem.items() if path not in self._used]
 
     def _named(self, name: str) -> tuple[str | None, str]:
         """Path of a file by its name in the folder; the name may begin with the folder's own, or be one of Windows."""

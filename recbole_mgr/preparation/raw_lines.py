@@ -1,50 +1,36 @@
-"""Raw files line by line, gzipped or not: JSON lines and other records, with the number of every line."""
+"""Raw files line by line, packed or not: JSON lines and other records, with the number of every line."""
 
 from __future__ import annotations
 
-import gzip
+import codecs
 import itertools
 import json
-import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from recbole_mgr.preparation.batches import BATCH_ROWS, Batch
-
-
-def open_bytes(path: Path):
-    """Open a raw file for reading bytes, unpacked where its name ends in ``.gz``."""
-    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+from recbole_mgr.preparation.opening import LONGEST_LINE, lines_of, open_bytes, unpacking
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield (number from 1, line) of all lines that are not blank.
 
     Raises:
-        ValueError: if the packed file ends early or is none.
+        ValueError: if the packed file ends early, is none or a line of it is enormous.
     """
     number = 0
-    try:
-        with open_bytes(path) as file:
-            for number, line in enumerate(file, start=1):
-                if not line.isspace():
-                    yield number, line
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(
-            f"{path}: cannot be unpacked after line {number} ({error}); it was not downloaded as a whole, get it again"
-        ) from error
-
-
-def excerpt(path: Path, line: int) -> str:
-    """The beginning of a line of a text file, for messages; empty for Parquet."""
-    if path.suffix == ".parquet":
-        return ""
-    with open_bytes(path) as file:
-        raw = next(itertools.islice(file, line - 1, None), b"")
-    return raw.decode("utf-8", "replace").strip()[:80]
+    with unpacking(path, lambda: number), open_bytes(path) as file:
+        for number, line in enumerate(lines_of(file), start=1):
+            if len(line) >= LONGEST_LINE:
+                raise ValueError(f"{path}, line {number}: over {LONGEST_LINE:,} bytes; there must be one record a line")
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
+            if not line.isspace():
+                yield number, line
 
 
 def json_batches(path: Path, schema: dict[str, Any]) -> Iterator[Batch]:
@@ -65,7 +51,7 @@ def json_batches(path: Path, schema: dict[str, Any]) -> Iterator[Batch]:
         if frame is None or frame.height != len(lines):
             records = [_parsed(json.loads, line) for line in lines]
             columns = {key: [_fitting(record.get(key), kind) for record in records] for key, kind in schema.items()}
-            frame = pl.DataFrame(columns, schema=schema)
+            frame = pl.DataFrame(columns, schema=schema).with_columns(_unreadable(records))
         yield Batch(path, frame.with_columns(line_number=pl.Series(numbers, dtype=pl.Int64)))
 
 
@@ -81,10 +67,9 @@ def record_batches(
         schema: polars types of the columns.
     """
     for numbers, lines in _groups(numbered_lines(path)):
-        records = (_parsed(parse, line) for line in lines)
-        yield Batch(
-            path, described(records, describe, schema).with_columns(line_number=pl.Series(numbers, dtype=pl.Int64))
-        )
+        records = [_parsed(parse, line) for line in lines]
+        frame = described(records, describe, schema).with_columns(_unreadable(records))
+        yield Batch(path, frame.with_columns(line_number=pl.Series(numbers, dtype=pl.Int64)))
 
 
 def described(records: Iterable[dict], describe: Callable[[dict], dict], schema: dict[str, Any]) -> pl.DataFrame:
@@ -93,19 +78,37 @@ def described(records: Iterable[dict], describe: Callable[[dict], dict], schema:
     return pl.DataFrame({key: [_fitting(row.get(key), kind) for row in rows] for key, kind in schema.items()}, schema)
 
 
+def parquet_columns(path: Path) -> list[str]:
+    """Names of a Parquet file's columns.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    with _reading_parquet(path):
+        return pl.scan_parquet(path).collect_schema().names()
+
+
 def parquet_batches(path: Path, columns: list[str] | None = None) -> Iterator[Batch]:
     """Read columns (default: all) of a Parquet file some rows at a time; ``line_number`` is the row's number from 1."""
-    try:
+    with _reading_parquet(path):
         scan = pl.scan_parquet(path)
         scan = scan.select(columns) if columns else scan
         rows = scan.select(pl.len()).collect().item()
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{path}: not a readable Parquet file ({error}); get it again") from error
     for start in range(0, rows, BATCH_ROWS):
-        frame = scan.slice(start, BATCH_ROWS).collect()
+        with _reading_parquet(path):
+            frame = scan.slice(start, BATCH_ROWS).collect()
         yield Batch(
             path, frame.with_columns(line_number=pl.int_range(start + 1, start + 1 + frame.height, dtype=pl.Int64))
         )
+
+
+@contextmanager
+def _reading_parquet(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: not a readable Parquet file ({reason}); get it again") from error
 
 
 def _groups(lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[tuple[int, ...], tuple[bytes, ...]]]:
@@ -114,6 +117,13 @@ def _groups(lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[tuple[int, ...
         if not texts[-1].endswith(b"\n"):
             texts = (*texts[:-1], texts[-1] + b"\n")
         yield numbers, texts
+
+
+def _unreadable(records: list[dict]) -> pl.Series:
+    """The column that says which lines hold no record."""
+    return pl.Series(
+        "problem", [None if record else "no record that can be read" for record in records], dtype=pl.String
+    )
 
 
 def _parsed(parse: Callable[[bytes], Any], line: bytes) -> dict:

@@ -88,6 +88,8 @@ def write_reviews(
     Returns:
         Number of reviews.
     """
+    if not reviews:
+        return 0
     by_source = interactions.where(np.argsort(interactions.source_rows))
     written = 0
     with open(path, "wb") as file:

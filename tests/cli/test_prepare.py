@@ -88,7 +88,7 @@ WRONG = {
     "share": (["table", "orders.csv", "--broken-share", "5"], "--broken-share 5: a share between 0 and 1"),
     "parallel": (["table", "orders.csv", "--parallel", "0"], "--parallel 0: at least 1"),
     "timeout": (["table", "orders.csv", "--timeout", "0"], "--timeout 0: more than 0"),
-    "core": (["table", "orders.csv", "--k-core", "-1"], "--k-core -1: at least 0"),
+    "core": (["table", "orders.csv", "--k-core", "-1"], "--k-core or --user-core -1: at least 0"),
 }
 
 

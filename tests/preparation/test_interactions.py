@@ -51,9 +51,10 @@ def test_broken_rows_are_skipped_counted_and_shown(tmp_path):
     found, *_ = read(batch(rows, path=path), broken=broken)
     assert found.times.tolist() == [1, 5]
     assert found.source_rows.tolist() == [0, 1]
-    assert broken.counts == {"raw.csv": 3}
-    (message,) = broken.check()
-    assert "3 of 5 rows are broken, the first in line 2: no usable item_id ('u,,2')" in message
+    once = {"no usable item_id": 1, "no usable user_id": 1, "no usable timestamp": 1}
+    assert broken.counts == {"raw.csv": once} and broken.reasons(path) == once and broken.rows == {path: 5}
+    first, *_ = broken.check()
+    assert first == f"{path}: 1 of 5 rows skipped, the first in line 2: no usable item_id ('u,,2')"
     broken.limit = 0.59
     with pytest.raises(ValueError, match=r"raw.csv: 3 of 5 rows are broken.*--broken-share"):
         broken.check()

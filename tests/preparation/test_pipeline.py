@@ -37,7 +37,9 @@ def shop(folder, pairs, images=None, reviews=None):
 
 
 def run(source, folder, said=None, **settings):
-    settings = {"name": "Shop", "output": folder / "data", "limits": QUICK, "k_core": 0, **settings}
+    core = settings.pop("k_core", 0)
+    settings = {"name": "Shop", "output": folder / "data", "limits": QUICK, **settings}
+    settings = {"user_core": core, "item_core": core, **settings}
     return prepare(source, Settings(**settings), (said if said is not None else []).append)
 
 
@@ -113,8 +115,14 @@ def test_counts_of_what_is_repeated_or_undescribed(tmp_path):
     source = shop(tmp_path, [("u", "i"), ("u", "j"), ("u", "i")], [("i", ""), ("i", ""), ("z", "")])
     provenance = yaml.safe_load((run(source, tmp_path) / "Shop.provenance.yaml").read_text())
     assert provenance["repeated_pairs"] == 1
-    assert provenance["preparation"]["items_without_row"] == 1
-    assert provenance["preparation"]["item_rows_repeated"] == 1
+    rows = provenance["preparation"]["rows"]["items (items.csv)"]
+    assert rows["read"] == 3 and rows["kept"] == 1
+    assert rows["left_out"] == {
+        "a second row of an item": 1,
+        "of items without interactions": 1,
+        "of items that were left out": 0,
+    }
+    assert provenance["preparation"]["joins"]["items that have a row of their own"] == "1 of 2"
     assert provenance["items_without_picture"] == 2
 
 

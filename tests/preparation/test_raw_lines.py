@@ -8,13 +8,18 @@ import polars as pl
 import pytest
 
 from recbole_mgr.preparation import raw_lines
-from recbole_mgr.preparation.raw_lines import excerpt, json_batches, parquet_batches
+from recbole_mgr.preparation.opening import excerpt
+from recbole_mgr.preparation.raw_lines import json_batches, parquet_batches
 
 SCHEMA = {"id": pl.String, "time": pl.Float64}
 
 
 def read(path, schema=SCHEMA):
-    return [row for batch in json_batches(path, schema) for row in batch.frame.rows()]
+    return [row for batch in json_batches(path, schema) for row in batch.frame.drop("problem", strict=False).rows()]
+
+
+def problems(path):
+    return [row for batch in json_batches(path, SCHEMA) for row in batch.frame["problem"]]
 
 
 def test_broken_lines_are_null_and_numbered(tmp_path):
@@ -26,6 +31,7 @@ def test_broken_lines_are_null_and_numbered(tmp_path):
     assert rows[:5] == [("a", 1.0, 1), (None, None, 3), (None, None, 4), ("7", 2.5, 5), (None, None, 6)]
     assert rows[5][0] == "half ?" and rows[5][2] == 7
     assert rows[6] == ("z", 3.0, 8)
+    assert [problem is None for problem in problems(path)] == [True, False, False, True, True, True, True]
     assert excerpt(path, 3) == '{"id": "b", "ti'
 
 

@@ -17,7 +17,7 @@ from recbole_mgr.preparation.sources.atomic import AtomicFolder
 from recbole_mgr.preparation.sources.h_and_m import HAndM
 from recbole_mgr.preparation.sources.movielens import MovieLens1m, MovieLens100k
 from recbole_mgr.preparation.sources.raw_files import RawFolder
-from recbole_mgr.preparation.sources.table import Columns, Table
+from recbole_mgr.preparation.sources.table import Columns, Form, Table
 
 USERS, ITEMS = 6, 4
 DAY = 86_400
@@ -40,7 +40,7 @@ def prepared(tmp_path, load_with_recbole):
     """Prepare a source, load it with RecBole, and return its folder."""
 
     def run(source, name="Out", **settings):
-        settings = {"k_core": 2, "limits": QUICK, **settings}
+        settings = {"user_core": 2, "item_core": 2, "limits": QUICK, **settings}
         folder = prepare(source, Settings(name=name, output=tmp_path / "data", **settings), lambda _: None)
         dataset = load_with_recbole(folder)
         assert (dataset.user_num - 1, dataset.item_num - 1) == (USERS, ITEMS)
@@ -306,7 +306,7 @@ def test_a_table_with_names_of_its_own(tmp_path, prepared, server, picture):
     pl.DataFrame(goods).write_parquet(tmp_path / "goods.parquet")
     names = Columns(user="who", item="what", time="when", rating="stars", review="words", title="label", image="photo")
     source = Table(tmp_path / "orders.csv", tmp_path / "goods.parquet", names)
-    folder = prepared(source, picture_folder=tmp_path / "photos")
+    folder = prepared(source, picture_folder=tmp_path / "photos", broken_share=0.4)  # one of three prices is "free"
     first, *_ = read(folder, "inter")
     assert first == {"user_id": "u0", "item_id": "p0", "timestamp": "1381406400", "rating": "4.5"}
     items = read(folder, "item")
@@ -324,14 +324,14 @@ def test_a_table_with_names_of_its_own(tmp_path, prepared, server, picture):
         ([1700000000123, 5], "ms", [1700000000.123, 0.005]),
         (["2023-11-14", "2023-11-14T22:13:20Z"], "s", [1699920000, 1700000000]),
         (["2023-11-14 22:13:20.25", "2023-11-14 23:13:20+01:00"], "s", [1700000000.25, 1700000000]),
-        (["2023-11-14 22:13", "14/11/2023"], "s", [1699999980, None]),
+        (["2023-11-14 22:13", "14/11/2023"], "s", [1699999980, 1699920000]),
         (["1700000000", "2023-11-14"], "s", [1700000000, 1699920000]),
     ],
 )
 def test_times(tmp_path, times, unit, seconds):
     path = tmp_path / "x.parquet"
     pl.DataFrame({"user_id": ["u", "v"], "item_id": ["i", "j"], "timestamp": times}).write_parquet(path)
-    (batch,) = Table(path, None, Columns(time_unit=unit)).interactions()
+    (batch,) = Table(path, None, Columns(), Form(time_unit=unit)).interactions()
     assert batch.frame["timestamp"].to_list() == seconds
 
 

@@ -7,22 +7,8 @@ Source: McAuley et al., "Image-based recommendations on styles and substitutes",
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 
-from recbole_mgr.preparation.batches import Batch
-from recbole_mgr.preparation.raw_lines import record_batches
 from recbole_mgr.preparation.sources import amazon
-
-
-class Amazon2014(amazon.EarlyEdition):
-    """One category, e.g. ``Beauty``."""
-
-    edition = 2014
-    reviews_name = "reviews_{}"
-    reviews_url = meta_url = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
-
-    def items(self) -> Iterator[Batch]:
-        return record_batches(self._meta, _literal, _item, amazon.ITEM_COLUMNS)
 
 
 def _literal(line: bytes) -> dict:
@@ -40,3 +26,13 @@ def _item(record: dict) -> dict:
         "description": amazon.text(record.get("description")),
         "image_url": amazon.picture(record.get("imUrl")),
     }
+
+
+class Amazon2014(amazon.EarlyEdition):
+    """One category, e.g. ``Beauty``."""
+
+    edition = 2014
+    reviews_name = "reviews_{}"
+    reviews_url = meta_url = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
+    parse = staticmethod(_literal)
+    describe = staticmethod(_item)

@@ -7,25 +7,10 @@ EMNLP 2019.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
-from recbole_mgr.preparation.batches import Batch
-from recbole_mgr.preparation.raw_lines import record_batches
 from recbole_mgr.preparation.sources import amazon
 
 _BASE = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2"
-
-
-class Amazon2018(amazon.EarlyEdition):
-    """One category, e.g. ``Luxury_Beauty``."""
-
-    edition = 2018
-    reviews_name = "{}"
-    reviews_url = f"{_BASE}/categoryFilesSmall"
-    meta_url = f"{_BASE}/metaFiles2"
-
-    def items(self) -> Iterator[Batch]:
-        return record_batches(self._meta, json.loads, _item, amazon.ITEM_COLUMNS)
 
 
 def _item(record: dict) -> dict:
@@ -39,3 +24,14 @@ def _item(record: dict) -> dict:
         "description": amazon.text(record.get("description")),
         "image_url": next(filter(None, map(amazon.picture, pictures)), None),
     }
+
+
+class Amazon2018(amazon.EarlyEdition):
+    """One category, e.g. ``Luxury_Beauty``."""
+
+    edition = 2018
+    reviews_name = "{}"
+    reviews_url = f"{_BASE}/categoryFilesSmall"
+    meta_url = f"{_BASE}/metaFiles2"
+    parse = staticmethod(json.loads)
+    describe = staticmethod(_item)

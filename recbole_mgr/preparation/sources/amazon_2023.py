@@ -17,6 +17,7 @@ import polars as pl
 
 from recbole_mgr.preparation.batches import Batch
 from recbole_mgr.preparation.cleaning import in_seconds
+from recbole_mgr.preparation.opening import is_parquet
 from recbole_mgr.preparation.raw_lines import described, json_batches, parquet_batches, record_batches
 from recbole_mgr.preparation.sources import amazon
 from recbole_mgr.preparation.sources.raw_files import RawFolder
@@ -42,6 +43,7 @@ class Amazon2023:
     def __init__(self, raw: RawFolder, category: str) -> None:
         self._reviews = _files(raw, category, f"raw_review_{category}", "review_categories")
         self._meta = _files(raw, f"meta_{category}", f"raw_meta_{category}", "meta_categories")
+        self.conversions, self.joins = amazon.conversions(), []
         self.provenance = {
             "source": f"Amazon Reviews 2023, {category} ({self._reviews[0].name}, {self._meta[0].name})",
             "licence": amazon.LICENCE,
@@ -50,7 +52,7 @@ class Amazon2023:
     def interactions(self) -> Iterator[Batch]:
         for file in self._reviews:
             columns = list(_REVIEW)
-            batches = parquet_batches(file, columns) if file.suffix == ".parquet" else json_batches(file, _REVIEW)
+            batches = parquet_batches(file, columns) if is_parquet(file) else json_batches(file, _REVIEW)
             for batch in batches:
                 frame = batch.frame.rename({"parent_asin": "item_id", "text": "review"})
                 frame = frame.with_columns(
@@ -62,12 +64,14 @@ class Amazon2023:
 
     def items(self) -> Iterator[Batch]:
         for file in self._meta:
-            if file.suffix != ".parquet":
-                yield from record_batches(file, json.loads, _item, amazon.ITEM_COLUMNS)
+            if not is_parquet(file):
+                for batch in record_batches(file, json.loads, _item, amazon.ITEM_COLUMNS):
+                    yield amazon.priced(batch, self.conversions)
                 continue
             for batch in parquet_batches(file):
                 frame = described(batch.frame.iter_rows(named=True), _item, amazon.ITEM_COLUMNS)
-                yield batch._replace(frame=frame.with_columns(batch.frame["line_number"]))
+                frame = frame.with_columns(batch.frame["line_number"])
+                yield amazon.priced(batch._replace(frame=frame), self.conversions)
 
 
 def _files(raw: RawFolder, name: str, parquet_folder: str, url_folder: str) -> list[Path]:

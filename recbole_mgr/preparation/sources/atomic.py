@@ -12,7 +12,10 @@ import polars as pl
 
 from recbole_mgr.data.provenance import read_provenance
 from recbole_mgr.preparation.batches import RESERVED, Batch
+from recbole_mgr.preparation.conversions import Conversions
 from recbole_mgr.preparation.delimited import delimited_batches, header
+from recbole_mgr.preparation.joins import Join, judge
+from recbole_mgr.preparation.numbers import NumberForm
 from recbole_mgr.preparation.sources.raw_files import existing, subfolder
 
 
@@ -30,6 +33,8 @@ class AtomicFolder:
         folder = folder.resolve()
         self._inter = existing(folder, f"{folder.name}.inter")
         self._item, self._review = (folder / f"{folder.name}.{suffix}" for suffix in ("item", "review"))
+        self.conversions = Conversions(NumberForm("."))
+        self.joins: list[Join] = []
         columns = header(self._inter, "\t")
         for column in ("user_id:token", "item_id:token", "timestamp:float"):
             if column not in columns:
@@ -43,8 +48,7 @@ class AtomicFolder:
         self.provenance = {"source": f"atomic files {folder.name}", "licence": "not stated", **stated}
 
     def interactions(self) -> Iterator[Batch]:
-        batches = (_untyped(batch) for batch in _batches(self._inter))
-        batches = (batch._replace(frame=_numbers(batch.frame)) for batch in batches)
+        batches = (self._numbers(_untyped(batch)) for batch in _batches(self._inter))
         if not self._review.is_file():
             yield from batches
             return
@@ -52,9 +56,27 @@ class AtomicFolder:
         keys = ["user_id", "item_id", "nth"]
         inter = pl.concat([batch.frame for batch in batches]).with_columns(_nth())
         reviews = pl.concat([_untyped(batch).frame for batch in _batches(self._review)]).with_columns(_nth())
+        join = Join(f"reviews of {self._review.name} that belong to an interaction", 0, reviews.height)
+        join = join._replace(matched=reviews.join(inter, on=keys, how="semi").height)
+        ours, theirs = (
+            frame.select(pl.format("{} {}", "user_id", "item_id")).to_series() for frame in (reviews, inter)
+        )
+        judge(join, ours, theirs, "Give the reviews the ids of the interactions, or take the file away")
+        self.joins = [join]
         yield Batch(
             self._inter, inter.join(reviews.select(*keys, "review"), on=keys, how="left", maintain_order="left")
         )
+
+    def _numbers(self, batch: Batch) -> Batch:
+        """A batch with the columns that are taken over, times and ratings as numbers."""
+        taken = ("user_id", "item_id", "timestamp", "rating", "line_number", "problem")
+        path, frame = batch
+        numbers = [
+            self.conversions.numbers(path, frame[name], frame["line_number"])
+            for name in ("timestamp", "rating")
+            if name in frame.columns
+        ]
+        return Batch(path, frame.select(name for name in taken if name in frame.columns).with_columns(numbers))
 
     def items(self) -> Iterator[Batch]:
         if not self._item.is_file():
@@ -71,16 +93,11 @@ def _stated(folder: Path) -> dict:
 
 
 def _batches(path: Path) -> Iterator[Batch]:
-    return delimited_batches(path, separator="\t", quoted=False)
+    return delimited_batches(path, separator="\t", quotes="none")
 
 
 def _untyped(batch: Batch) -> Batch:
     return batch._replace(frame=batch.frame.rename(lambda column: column.partition(":")[0]))
-
-
-def _numbers(frame: pl.DataFrame) -> pl.DataFrame:
-    wanted = [name for name in ("user_id", "item_id", "timestamp", "rating", "line_number") if name in frame.columns]
-    return frame.select(wanted).with_columns(pl.col("^(timestamp|rating)$").cast(pl.Float64, strict=False))
 
 
 def _nth() -> pl.Expr:

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from recbole_mgr.preparation.batches import Batch
+from recbole_mgr.preparation.conversions import Conversions
 from recbole_mgr.preparation.delimited import delimited_batches, require_columns
 from recbole_mgr.preparation.sources.raw_files import existing, subfolder
 
@@ -28,13 +29,14 @@ class HAndM:
         folder: what the archive was unpacked to.
     """
 
-    field_types = {"colour": "token", "department": "token"}
+    field_types: dict[str, str] = {}  # colour and department are words: encoders of texts must read them
 
     def __init__(self, folder: Path) -> None:
         self._transactions = existing(folder, "transactions_train.csv")
         self._articles = existing(folder, "articles.csv")
         require_columns(self._transactions, ",", _TRANSACTION)
         require_columns(self._articles, ",", _ARTICLE)
+        self.conversions, self.joins = Conversions(), []
         self.picture_folder = subfolder(folder, "images")
         self.provenance = {
             "source": "H&M Personalized Fashion Recommendations, Kaggle",
@@ -43,16 +45,16 @@ class HAndM:
 
     def interactions(self) -> Iterator[Batch]:
         for batch in delimited_batches(self._transactions, separator=","):
-            day = pl.col("t_dat").str.to_date("%Y-%m-%d", strict=False)
-            frame = batch.frame.select(
-                "line_number", user_id="customer_id", item_id="article_id", timestamp=day.dt.epoch("s").cast(pl.Float64)
-            )
+            frame = batch.frame
+            day = self.conversions.times(batch.path, frame["t_dat"], frame["line_number"])
+            frame = frame.select("line_number", "problem", user_id="customer_id", item_id="article_id", timestamp=day)
             yield batch._replace(frame=frame)
 
     def items(self) -> Iterator[Batch]:
         for batch in delimited_batches(self._articles, separator=","):
             frame = batch.frame.select(
                 "line_number",
+                "problem",
                 item_id="article_id",
                 title="prod_name",
                 categories=pl.concat_str(_KIND, separator=" > ", ignore_nulls=True),

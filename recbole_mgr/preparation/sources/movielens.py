@@ -11,7 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from recbole_mgr.preparation.batches import Batch
+from recbole_mgr.preparation.conversions import Conversions
 from recbole_mgr.preparation.delimited import delimited_batches
+from recbole_mgr.preparation.numbers import NumberForm
 from recbole_mgr.preparation.sources.raw_files import RawFolder, existing, subfolder
 
 _BASE = "https://files.grouplens.org/datasets/movielens"
@@ -32,18 +34,23 @@ class MovieLens100k:
     def __init__(self, raw: RawFolder) -> None:
         folder = raw.unpacked("u.data", f"{_BASE}/ml-100k.zip")
         self._ratings, self._movies = folder / "u.data", existing(folder, "u.item")
+        self.conversions, self.joins = Conversions(NumberForm(".")), []
         self.picture_folder = subfolder(folder, "images", "posters")
         self.provenance = {"source": "MovieLens 100K, GroupLens", "licence": _LICENCE}
 
     def interactions(self) -> Iterator[Batch]:
-        return _ratings(self._ratings, "\t")
+        return _ratings(self._ratings, "\t", self.conversions)
 
     def items(self) -> Iterator[Batch]:
         columns = ["item_id", "title", "release", "video_release", "imdb_url", *_GENRES]
         genres = [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in _GENRES]
-        for batch in delimited_batches(self._movies, separator="|", columns=columns, encoding="latin-1", quoted=False):
+        for batch in delimited_batches(self._movies, separator="|", columns=columns, encoding="latin-1", quotes="none"):
             frame = batch.frame.select(
-                "item_id", "title", "line_number", categories=pl.concat_str(genres, separator=", ", ignore_nulls=True)
+                "item_id",
+                "title",
+                "line_number",
+                "problem",
+                categories=pl.concat_str(genres, separator=", ", ignore_nulls=True),
             )
             yield batch._replace(frame=frame)
 
@@ -56,22 +63,25 @@ class MovieLens1m:
     def __init__(self, raw: RawFolder) -> None:
         folder = raw.unpacked("ratings.dat", f"{_BASE}/ml-1m.zip")
         self._ratings, self._movies = folder / "ratings.dat", existing(folder, "movies.dat")
+        self.conversions, self.joins = Conversions(NumberForm(".")), []
         self.picture_folder = subfolder(folder, "images", "posters")
         self.provenance = {"source": "MovieLens 1M, GroupLens", "licence": _LICENCE}
 
     def interactions(self) -> Iterator[Batch]:
-        return _ratings(self._ratings, "::")
+        return _ratings(self._ratings, "::", self.conversions)
 
     def items(self) -> Iterator[Batch]:
         columns = ["item_id", "title", "categories"]
-        for batch in delimited_batches(self._movies, separator="::", columns=columns, encoding="latin-1", quoted=False):
+        for batch in delimited_batches(
+            self._movies, separator="::", columns=columns, encoding="latin-1", quotes="none"
+        ):
             yield batch._replace(
                 frame=batch.frame.with_columns(pl.col("categories").str.replace_all("|", ", ", literal=True))
             )
 
 
-def _ratings(path: Path, separator: str) -> Iterator[Batch]:
-    for batch in delimited_batches(path, separator=separator, columns=_RATING, encoding="latin-1", quoted=False):
-        yield batch._replace(
-            frame=batch.frame.with_columns(pl.col("rating", "timestamp").cast(pl.Float64, strict=False))
-        )
+def _ratings(path: Path, separator: str, conversions: Conversions) -> Iterator[Batch]:
+    for batch in delimited_batches(path, separator=separator, columns=_RATING, encoding="latin-1", quotes="none"):
+        lines = batch.frame["line_number"]
+        numbers = [conversions.numbers(path, batch.frame[name], lines) for name in ("rating", "timestamp")]
+        yield batch._replace(frame=batch.frame.with_columns(numbers))

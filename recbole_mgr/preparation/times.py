@@ -1,0 +1,234 @@
+"""Times as seconds since 1970: numbers, and dates in the forms that people and databases write."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from recbole_mgr.preparation.cleaning import in_seconds
+
+UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # parts of a second
+
+# Forms of dates by what comes first. The separator tells those of one line apart, but not always the two lines.
+_DAY_FIRST = ("%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y")
+_MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y")
+_CLEAR = (
+    *("%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%d. %B %Y", "%b %d, %Y", "%B %d, %Y"),
+    *("%m %d, %Y", "%Y年%m月%d日"),
+)
+_CLOCKS = (
+    *("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p", " %I:%M%p", ", %H:%M", ", %H:%M:%S"),
+    *(", %I:%M %p", ", %I:%M:%S %p"),
+)
+_WHOLE = (
+    *("%a, %d %b %Y %H:%M:%S %z", "%d %b %Y %H:%M:%S %z", "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y"),
+    "%d/%b/%Y:%H:%M:%S %z",
+)
+_ISO = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M%:z", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+_COMPACT = r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
+_SAMPLE = 1000  # distinct dates that tell the form
+
+
+class TimeColumn:
+    """Reads one column as times, some rows at a time.
+
+    Args:
+        path: the file, for messages.
+        name: of the column.
+        unit: of times that are numbers, a key of ``UNITS``.
+        form: of dates, as strftime writes it (``%d/%m/%Y %H:%M``); None: ISO 8601, numbers, or what the first rows
+            show without doubt.
+    """
+
+    def __init__(self, path: Path, name: str, unit: str = "s", form: str | None = None) -> None:
+        self._path, self._name, self._unit, self._form, self._given = path, name, unit, form, form
+        self._remarks: list[str] = []
+        self._failed = 0
+        self._first: tuple[int, str] | None = None  # line and value of the first failure
+
+    def read(self, times: pl.Series, lines: pl.Series) -> pl.Series:
+        """Seconds of some rows: Float64 [n], null where there is no time, or none that can be read.
+
+        Args:
+            times: [n] numbers, dates and times of polars, or texts. They are UTC where they name no zone.
+            lines: [n] their lines, for messages.
+
+        Raises:
+            ValueError: Naming the column and a date that may be two, and the remedy.
+        """
+        if times.dtype == pl.Date or isinstance(times.dtype, pl.Datetime):
+            zone = getattr(times.dtype, "time_zone", None)
+            return in_seconds(times.cast(pl.Datetime("us", zone)).dt.epoch("us"), UNITS["us"])
+        if times.dtype != pl.String:
+            return in_seconds(times, UNITS[self._unit])
+        seconds = self._seconds(times, lines)
+        if seconds.null_count() > times.null_count():
+            failed = seconds.is_null() & (times.str.strip_chars() != "").fill_null(False)
+            if not failed.any():
+                return seconds
+            place = failed.arg_max()
+            self._first = self._first or (lines[place], times[place][:80])
+            self._failed += int(failed.sum())
+        return seconds
+
+    def _seconds(self, times: pl.Series, lines: pl.Series) -> pl.Series:
+        texts = times.str.strip_chars().replace("", None)
+        if self._given:
+            return _parsed(texts, self._given)
+        numbers = texts.cast(pl.Float64, strict=False)
+        dates = numbers.is_null() & texts.is_not_null()
+        if not dates.any():
+            if self._form == _COMPACT or (self._form is None and self._is_compact(texts)):
+                return _parsed(texts, "%Y%m%d")
+            self._form = self._form or "numbers"
+            return in_seconds(numbers, UNITS[self._unit])
+        seconds = _parsed_iso(texts.filter(dates))
+        rest = seconds.is_null()
+        if rest.any():
+            others = texts.filter(dates).filter(rest)
+            if self._form in (None, "numbers") or self._form == _COMPACT:
+                self._form = self._detected(others, lines.filter(dates).filter(rest))
+            if self._form:
+                seconds = seconds.scatter(rest.arg_true(), _parsed(_spaced(others), self._form))
+        return in_seconds(numbers, UNITS[self._unit]).scatter(dates.arg_true(), seconds)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was decided without being told, and what could not be read."""
+        if not self._first:
+            return self._remarks
+        line, value = self._first
+        return [
+            *self._remarks,
+            f"{self._path}, line {line}, column {self._name!r}: {self._failed:,} values are no times that can be read, "
+            f"the first is {value!r}; --time-format says how they are written",
+        ]
+
+    def _is_compact(self, texts: pl.Series) -> bool:
+        """Whether all numbers of the first rows are days such as 20240131, which no count of seconds would be."""
+        there = texts.drop_nulls()
+        if self._unit != "s" or not len(there) or not there.str.contains(_COMPACT).all():
+            return False
+        self._form = _COMPACT
+        self._remarks.append(
+            f"{self._path}, column {self._name!r}: times such as {there[0]!r} are read as days (%Y%m%d)"
+        )
+        return True
+
+    def _detected(self, texts: pl.Series, lines: pl.Series) -> str | None:
+        """The only form that dates can have; None if they have none that is known."""
+        sample = _spaced(texts).unique(maintain_order=True).head(_SAMPLE)
+
+        def readable(days: tuple[str, ...], clocks: tuple[str, ...] = _CLOCKS) -> tuple[str, pl.Series]:
+            """The form that reads most, and which of the sample it reads."""
+            forms = [day + clock for day in days for clock in clocks]
+            read = [(form, _parsed(sample, form).is_not_null()) for form in forms]
+            return max(read, key=lambda pair: pair[1].sum())
+
+        day_form, by_day = readable(_DAY_FIRST)
+        month_form, by_month = readable(_MONTH_FIRST)
+        clear_form, clear = max(readable(_CLEAR), readable(_WHOLE, ("",)), key=lambda pair: pair[1].sum())
+        most = max(by_day.sum(), by_month.sum(), clear.sum())
+        if not most:
+            return None
+        if clear.sum() == most:
+            form = clear_form
+        elif (by_day & ~by_month).any() and not (by_month & ~by_day).any():
+            form = day_form
+        elif (by_month & ~by_day).any() and not (by_day & ~by_month).any():
+            form = month_form
+        else:
+            value = sample.filter(by_day | by_month)[0]
+            line = lines[int((_spaced(texts) == value).arg_max())]
+            raise ValueError(
+                f"{self._path}, line {line}, column {self._name!r}: {value!r} may begin with day or month; "
+                f"say which with --time-format '{day_form}' or --time-format '{month_form}'"
+            )
+        self._remarks.append(
+            f"{self._path}, column {self._name!r}: dates such as {sample[0]!r} are read as {form!r} (--time-format "
+            "says otherwise)"
+        )
+        return form
+
+
+def odd_times(seconds: np.ndarray) -> list[str]:
+    """Remarks on times that are not likely to be meant.
+
+    Args:
+        seconds: float64 [n], since 1970.
+    """
+    if not len(seconds):
+        return []
+    first, last, year = float(seconds.min()), float(seconds.max()), 366 * 86_400
+    if first >= 0 and last < 3 * year:
+        return []  # positions in a sequence, which order users' interactions as well
+    remarks = []
+    now = time.time()
+    for name, factor in (("ns", 1e9), ("us", 1e6), ("ms", 1e3)):
+        large = seconds > 1e10 * factor / 1e3
+        if large.any():
+            remarks.append(
+                f"{int(large.sum()):,} of {len(seconds):,} times lie after the year 2200, the last is {last:.0f}: they "
+                f"look like {name}; say --time-unit {name} if all of them are"
+            )
+            break
+    else:
+        future = seconds > now + year
+        if future.any():
+            remarks.append(f"{int(future.sum()):,} times lie in the future, the last on {_day(last)}")
+    early = seconds < 15 * year
+    if early.any():
+        remarks.append(
+            f"{int(early.sum()):,} of {len(seconds):,} times lie before 1985, the first on {_day(first)}: a missing "
+            "time may have been filled in"
+        )
+    return remarks
+
+
+def span(seconds: np.ndarray) -> str:
+    """First and last time in words."""
+    first, last = float(seconds.min()), float(seconds.max())
+    if first >= 0 and last < 3 * 366 * 86_400:
+        return f"{first:g} to {last:g} (positions, no dates)"
+    return f"{_day(first)} to {_day(last)}"
+
+
+def _day(seconds: float) -> str:
+    if not -62_135_596_800 <= seconds < 253_402_300_800:  # years 1 to 9999
+        return f"second {seconds:g}"
+    return str(np.datetime64(int(seconds // 86_400), "D"))
+
+
+def _spaced(texts: pl.Series) -> pl.Series:
+    """Texts with single blanks and a clock as the forms have it."""
+    return texts.str.replace_all(r"\s+", " ").str.replace(r"\b(GMT|UTC|Z)$", "+0000").str.replace(r"(\d)T(\d)", "$1 $2")
+
+
+def _parsed(texts: pl.Series, form: str) -> pl.Series:
+    """Texts of one form as seconds; null where a text is none."""
+    if not any(part in form for part in ("%H", "%I", "%s", "%T", "%R", "%c", "%+", "%r", "%X")):
+        moments = texts.str.to_date(form, strict=False).cast(pl.Datetime("us"))
+    elif "%z" in form or "%:z" in form or "%+" in form:
+        moments = texts.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
+    else:
+        moments = texts.str.to_datetime(form, strict=False, time_unit="us")
+    seconds = in_seconds(moments.dt.epoch("us"), UNITS["us"])
+    if "%Y" in form:  # which would also read 23 as the year 23
+        seconds = seconds.set(~texts.str.contains(r"\d{4}").fill_null(True), None)
+    return seconds
+
+
+def _parsed_iso(texts: pl.Series) -> pl.Series:
+    """ISO dates and times as seconds; null where a text is none."""
+    texts = texts.str.replace("T", " ", literal=True).str.replace(r"(Z| ?UTC)$", "+00:00")
+    texts = texts.str.replace(r"(:\d\d(?:\.\d+)? ?[+-]\d\d)$", "$1:00")
+    seconds = _parsed(texts, _ISO[0])
+    for form in _ISO[1:]:
+        rest = seconds.is_null()
+        if not rest.any():
+            break
+        seconds = seconds.scatter(rest.arg_true(), _parsed(texts.filter(rest), form))
+    return seconds
