@@ -16,6 +16,7 @@ from recbole_mgr.integration.config import make_config
 from recbole_mgr.integration.dataset import CheckedDataset, training_sequences
 from recbole_mgr.integration.registry import BASELINES, is_generative
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison
+from recbole_mgr.run.table_page import markdown
 
 QUIET = {"gpu_id": "", "show_progress": False, "state": "ERROR", "topk": [5, 10]}
 
@@ -71,7 +72,7 @@ def test_they_stand_in_one_table_with_others_and_are_read_back(settings, tiny_se
     assert capsys.readouterr().out.count("finished before") == 5
     for one, other in zip(first.results, again.results, strict=True):
         assert (one.test, one.test_masked, one.notes) == (other.test, other.test_masked, other.notes)
-    assert "| HistoryAgain |" in first.markdown()
+    assert "| HistoryAgain |" in markdown(first)
 
 
 def test_settings_are_tried_one_after_the_other_and_the_best_is_kept():
@@ -122,7 +123,7 @@ def test_a_refit_has_seen_the_validation_items_and_says_so(settings, name):
     own = ModelRequest(name, {"refit_on_validation": True})
     comparison = run_comparison([ModelRequest(name, {}), own], "tiny", settings=settings)
     assert list(comparison.rows)[0] == name and "(refitted with validation)" in list(comparison.rows)[1]
-    assert "which other rows do not see" in comparison.markdown()
+    assert "which other rows do not see" in markdown(comparison)
     assert comparison.results[0].valid == comparison.results[1].valid  # the choice is made before
 
 
