@@ -11,6 +11,8 @@ import small_shop
 import torch
 from browser import _chromium, open_page  # noqa: F401 (fixtures)
 
+import recbole_mgr  # noqa: F401  (a test may import RecBole first, which only then works on today's libraries)
+
 START = 1_400_000_000  # unix seconds, which float32 rounds to multiples of 128
 
 
