@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -100,6 +101,16 @@ def pickles_refused() -> None:
         set_default_parameters(self)
 
     Config._set_default_parameters = refuse_settings_first
+
+
+def atomic_files_as_they_stand() -> None:
+    """RecBole joins lines at quotation marks, keeps byte order marks, and reads slowly: see `recbole_tables`."""
+    from recbole.data.dataset import dataset as dataset_module
+
+    from recbole_mgr.integration.recbole_tables import open_without_mark, read_recbole_table
+
+    dataset_module.pd = ModuleView(pd, read_csv=read_recbole_table)
+    dataset_module.open = open_without_mark
 
 
 def metrics_of_counts() -> None:
@@ -270,6 +281,7 @@ _patches = PatchSet(
     literal_settings,
     plain_checkpoints,
     pickles_refused,
+    atomic_files_as_they_stand,
     metrics_of_counts,
     clipping_after_unscaling,
     rows_without_ids,
