@@ -12,6 +12,7 @@ COMMANDS = {
     "encode": "vectors of a data set's texts or pictures",
     "check": "whether a data set's files are fit for training, and what is wrong with them",
     "prepare": "make atomic files of raw data: Amazon, MovieLens, H&M, your own tables and pictures",
+    "convert": "semantic IDs in the JSON that papers publish, to a table that a run reads",
     "collaborative": "vectors of items from interactions, learned by a baseline on the training part",
     "settings": "every setting of a model: default, type, range and meaning",
     "experiment": "make one table as its file says, resuming what is not done",

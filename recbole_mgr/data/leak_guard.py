@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from recbole_mgr.data.semantic_id_file import read_columns
+from recbole_mgr.data.semantic_id_file import coded_modalities, is_json
 from recbole_mgr.files import content_digest, read_yaml
 
 TRAINED_ON = "interactions"  # what ``trained_on`` says in the .yaml of such vectors
@@ -50,10 +50,14 @@ def refuse_leaking_vectors(dataset: Any, valid: Any, test: Any) -> None:
         ValueError: Naming the modality's .yaml, what differs and the remedy; also if that file is no readable YAML.
     """
     name = dataset.dataset_name
-    brought = read_columns(Path(dataset.config["semantic_ids"])) if dataset.config["semantic_ids"] else []
+    modalities, semantic_ids = dataset.config["modalities"], dataset.config["semantic_ids"]
+    supplied = []
+    if semantic_ids:
+        path = Path(semantic_ids)
+        supplied = modalities if is_json(path) else coded_modalities(path, modalities)  # JSON has all there are
     ours = None
-    for modality in dataset.config["modalities"]:
-        if modality in brought:  # its vectors are not read
+    for modality in modalities:
+        if modality in supplied:  # its vectors are not read
             continue
         path = Path(dataset.config["data_path"]) / f"{name}.{modality}.yaml"
         theirs = read_description(path)

@@ -3,7 +3,8 @@
     item_id:token <TAB> text_codes:token_seq <TAB> image_codes:token_seq <TAB> dedup:token
     B002SQJL9U    <TAB> 170 224 251 151      <TAB> 154 106 221 144       <TAB> 0
 
-The dedup column and the description (``.yaml``, same name) are optional: a user's own file needs neither.
+The dedup column and the description (``.yaml``, same name) are optional: a user's own file needs neither. A file that
+ends in .json is read as `semantic_id_json` says: codes of one modality, whose name the file does not tell.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+from recbole_mgr.data.semantic_id_json import read_json_codes
 from recbole_mgr.data.table import read_lines
 from recbole_mgr.files import read_yaml, replacing, write_text
 
 ITEM_COLUMN = "item_id:token"
 DEDUP_COLUMN = "dedup:token"
 CODES_SUFFIX = "_codes:token_seq"
+UNNAMED = "*"  # the modality of codes in JSON
 LARGEST_CODE = 2**20 - 1  # a model has weights for each code below the largest
 
 
@@ -39,7 +42,7 @@ def description_path(path: Path) -> Path:
 
 
 def write_table_file(path: Path, table: TableFile) -> None:
-    """Write the file and its description, each under a temporary name first and then renamed.
+    """Write the file and its description, where it has one, each under a temporary name first and then renamed.
 
     Args:
         path: ends in .tsv.
@@ -58,27 +61,62 @@ def write_table_file(path: Path, table: TableFile) -> None:
     if table.dedup is not None:
         header.append(DEDUP_COLUMN)
         columns.append(map(str, table.dedup.tolist()))
-    write_text(description_path(path), yaml.safe_dump(table.description, sort_keys=False, allow_unicode=True))
+    if table.description is not None:
+        write_text(description_path(path), yaml.safe_dump(table.description, sort_keys=False, allow_unicode=True))
     with replacing(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(header) + "\n")
         file.writelines("\t".join(row) + "\n" for row in zip(*columns, strict=True))
 
 
 def read_columns(path: Path) -> list[str]:
-    """The modalities whose codes a file of semantic IDs holds, in its order; raises as `read_table_file`."""
+    """The modalities whose codes a file of semantic IDs holds, in its order, UNNAMED for JSON; raises as
+    `read_table_file`."""
+    if is_json(path):
+        return [UNNAMED]
     header = next(_lines(path), "").split("\t")
     _check_header(path, header)
     return [column.removesuffix(CODES_SUFFIX) for column in header if column.endswith(CODES_SUFFIX)]
 
 
-def read_table_file(path: Path) -> TableFile:
+def is_json(path: Path) -> bool:
+    """Whether a file of semantic IDs is JSON, by its name."""
+    return path.suffix == ".json"
+
+
+def coded_modalities(path: Path, modalities: Sequence[str]) -> list[str]:
+    """Which of ``modalities`` a file of semantic IDs has codes for, in their order; the only one, for JSON.
+
+    Raises:
+        FileNotFoundError, ValueError: As `read_table_file`; also if the file is JSON and there are several modalities.
+    """
+    columns = read_columns(path)
+    if columns != [UNNAMED]:
+        return [modality for modality in modalities if modality in columns]
+    if len(modalities) > 1:
+        raise ValueError(
+            f"semantic_ids: {path} holds codes of one modality, and there are {len(modalities)} "
+            f"({', '.join(modalities)}); put all into one table: "
+            f"recbole-mgr convert {modalities[0]}={path} {modalities[1]}=... --item2id FILE "
+            "--output NAME.semantic_ids.tsv"
+        )
+    return list(modalities)
+
+
+def read_table_file(path: Path, *, item2id: Path | None = None) -> TableFile:
     """Read a file of semantic IDs.
+
+    Args:
+        path: the file.
+        item2id: map of item ids to the keys of a JSON file.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the header has no item column, no codes or an unknown column; or a row has another
             number of columns or codes than the first, a code that is no integer >= 0, or an item seen before.
     """
+    if is_json(path):
+        item_tokens, codes = read_json_codes(path, item2id)
+        return TableFile(item_tokens, {UNNAMED: codes}, None, None)
     rows = _lines(path)
     header = next(rows, "").split("\t")
     _check_header(path, header)

@@ -26,7 +26,7 @@ from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_seman
 from recbole_mgr.semantic_id.report import format_report, table_report
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.tokenizer import ItemTokenizer
-from recbole_mgr.semantic_id.user_supplied import brought_modalities, complete_table
+from recbole_mgr.semantic_id.user_supplied import complete_table, supplied_modalities
 
 TARGET_COUNT = "target_count"
 
@@ -165,13 +165,14 @@ class GenerativeDataset(CheckedDataset):
         put together of both where the file lacks a modality."""
         layout = self.config.model_class
         modalities = [FUSED] if layout.fusion == "early" else self.config["modalities"]
-        brought = self.config["semantic_ids"] and brought_modalities(Path(self.config["semantic_ids"]), modalities)
+        brought = self.config["semantic_ids"] and supplied_modalities(Path(self.config["semantic_ids"]), modalities)
         if brought == modalities:
             table = SemanticIdTable.load(
                 Path(self.config["semantic_ids"]),
                 item_tokens=self.item_tokens,
                 modalities=modalities,
                 transitions=layout.has_transitions(self.config),
+                item2id=Path(self.config["item2id"]) if self.config["item2id"] else None,
             )
             return table, table_report(table)
         folder, policy = Path(self.config["data_path"]), self.config["missing_modality"]

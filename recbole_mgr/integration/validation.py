@@ -125,10 +125,17 @@ def _check_semantic_ids(values: dict[str, Any]) -> None:
         "modalities",
         "a list of at least one modality, each once",
     )
+    if values["item2id"] and not str(values["semantic_ids"]).endswith(".json"):
+        raise ValueError(
+            f"item2id: {values['item2id']} belongs to semantic_ids in a .json file, which is {values['semantic_ids']}; "
+            "leave it out"
+        )
     options = Key("quantizer_options", QUANTIZER_OPTIONS[values["quantizer"]], "")
     values["quantizer_options"] = options.checked(values["quantizer_options"])
     if values["semantic_ids"]:
         require(Path(values["semantic_ids"]).is_file(), values, "semantic_ids", "the path of a file that exists")
+        if values["item2id"]:
+            require(Path(values["item2id"]).is_file(), values, "item2id", "the path of a file that exists")
     elif values["missing_modality"] == "drop":
         values["drop_items_without"] = values.get("drop_items_without") or modalities
 

@@ -53,7 +53,7 @@ class GenerativeRecommender(SequentialRecommender):
     @classmethod
     def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:
         """Files and folders, beside the atomic files, whose content decides what a run computes, by setting."""
-        return {"semantic_ids": Path(settings["semantic_ids"])} if settings["semantic_ids"] else {}
+        return {key: Path(settings[key]) for key in ("semantic_ids", "item2id") if settings.get(key)}
 
     @classmethod
     def load_companions(cls, run_dir: Path, table: SemanticIdTable) -> Any:

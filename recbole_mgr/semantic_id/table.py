@@ -17,7 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_mgr.data.semantic_id_file import TableFile, description_path, read_table_file, write_table_file
+from recbole_mgr.data.semantic_id_file import (
+    UNNAMED,
+    TableFile,
+    coded_modalities,
+    description_path,
+    is_json,
+    read_table_file,
+    write_table_file,
+)
 from recbole_mgr.semantic_id.collisions import collision_ranks, group_ids, token_order
 
 logger = logging.getLogger(__name__)
@@ -126,8 +134,9 @@ class SemanticIdTable:
         item_tokens: Sequence[str],
         modalities: Sequence[str] | None = None,
         transitions: bool = False,
+        item2id: Path | None = None,
     ) -> SemanticIdTable:
-        """Read a file that `save` wrote, or one brought by the user (see `table_file`).
+        """Read a file that `save` wrote, or one supplied by the user (see `semantic_id_file`).
 
         Args:
             path: the file; the description beside it is used and checked where there is one.
@@ -135,13 +144,17 @@ class SemanticIdTable:
             modalities: columns to take, in this order; by default all, in the file's order. A dedup column
                 is taken over only with all of them in the file's order; otherwise items are ranked anew.
             transitions: see `from_blocks`; independent of what the file was saved with.
+            item2id: map of item ids to the keys of a JSON file.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If the file is malformed, lacks an item or modality, or differs from its description.
         """
         path = Path(path)
-        content = read_table_file(path)
+        content = read_table_file(path, item2id=item2id)
+        if list(content.blocks) == [UNNAMED] and modalities is not None:
+            (modality,) = coded_modalities(path, modalities)
+            content = content._replace(blocks={modality: content.blocks[UNNAMED]})
         sizes = _described_sizes(path, content)
         names = list(content.blocks) if modalities is None else list(modalities)
         unknown = [name for name in names if name not in content.blocks]
@@ -150,9 +163,14 @@ class SemanticIdTable:
         row_of = {token: row for row, token in enumerate(content.item_tokens)}
         missing = [token for token in item_tokens if token not in row_of]
         if missing:
+            how = "add them, or build the semantic IDs anew"
+            if len(missing) == len(item_tokens):
+                how = f"none matches: the file has {content.item_tokens[:2]}; write the ids as in .inter"
+                if is_json(path) and item2id is None:
+                    how += ", or name the map of ids (item2id)"
             raise ValueError(
                 f"{path}: {len(missing)} of {len(item_tokens)} items of the data set have no row, "
-                f"e.g. {missing[:5]}; add them, or build the semantic IDs anew"
+                f"e.g. {missing[:5]}; {how}"
             )
         ignored = len(row_of) - len(item_tokens)
         if ignored > 0:

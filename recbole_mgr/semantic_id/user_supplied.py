@@ -1,4 +1,4 @@
-"""Semantic IDs that the user brings for some modalities only; the others are quantised from their vectors."""
+"""Semantic IDs that the user supplies for some modalities only; the others are quantised from their vectors."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mgr.data.semantic_id_file import read_columns
+from recbole_mgr.data.semantic_id_file import coded_modalities, read_columns
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
 
-def brought_modalities(path: Path, modalities: Sequence[str]) -> list[str]:
+def supplied_modalities(path: Path, modalities: Sequence[str]) -> list[str]:
     """Which of ``modalities`` a file of semantic IDs has codes for, in their order.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If its header is malformed, or names none of them: then the file was not meant for this run.
     """
-    columns = read_columns(path)
-    brought = [modality for modality in modalities if modality in columns]
-    if not brought:
-        raise ValueError(f"{path}: no codes for the modalities {list(modalities)}; it has {columns}")
-    return brought
+    supplied = coded_modalities(path, modalities)
+    if not supplied:
+        raise ValueError(f"{path}: no codes for the modalities {list(modalities)}; it has {read_columns(path)}")
+    return supplied
 
 
 def complete_table(
@@ -34,7 +33,7 @@ def complete_table(
     size: int,
     transitions: bool,
 ) -> SemanticIdTable:
-    """Put brought and built codes side by side.
+    """Put user-supplied and built codes side by side.
 
     Args:
         path: file of semantic IDs.

@@ -47,7 +47,8 @@ class GenerativeRecommender(Overall):
     missing_modality: Literal["mean", "zero", "drop"] = key(
         "Items without a vector: mean (of the others), zero, or drop (the item)"
     )
-    semantic_ids: str | None = key("Your own semantic IDs: path of a <name>.semantic_ids.tsv; what it lacks is built")
+    semantic_ids: str | None = key("Your own semantic IDs: path of a .tsv or .json; what it lacks is built")
+    item2id: str | None = key("Map of item ids to the keys of semantic_ids, where that is JSON: lines item <TAB> key")
     quantizer: Literal["rkmeans", "rqvae"] = key("rkmeans (residual k-means) or rqvae (TIGER's)")
     quantizer_options: dict = key("More arguments of the quantiser, e.g. {epochs: 100} for rqvae")
     codebook_levels: Count = key("Codes per modality")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recbole_mgr.semantic_id.user_supplied import brought_modalities, complete_table
+from recbole_mgr.semantic_id.user_supplied import complete_table, supplied_modalities
 
 ITEMS = ["a", "b", "c"]
 
@@ -17,12 +17,12 @@ def path(tmp_path):
 
 
 def test_the_brought_ones_come_in_the_order_asked_for(path):
-    assert brought_modalities(path, ["image", "collaborative", "text"]) == ["image", "text"]
+    assert supplied_modalities(path, ["image", "collaborative", "text"]) == ["image", "text"]
 
 
 def test_a_file_of_other_modalities_is_named(path):
     with pytest.raises(ValueError, match=r"mine.*no codes for the modalities \['audio'\]; it has \['text', 'image'\]"):
-        brought_modalities(path, ["audio"])
+        supplied_modalities(path, ["audio"])
 
 
 def test_blocks_stand_in_order_each_row_with_its_item(path):

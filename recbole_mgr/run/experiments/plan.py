@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from recbole.config import Config
 
 from recbole_mgr.data.provenance import Provenance
-from recbole_mgr.data.semantic_id_file import read_columns
+from recbole_mgr.data.semantic_id_file import coded_modalities
 from recbole_mgr.integration.config import PROPERTIES, known_keys, make_config, read_config_files, refuse_unknown_keys
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED, Experiment, Row
@@ -48,8 +48,10 @@ class PlannedRun(NamedTuple):
         """Whether a quantiser makes its IDs, or those of a modality that the brought file lacks."""
         if not is_generative(self.row.model) or not self.config["semantic_ids"]:
             return is_generative(self.row.model)
-        brought = read_columns(Path(self.config["semantic_ids"]))
-        return self.config.model_class.fusion == "late" and not set(self.config["modalities"]) <= set(brought)
+        modalities = self.config["modalities"]
+        if self.config.model_class.fusion != "late":
+            return False
+        return coded_modalities(Path(self.config["semantic_ids"]), modalities) != modalities
 
     def run(self, provenance: Provenance) -> None:
         """Train and test, or go on where it was interrupted; leaves the result in ``run_dir``."""
