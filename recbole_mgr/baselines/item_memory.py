@@ -23,7 +23,7 @@ from recbole_mgr.generation.likeness import by_codes, by_vectors, nearest_items
 from recbole_mgr.generation.ridge import dense_bytes
 from recbole_mgr.integration.dataset import CheckedDataset, tokens_of
 from recbole_mgr.semantic_id.table import SemanticIdTable
-from recbole_mgr.semantic_id.user_supplied import brought_modalities
+from recbole_mgr.semantic_id.user_supplied import supplied_modalities
 
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -56,7 +56,7 @@ class ItemMemory(ClosedFormRecommender):
         """Which items are alike, over all modalities: by codes where the user supplied them, else by vectors."""
         modalities, tokens = self.config["modalities"], tokens_of(dataset, dataset.iid_field)
         path = Path(self.config["semantic_ids"]) if self.config["semantic_ids"] else None
-        with_codes = brought_modalities(path, modalities) if path else []
+        with_codes = supplied_modalities(path, modalities) if path else []
         parts = []
         if with_codes:
             table = SemanticIdTable.load(path, item_tokens=tokens, modalities=with_codes)
