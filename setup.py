@@ -39,7 +39,7 @@ setup(
     package_dir={"recbole_mgr.properties": "properties"},
     package_data={
         "recbole_mgr.reporting.pages": ["templates/*.html", "assets/*"],
-        "recbole_mgr.properties": ["*.yaml", "model/*.yaml", "dataset/*.yaml", "experiments/*.yaml"],
+        "recbole_mgr.properties": ["*.yaml", "model/*.yaml", "dataset/*.yaml", "experiments/*.yaml", "preset/*.yaml"],
     },
     # Lower bounds were run. Upper bounds stand where more than a stable public interface is used (CONTRIBUTING.md).
     install_requires=[

@@ -1,7 +1,8 @@
 """Settings: property files and their precedence on top of RecBole's ``Config``.
 
 Precedence, stated once (later wins): RecBole's defaults < ``properties/overall.yaml`` <
-``properties/model/<Class>.yaml`` (a class adds to its parents') < ``properties/dataset/<name>.yaml`` <
+``properties/model/<Class>.yaml`` (a class adds to its parents') < ``properties/preset/<name>.yaml`` (setting
+``preset``) < ``properties/dataset/<name>.yaml`` <
 ``--config_files`` < ``--key=value`` < a model's own settings (``--model Name:key=value``).
 """
 
@@ -121,6 +122,8 @@ def install_property_hooks() -> None:
             known = known_keys(model) | set(Processes.model_fields)  # RecBole's own launcher gives the latter
             refuse_unknown_keys(given, known, f"model {model}")
             self.internal_config_dict.update(model_properties(model_class))
+            if given.get("preset") is not None:
+                self.internal_config_dict.update(_preset(given["preset"], known))
             self.internal_config_dict.update(_dataset_properties(dataset))
 
     @functools.wraps(merge)
@@ -225,6 +228,12 @@ def refuse_unknown_keys(settings: dict[str, Any], known: set[str], where: str) -
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     return read_yaml(path, remedy="correct it", may_be_empty=True, loader=_PropertyLoader)
+
+
+def _preset(name: str, known: set[str]) -> dict[str, Any]:
+    """The settings of ``properties/preset/<name>.yaml`` that a model knows; the schema refuses other names."""
+    file = PROPERTIES / "preset" / f"{name}.yaml"
+    return {key: value for key, value in _read_yaml(file).items() if key in known} if file.is_file() else {}
 
 
 def _dataset_properties(dataset: str) -> dict[str, Any]:

@@ -42,6 +42,10 @@ QUANTIZER_OPTIONS = {"rkmeans": ResidualKMeansOptions, "rqvae": RQVAEOptions}
 class GenerativeRecommender(Overall):
     """Keys of every generating model."""
 
+    preset: Literal["best", "paper"] | None = key(
+        "Defaults of properties/preset/: best (ours) or paper (the papers' form)"
+    )
+
     # Items -> semantic IDs
     modalities: Names = key("Feature files <dataset>.<modality> used, in this order")
     missing_modality: Literal["mean", "zero", "drop"] = key(
@@ -79,7 +83,9 @@ class GenerativeRecommender(Overall):
     item_vectors: Switch = key("An item's key has a vector of its own beside the sum of its codes' embeddings")
     code_weight: Annotated[Number, Ge(0)] = key("Of the codes' loss; 0 = item_softmax alone, nothing is generated")
     memory: Switch = key("A closed-form memory of which items follow which in the training interactions")
-    memory_options: dict = key("More of the memory: history_decay, ridge, content_weight (10), max_entries (100), ...")
+    memory_options: dict = key(
+        "More of the memory: history_decay, ridge, content_weight (10), max_entries (100) and others"
+    )
     memory_floor: Positive = key("Score of items that the memory knows nothing of")
     popularity: Switch = key("How often an item was taken in training")
     ranking: Literal["union", "beams"] = key(

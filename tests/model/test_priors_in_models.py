@@ -205,3 +205,17 @@ def test_settings_that_contradict_each_other_are_refused(tmp_path, write_dataset
     write_dataset(tmp_path)
     with pytest.raises(ValueError, match=message):
         make_config("MGRLF", "tiny", [], {**tiny_settings(tmp_path), **changes})
+
+
+def test_a_preset_gives_defaults_that_a_users_settings_beat(tmp_path, write_dataset, tiny_settings):
+    write_dataset(tmp_path)
+    settings = tiny_settings(tmp_path)
+    best = make_config("MGRLFpp", "tiny", [], {**settings, "preset": "best", "memory": False})
+    assert best["item_softmax"] and best["branch_size"] == 32 and best["alignment_epochs"] == 0
+    assert not best["memory"] and best["epochs"] == settings["epochs"]
+    assert make_config("TIGER", "tiny", [], {**settings, "modalities": ["text"], "preset": "best"})["memory"]
+    paper = make_config("MGRLFpp", "tiny", [], {**settings, "preset": "paper"})
+    assert (paper["backbone"], paper["code_softmax"], paper["quantizer"]) == ("t5", "full", "rqvae")
+    assert paper["transitions"] and not paper["item_softmax"]
+    with pytest.raises(ValueError, match="preset: 'worst' must be"):
+        make_config("MGRLFpp", "tiny", [], {**settings, "preset": "worst"})
