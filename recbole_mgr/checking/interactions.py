@@ -103,7 +103,7 @@ def _described(path: Path, rows: Interactions, problems: list[Problem], *, k: in
         if count:
             problems.append(Problem(level, path.name, f"{count:,} {what}", remedy))
 
-    found(twice, WARNING, "rows are a copy of another (same user, item and time)", f"{folder} --duplicates first")
+    found(twice, WARNING, "rows are a copy of another (same user, item and time)", f"{folder} --duplicates copies")
     if targets.repeated:
         share = f"{targets.repeated / targets.users:.1%} of {targets.users:,} test targets"
         what = (
