@@ -119,7 +119,7 @@ def _plan(
         counts = 12 * num_interactions * near / 2**30
         return (
             f"item memory: {num_items} items, more than dense_items: {settings.dense_items}; each column is solved on "
-            f"{settings.support} items; at most {weights:.1f} GiB for the weights and {counts:.1f} GiB for the counts"
+            f"{settings.support} items; at most {weights:.2f} GiB for the weights and {counts:.2f} GiB for the counts"
         )
     need = dense_bytes(num_items, dtype)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
