@@ -174,7 +174,10 @@ def keys_of(model: str) -> dict[str, Key]:
     """All keys that mean something for ``model``; raises ValueError if there is no such model."""
     class_ = model_class(model)
     if model in OURS:
-        return declared_keys(ancestor.__name__ for ancestor in class_.__mro__)
+        keys = declared_keys(ancestor.__name__ for ancestor in class_.__mro__)
+        if getattr(class_, "fusion", "early") == "late":
+            del keys["early_fusion"]
+        return keys
     keys = {**keys_of_its_own(model), **Overall.all()}
     return {**keys, **KnowledgeGraph.all()} if class_.type == ModelType.KNOWLEDGE else keys
 

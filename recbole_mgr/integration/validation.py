@@ -47,11 +47,12 @@ def require_comparable(config: Config) -> None:
         ValueError: If the split is not leave-one-out by time, is read from files, or nothing is validated.
     """
     eval_args = config["eval_args"]
-    split, order, modes = eval_args["split"], eval_args["order"], eval_args["mode"]
-    if split != {"LS": "valid_and_test"} or order != "TO" or "labeled" in modes.values():
+    split, group_by, order, modes = (eval_args[key] for key in ("split", "group_by", "order", "mode"))
+    if (split, group_by, order) != ({"LS": "valid_and_test"}, "user", "TO") or "labeled" in modes.values():
         raise ValueError(
-            f"eval_args: split {split}, order {order}, mode {modes['test']}: a table compares models on the last "
-            "interaction of each user; use split {'LS': 'valid_and_test'}, order TO and mode full, uniN or popN"
+            f"eval_args: split {split}, group_by {group_by}, order {order}, mode {modes['test']}: a table compares "
+            "models on the last interaction of each user; use split {'LS': 'valid_and_test'}, group_by user, order TO "
+            "and mode full, uniN or popN"
         )
     if config["benchmark_filename"]:
         raise ValueError(
@@ -93,6 +94,11 @@ def _check_metrics(values: dict[str, Any], given: dict[str, Any]) -> None:
         )
     if metric.lower() not in _SCORE_METRICS and cut not in map(str, cuts):
         raise ValueError(f"valid_metric: {values['valid_metric']} must be written {metric}@k with k in topk: {cuts}")
+    if "tail_ratio" in given and "tailpercentage" not in [name.lower() for name in values["metrics"]]:
+        raise ValueError(
+            f"tail_ratio: {given['tail_ratio']} means nothing without TailPercentage in metrics, which is "
+            f"{values['metrics']}; add it or leave tail_ratio out"
+        )
     bigger = values["valid_metric_bigger"]  # RecBole has set it by the metric
     if given.get("valid_metric_bigger", bigger) != bigger:
         raise ValueError(
@@ -113,8 +119,11 @@ def _check_columns(values: dict[str, Any]) -> None:
 
 def _check_negatives(values: dict[str, Any]) -> None:
     sampling = values["train_neg_sample_args"]
-    if sampling and sampling["dynamic"] and not sampling["candidate_num"]:
-        raise ValueError("train_neg_sample_args: dynamic: True needs candidate_num: a whole number >= 1")
+    if sampling and bool(sampling["dynamic"]) != bool(sampling["candidate_num"]):
+        raise ValueError(
+            f"train_neg_sample_args: dynamic: {sampling['dynamic']} and candidate_num: {sampling['candidate_num']} go "
+            "together: True and a whole number >= 1, or False and 0"
+        )
 
 
 def _check_semantic_ids(values: dict[str, Any]) -> None:

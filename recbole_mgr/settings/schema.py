@@ -172,7 +172,8 @@ def _sentence(key: Key, value: Any, error: Mapping[str, Any]) -> str:
         path.append(step)
         annotation, wrong = inner[step].annotation, wrong[step]
     hint = near_miss(wrong, words_of(annotation)) if isinstance(wrong, str) else ""
-    return f"{': '.join(path)}: {shown(wrong)} must be {rule(annotation)}{hint}"
+    found = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""  # what a type of our own says
+    return f"{': '.join(path)}: {shown(wrong)} must be {rule(annotation)}{f' ({found})' if found else ''}{hint}"
 
 
 def _group_of(annotation: Any) -> type[Keys] | None:

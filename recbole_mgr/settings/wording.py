@@ -34,7 +34,8 @@ def rule(annotation: Any, limits: Iterable[Any] = ()) -> str:
         values = get_args(base)
         return _shown(values[0]) if len(values) == 1 else "one of " + ", ".join(map(_shown, values))
     if kind is list:
-        return f"a list of {_plural(*get_args(base))}" if get_args(base) else "a list"
+        least = "at least one of " if any(getattr(limit, "min_length", 0) for limit in limits) else ""
+        return f"a list of {least}{_plural(*get_args(base))}" if get_args(base) else "a list"
     if kind is dict:
         return f"a dictionary of {_plural(get_args(base)[1])}"
     if isinstance(base, type) and issubclass(base, BaseModel):
