@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BeforeValidator
 
 from recbole_mgr.settings.recbole_keys import Overall
@@ -16,6 +16,7 @@ from recbole_mgr.settings.schema import Keys, key
 from recbole_mgr.settings.values import Count, Names, Number, Positive, Switch, Whole
 
 Probability = Annotated[Number, Ge(0), Lt(1)]
+Decay = Annotated[Number, Gt(0), Le(1)]
 Loss = Literal["infonce", "id_to_id"]
 Losses = Annotated[list[Loss], BeforeValidator(lambda value: [value] if isinstance(value, str) else value or [])]
 
@@ -37,6 +38,25 @@ class RQVAEOptions(Keys):
 
 
 QUANTIZER_OPTIONS = {"rkmeans": ResidualKMeansOptions, "rqvae": RQVAEOptions}
+
+
+class MemoryOptions(Keys):
+    history_decay: Decay = key("Weight of the next older item of the history")
+    history_length: Count = key("Last items of the history that count")
+    future_decay: Decay = key("Weight of the next later item to come")
+    future_length: Count = key("Items to come that count")
+    ridge: Positive = key("Pulls weights to zero")
+    content_weight: Annotated[Number, Ge(0)] = key("Pull of the weights to items that are alike by content")
+    max_entries: Count | None = key("Weights kept for an item of the history, the largest; None = all")
+    dense_items: Count = key("Up to so many items the solve is exact and dense")
+    support: Count = key("Beyond: items that the weights for one item may rest on")
+
+
+class PriorWeights(Keys):
+    codes: Number = key("What the beams' scores count")
+    item_softmax: Number = key("What the softmax over items counts")
+    memory: Number = key("What the memory counts")
+    popularity: Number = key("What the popularity counts")
 
 
 class GenerativeRecommender(Overall):
@@ -83,16 +103,14 @@ class GenerativeRecommender(Overall):
     item_vectors: Switch = key("An item's key has a vector of its own beside the sum of its codes' embeddings")
     code_weight: Annotated[Number, Ge(0)] = key("Of the codes' loss; 0 = item_softmax alone, nothing is generated")
     memory: Switch = key("A closed-form memory of which items follow which in the training interactions")
-    memory_options: dict = key(
-        "More of the memory: history_decay, ridge, content_weight (10), max_entries (100) and others"
-    )
+    memory_options: MemoryOptions = key("More of the memory; ours: content_weight 10, max_entries 100")
     memory_floor: Positive = key("Score of items that the memory knows nothing of")
     popularity: Switch = key("How often an item was taken in training")
     ranking: Literal["union", "beams"] = key(
         "With the above: union (beams and their best items, scores added) or beams (pushed down the trie)"
     )
     prior_candidates: Count = key("Best items of each of the above that join the beams (union)")
-    prior_weights: Literal["auto"] | dict = key(
+    prior_weights: Literal["auto"] | PriorWeights = key(
         "What codes, item_softmax, memory, popularity count; auto = chosen on validation (union)"
     )
 

@@ -17,7 +17,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from types import MappingProxyType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -119,7 +119,7 @@ class Key:
         try:
             return self._adapter.dump_python(self._adapter.validate_python(_plain(value)), exclude_unset=True)
         except ValidationError as error:
-            raise ValueError(_sentence(self, value, error.errors(include_url=False)[0])) from None
+            raise ValueError(_sentence(self, value, error.errors(include_url=False))) from None
 
     @cached_property
     def _adapter(self) -> TypeAdapter:
@@ -158,22 +158,48 @@ def shown(value: Any) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
-def _sentence(key: Key, value: Any, error: Mapping[str, Any]) -> str:
-    """What is wrong, told of the innermost dictionary key that pydantic's first error names."""
-    path, annotation, wrong = [key.name], key.annotation, value
+class _Wrong(NamedTuple):
+    """Where a value is wrong: names down to the innermost dictionary key, the type there and the value there."""
+
+    path: list[str]
+    annotation: Any
+    value: Any
+    unknown: str | None  # a name that the dictionary there must not have
+    found: str  # what a type of our own says
+
+
+def _sentence(key: Key, value: Any, errors: Iterable[Mapping[str, Any]]) -> str:
+    """What is wrong, told of the innermost place that pydantic's errors name."""
+    wrong = max(
+        (_located(key, value, error) for error in errors),
+        key=lambda wrong: (len(wrong.path), wrong.unknown is not None),
+    )
+    name, hint = ": ".join(wrong.path), ""
+    if wrong.unknown is not None:
+        known = _group_of(wrong.annotation).all()
+        hint = near_miss(wrong.unknown, known) or ";"
+        return f"{name} has no key {wrong.unknown!r}{hint} it has {', '.join(known)}"
+    if isinstance(wrong.value, str):
+        hint = near_miss(wrong.value, words_of(wrong.annotation))
+    found = f" ({wrong.found})" if wrong.found else ""
+    return f"{name}: {shown(wrong.value)} must be {rule(wrong.annotation)}{found}{hint}"
+
+
+def _located(key: Key, value: Any, error: Mapping[str, Any]) -> _Wrong:
+    path, annotation, unknown = [key.name], key.annotation, None
     for step in error["loc"]:
         group = _group_of(annotation)
-        if group is None or not isinstance(wrong, Mapping):
+        if group is None or not isinstance(value, Mapping):
             break
-        inner = group.all()
-        if step not in inner:
-            known = ", ".join(inner)
-            return f"{': '.join(path)} has no key {step!r}{near_miss(str(step), inner) or ';'} it has {known}"
+        if step not in value:  # pydantic's name of one type among several
+            continue
+        if step not in group.model_fields:
+            unknown = str(step)
+            break
         path.append(step)
-        annotation, wrong = inner[step].annotation, wrong[step]
-    hint = near_miss(wrong, words_of(annotation)) if isinstance(wrong, str) else ""
-    found = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""  # what a type of our own says
-    return f"{': '.join(path)}: {shown(wrong)} must be {rule(annotation)}{f' ({found})' if found else ''}{hint}"
+        annotation, value = group.all()[step].annotation, value[step]
+    found = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""
+    return _Wrong(path, annotation, value, unknown, found)
 
 
 def _group_of(annotation: Any) -> type[Keys] | None:

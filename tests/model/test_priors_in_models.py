@@ -192,8 +192,8 @@ def test_the_trainer_chooses_weights_on_validation_and_keeps_them(make_world, ca
     [
         ({"item_softmax": True, "backbone": "t5"}, "item_softmax: needs backbone: hierarchical"),
         ({"code_weight": 0}, "code_weight: 0 leaves nothing to learn"),
-        ({"memory": True, "memory_options": {"ridge": 0}}, "ridge: 0 must be greater than 0"),
-        ({"memory": True, "memory_options": {"rigde": 1}}, "memory_options: .*rigde.* is not among"),
+        ({"memory": True, "memory_options": {"ridge": 0}}, "memory_options: ridge: 0 must be a number > 0"),
+        ({"memory": True, "memory_options": {"rigde": 1}}, "memory_options has no key 'rigde'; did you mean 'ridge'"),
         ({"memory": True, "prior_weights": {"popularity": 1}}, "prior_weights: .*popularity.* is not among"),
         ({"memory": True, "ranking": "beams"}, "prior_weights: auto is chosen for ranking: union"),
         ({"memory": True, "ranking": "beams", "code_softmax": "full"}, "needs code_softmax: legal"),
