@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -42,6 +42,7 @@ class Service:
         run_dirs: name -> run directory; the first one answers requests that name none.
         device: as of `load`.
         most_waiting, most_together: as of `Batcher`, for each run.
+        load: what reads a run directory.
 
     Raises:
         ValueError: As `load`.
@@ -54,14 +55,16 @@ class Service:
         device: str | None = None,
         most_waiting: int = 1024,
         most_together: int = 64,
+        load: Callable[..., Recommender] = load,
     ) -> None:
         self.numbers = Numbers()
+        self._load = load
         self._run_dirs = dict(run_dirs)
         self._device = device
         self._changing = threading.Lock()  # one reload or set of new items at a time
         self._batchers = {
             name: Batcher(
-                load(folder, device=device),
+                self._load(folder, device=device),
                 most_waiting=most_waiting,
                 most_together=most_together,
                 observe=self.numbers.batches.labels(name).observe,
@@ -101,7 +104,7 @@ class Service:
         batcher = self.batcher(run)
         name = self.runs[0] if run is None else run
         with self._changing:
-            batcher.recommender = load(self._run_dirs[name], device=self._device)
+            batcher.recommender = self._load(self._run_dirs[name], device=self._device)
         return batcher.recommender.num_items
 
     def add_items(self, run: str | None, tokens: Sequence[str], features, titles: Sequence[str]):

@@ -210,3 +210,13 @@ def test_a_history_is_built_and_the_lists_change(service_address, shop_runs, ope
     expect(page.locator(".beams svg g").first).to_be_visible()
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("[data-view=try] .list-row")).to_have_count(1)
+
+
+def test_a_data_set_of_interactions_alone(write_dataset, tmp_path):
+    folder = write_dataset(tmp_path, modalities=(), interactions=[("u1", "a", 1), ("u1", "b", 2), ("u2", "a", 1)])
+    (folder / "tiny.provenance.yaml").unlink()
+    write_view(DataFolder(folder, "tiny"), [], tmp_path / "view")
+    text = (tmp_path / "view" / "data.html").read_text(encoding="utf-8")
+    assert "No source is named." in text
+    assert "There are no vectors to compare." in text
+    assert chunk(tmp_path / "view", "items-0")["tokens"] == ["a", "b"]

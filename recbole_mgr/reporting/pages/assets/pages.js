@@ -459,7 +459,7 @@ async function beamTree(list, digits, target) {
   const last = columns[columns.length - 1];
   const heights = columns.map(({ level }) => level.length);
   const total = { width: columns.length * width + 230, height: Math.max(...heights) * step + 34 };
-  const svg = draw("svg", { width: total.width, height: total.height, viewBox: `0 0 ${total.width} ${total.height}`, "aria-hidden": "true" });
+  const svg = draw("svg", { width: total.width, height: total.height, viewBox: `-2 0 ${total.width} ${total.height}`, "aria-hidden": "true" });
   const at = (column, place) => ({ x: column * width, y: 30 + place * step });
   const parentOf = (column, prefix) => {
     // the prefix a column further left that this one extends, over transition digits in between
