@@ -24,8 +24,14 @@ RECBOLE_NEEDS = [
     "thop>=0.1.1.post2209072238,<0.2",
 ]
 
-SERVE = ["fastapi>=0.132", "uvicorn>=0.30", "prometheus-client>=0.20"]  # recbole-mgr serve
-TEST = ["pytest>=7.4", "hyperopt>=0.2.7,<0.4", "networkx>=3.1", "playwright>=1.40", "httpx>=0.27", *SERVE]
+SERVE = [
+    "fastapi>=0.132,<1",
+    "starlette>=0.46,<2",
+    "uvicorn>=0.30,<1",
+    "prometheus-client>=0.20,<1",
+]  # recbole-mgr serve
+DOCS = ["mkdocs-material>=9.5,<10", "mkdocstrings>=0.26,<2", "mkdocstrings-python>=1.11,<3"]  # the site
+TEST = ["pytest>=7.4", "hyperopt>=0.2.7,<0.4", "networkx>=3.1", "playwright>=1.40", "httpx>=0.27,<1", *SERVE]
 
 setup(
     name="recbole_mgr",
@@ -47,6 +53,7 @@ setup(
         *RECBOLE_NEEDS,
         "annotated-types>=0.6,<1",
         "diffusers>=0.32,<1",
+        "huggingface_hub>=0.34,<3",
         "jinja2>=3.1",
         "markupsafe>=2.1",
         "numpy>=1.26,<3",
@@ -71,6 +78,7 @@ setup(
     extras_require={
         "gguf": ["gguf>=0.10", "accelerate>=0.26"],  # language models in .gguf files
         "serve": SERVE,
+        "docs": DOCS,
         "test": TEST,
         "dev": [*TEST, "ruff>=0.6", "uv>=0.5"],
     },

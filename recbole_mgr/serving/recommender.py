@@ -22,6 +22,7 @@ from recbole_mgr.model.priors import with_new_items
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.tokenizer import missing_rows
 from recbole_mgr.serving.beams import Beams, beams_of
+from recbole_mgr.serving.hub import fetched
 from recbole_mgr.serving.messages import NewItems, Recommendations, Request
 from recbole_mgr.serving.new_items import extend_table, last_codes_by_distance, widened_weights
 from recbole_mgr.serving.run_directory import Run, make_network, read_run
@@ -106,6 +107,20 @@ class Recommender:
     def run_dir(self) -> Path:
         """The folder that the run was read from."""
         return self._run_dir
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, device: str | torch.device | None = None, **hub: Any) -> Recommender:
+        """Load a run from a folder or from the Hugging Face hub.
+
+        Args:
+            name: a folder, or ``owner/name`` on the hub.
+            device: as of :func:`load`.
+            **hub: ``revision``, ``token``, ``local_files_only``; see `hub.fetched`.
+
+        Raises:
+            ValueError: As :func:`load`; also if the name is neither a folder nor to be had from the hub.
+        """
+        return load(fetched(name, **hub), device=device)
 
     @property
     def item_ids(self) -> list[str]:

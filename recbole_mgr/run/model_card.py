@@ -1,0 +1,124 @@
+"""The card of a shared run: what it is, what it learned from, how good it is, its limits, and how to use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from recbole_mgr.run.results import RunResult
+from recbole_mgr.semantic_id.report import format_report, table_report
+from recbole_mgr.serving.run_directory import Run
+
+_MACHINE = ("path", "_dir", "checkpoint", "save_", "log_wandb", "wandb", "device", "gpu", "worker", "state", "progress")
+_SOURCES = {
+    "TIGER": "TIGER (arXiv 2305.05065)",
+    "MGREF": "MGR-EF (arXiv 2503.23333)",
+    "MGRLF": "MGR-LF (arXiv 2503.23333)",
+    "MGRLFpp": "MGR-LF++ (arXiv 2503.23333)",
+    "UniMP": "UniMP (arXiv 2403.10667)",
+}
+
+
+def model_card(run_dir: Path, run: Run, *, users: bool) -> str:
+    """A model card in the hub's form: Markdown with a YAML head.
+
+    Args:
+        run_dir: of the run; its results are told where they are there.
+        run: as read from it.
+        users: whether what is shared holds the users' histories.
+    """
+    about, table = run.about, run.network.semantic_ids
+    model, data = about["model"], about["data"]
+    details = data.get("details") or {}
+    licence = str(details.get("licence", "")).strip()
+    result = RunResult.load(run_dir) if RunResult.exists(run_dir) else None
+    head: dict[str, Any] = {
+        "library_name": "recbole_mgr",
+        "tags": ["recommendation", "generative-retrieval", "semantic-ids", model.lower()],
+        "license": "other",
+        "license_name": _one_line(licence) or "unknown",
+    }
+    parts = [
+        f"# {model} on {_one_line(data['label'])}",
+        f"{_SOURCES.get(model, model)}: it generates the semantic ID of the next item of a history, digit by digit, "
+        f"among the {table.num_items:,} items that it was trained on. Trained and tested with recbole_mgr, a plugin of "
+        "RecBole.",
+        "## Use",
+        "```python\nfrom recbole_mgr.serving import Recommender\n\n"
+        'recommender = Recommender.from_pretrained("<this repository or folder>")\n'
+        f'lists = recommender.recommend(histories=[["{table.item_tokens[0]}"]], k=5)\n'
+        "print(lists.item_ids[0], lists.titles[0])\n```",
+        "## Data",
+        f"- {_one_line(data['label'])}: {_one_line(str(details.get('source', 'no source is named')))}",
+        f"- Licence of the data: {_one_line(licence) or 'not named; ask before you pass the model on'}",
+        f"- Fingerprint of the files: `{data['fingerprint']}`",
+        f"- Users' histories are {'in this folder' if users else 'not in this folder'}.",
+        "## Results",
+        *_results(result),
+        "## Semantic IDs",
+        f"```\n{format_report(table_report(table))}\n```",
+        "## Limits",
+        "- It knows the items of its catalogue, and new ones only where they are let in with vectors that were encoded "
+        "as the catalogue's were.",
+        "- It repeats what its data prefer: popular items, and whatever bias the histories have.",
+        "- Results hold for this data set and this split, and say nothing about another shop.",
+        *(["- The data are synthetic: no shop, product or user in it exists."] if details.get("synthetic") else []),
+        "## Settings",
+        f"```yaml\n{yaml.safe_dump(_settings(run.settings), sort_keys=True, allow_unicode=True)}```",
+        "Made with " + ", ".join(f"{key} {value}" for key, value in (about.get("environment") or {}).items()) + ".",
+    ]
+    return (
+        f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n\n" + "\n\n".join(_joined(parts)) + "\n"
+    )
+
+
+def _results(result: RunResult | None) -> list[str]:
+    if result is None or not len(result.users):
+        return ["The results are not beside the run, or it does not recommend."]
+    cut = 10 if 10 in result.settings["topk"] else max(result.settings["topk"])
+    found = (result.ranks > 0) & (result.ranks <= cut)
+    gains = np.where(found, 1 / np.log2(np.maximum(result.ranks, 1) + 1), 0.0)
+    rows = []
+    for name, values in ((f"Recall@{cut}", found.astype(float)), (f"NDCG@{cut}", gains)):
+        half = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+        masked = result.test_masked.get(name.lower())
+        other = "" if masked is None else f"{masked:.4f}"
+        rows.append(
+            f"| {name} | {values.mean():.4f} | {values.mean() - half:.4f} to {values.mean() + half:.4f} | {other} |"
+        )
+    protocol = result.settings["eval_args"]
+    return [
+        "| metric | test | 95 % interval over users | seen items masked |\n|---|---|---|---|\n" + "\n".join(rows),
+        f"Item-level, {len(result.users):,} users, one target each, ranked among {result.num_items:,} items; split "
+        f"{protocol['split']}, mode {protocol['mode']['test']}; seed {result.seed}; chosen on validation "
+        f"({result.settings['valid_metric']}). One seed: what another seed would change is not in the interval.",
+    ]
+
+
+def _settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those that say what was learned; nothing of the machine."""
+    return {
+        key: value
+        for key, value in settings.items()
+        if value is not None
+        and not any(part in key for part in _MACHINE)
+        and type(value) in (str, int, float, bool, list)
+    }
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "/").replace("<", "‹").replace("`", "'")
+
+
+def _joined(parts: list[str]) -> list[str]:
+    """Parts as paragraphs; points of a list stay together."""
+    joined: list[str] = []
+    for part in parts:
+        if part.startswith("- ") and joined and joined[-1].startswith("- "):
+            joined[-1] += "\n" + part
+        else:
+            joined.append(part)
+    return joined
