@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from recbole_mgr.hints import near_miss
+
 COMMANDS = {
     "run": "train, test and compare models on one data set",
     "recommend": "items for users or histories, by a trained run",
@@ -28,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand.
 
     Args:
-        arguments: default: ``sys.argv[1:]``. Without the name of a command in front, ``run``.
+        arguments: default: ``sys.argv[1:]``. Where they begin with an option, the command is ``run``.
 
     Returns:
         Exit status: 0, 2 for wrong input (with one line that says what and the remedy), 130 after Ctrl-C, or what
@@ -38,8 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments in (["--help"], ["-h"]):
         print("recbole-mgr [command] ...; recbole-mgr <command> --help says more. Commands, run being the default:\n")
         print("\n".join(f"  {name:<13} {meaning}" for name, meaning in COMMANDS.items()) + "\n")
-    command = arguments.pop(0) if arguments[:1] and arguments[0] in COMMANDS else "run"
+    command = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "run"
     try:
+        if command not in COMMANDS:
+            known = near_miss(command, COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
+            raise ValueError(f"{command!r} is no command{known}")
         return importlib.import_module(f"recbole_mgr.cli.{command}").main(arguments)
     except ValueError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from recbole_mgr.data.table import SETTINGS, AtomicFormat
 from recbole_mgr.files import read_yaml
+
+if TYPE_CHECKING:
+    from recbole_mgr.data.table import AtomicFormat
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -22,6 +24,8 @@ class CommandParser(argparse.ArgumentParser):
 
 def add_format_options(parser: argparse.ArgumentParser) -> None:
     """Let a command take how atomic files are written, under the names of RecBole's settings."""
+    from recbole_mgr.data.table import SETTINGS, AtomicFormat  # imports polars, which other commands need later or not
+
     parser.add_argument(
         "--config_files", nargs="+", type=Path, default=[], metavar="FILE", help="YAML files of settings"
     )
@@ -36,6 +40,8 @@ def format_of(asked: argparse.Namespace) -> AtomicFormat:
     Raises:
         ValueError: Naming a file that is missing or malformed, an encoding or a separator that is none.
     """
+    from recbole_mgr.data.table import SETTINGS, AtomicFormat
+
     settings: dict[str, Any] = {}
     for path in asked.config_files:
         if not path.is_file():

@@ -6,12 +6,13 @@ import argparse
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_mgr.cli.parser import CommandParser
-from recbole_mgr.integration.config import parse_value
-from recbole_mgr.run.pipeline import ModelRequest, run_comparison, slug
-from recbole_mgr.run.table_page import markdown, save
+
+# What imports torch and RecBole is imported inside the functions that need it: --help takes no seconds.
+if TYPE_CHECKING:
+    from recbole_mgr.run.pipeline import ModelRequest
 
 _OPTIONS = ("--model", "--dataset", "--config_files", "--seeds", "--results", "--help")
 _DESCRIPTION = """\
@@ -29,6 +30,10 @@ Run the same command again to resume an interrupted run; finished runs are read 
 def main(arguments: list[str]) -> int:
     """Run the command; what has been done is kept, so that the same command again resumes it."""
     request = _parse(arguments)
+
+    from recbole_mgr.run.pipeline import run_comparison, slug
+    from recbole_mgr.run.table_page import markdown, save
+
     comparison = run_comparison(
         request.requests,
         request.dataset,
@@ -85,6 +90,8 @@ def parse_settings(arguments: list[str]) -> dict[str, Any]:
     Raises:
         ValueError: For anything else.
     """
+    from recbole_mgr.integration.config import parse_value
+
     settings: dict[str, Any] = {}
     rest = list(arguments)
     while rest:
@@ -106,6 +113,9 @@ def parse_model(text: str) -> ModelRequest:
     Raises:
         ValueError: If a setting has no ``=``.
     """
+    from recbole_mgr.integration.config import parse_value
+    from recbole_mgr.run.pipeline import ModelRequest
+
     name, _, own = text.partition(":")
     settings = {}
     for part in _split_outside_brackets(own):

@@ -10,7 +10,6 @@ import functools
 import sys
 import warnings
 from importlib import metadata
-from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -18,9 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_mgr.import_hooks import torchvision_schemas
 from recbole_mgr.integration.patching import ModuleView, PatchSet, stand_in_modules
-
-_torchvision_ops = []  # a torch.library.Library withdraws its operators when it is collected
 
 
 def numpy_aliases() -> None:
@@ -154,30 +152,6 @@ def mended_breaks_unreported() -> None:
     ]
     for category, message in ours:
         warnings.filterwarnings("ignore", message=message, category=category, module=r"recbole\.")
-
-
-def torchvision_schemas() -> None:
-    """A torchvision whose C++ operators do not load cannot be imported, nor can T5 (pytorch/vision#9085).
-
-    It is what PyPI's CUDA build of torchvision does beside a CPU build of torch. Its Python part only needs
-    two schemas to be declared; the operators themselves stay unavailable.
-    """
-    spec = find_spec("torchvision")
-    if spec is None or "torchvision" in sys.modules:
-        return
-    import torch
-
-    library = PathFinder.find_spec("_C", list(spec.submodule_search_locations or ()))
-    try:
-        if library is not None:
-            torch.ops.load_library(library.origin)
-    except (ImportError, OSError):
-        library = None
-    if library is None:
-        declared = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _torchvision_ops.append(declared)
 
 
 def _chained_fillna_works() -> bool:

@@ -58,6 +58,18 @@ def command(*arguments: str) -> int:
 # -- how it is written --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("recomend", "'recomend' is no command; did you mean 'recommend'?"),
+        ("MGRLFpp", "'MGRLFpp' is no command; the commands are run, recommend,"),
+    ],
+)
+def test_a_mistyped_command_is_not_taken_for_an_option_of_run(word, said, capsys):
+    assert main([word, "saved/run"]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_settings_are_pairs():
     assert parse_settings(["--epochs=20", "--learning_rate", "1e-3", "--data_path=a=b"]) == {
         "epochs": 20,

@@ -20,6 +20,7 @@ import torch
 from scipy.sparse import dok_matrix
 from tiny_recbole import settings, write_atomic, write_interactions
 
+from recbole_mgr import import_hooks
 from recbole_mgr.integration import compat
 
 compat.apply()
@@ -253,13 +254,13 @@ def test_a_ray_session_gets_the_report(monkeypatch):
 
 def test_operators_that_load_are_not_declared_again(tmp_path, monkeypatch):
     library = next(write_broken_torchvision(tmp_path).glob("_C*"))
-    loaded, declared = [], list(compat._torchvision_ops)
+    loaded, declared = [], list(import_hooks._torchvision_operators)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     monkeypatch.setattr(torch.ops, "load_library", loaded.append)
-    compat.torchvision_schemas()
+    import_hooks.torchvision_schemas()
     assert loaded == [str(library)]
-    assert compat._torchvision_ops == declared
+    assert import_hooks._torchvision_operators == declared
 
 
 def test_warnings_of_mended_breaks_are_silent_in_recbole_only():
