@@ -102,18 +102,21 @@ def solve_on_support(
     goal = goal.tocsc().sorted_indices()
     columns.sort_indices()
     size = max(1, _SYSTEM_VALUES // support**2)
-    rows, owners, values = [], [], []
+    # made beforehand: small arrays that stay between large ones that go would leave holes in memory
+    most = int(np.minimum(np.diff(columns.indptr) + 1, support).sum())
+    rows, owners, values = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.float32)
+    filled = 0
     for start in range(0, goal.shape[1], size):
         part = range(start, min(start + size, goal.shape[1]))
         members = [_largest_rows(columns, goal, column, support) for column in part]
         solved = _solve_small([m for m, _ in members], [g for _, g in members], gram, ridge, device)
         for column, (member, _), value in zip(part, members, solved, strict=True):
-            rows.append(member)
-            owners.append(np.full(len(member), column))
-            values.append(value[: len(member)])
+            entries = slice(filled, filled + len(member))
+            rows[entries], owners[entries], values[entries] = member, column, value[: len(member)]
+            filled = entries.stop
         if progress:
             progress(part.stop, goal.shape[1])
-    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(owners)))
+    entries = (values[:filled], (rows[:filled], owners[:filled]))
     solution = sparse.csr_matrix(entries, shape=goal.shape, dtype=np.float32)
     weights, kept = _rows_of(solution, max_entries)
     return weights.to(device), kept.to(device)
