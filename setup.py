@@ -31,7 +31,10 @@ SERVE = [
     "prometheus-client>=0.20,<1",
 ]  # recbole-mgr serve
 DOCS = ["mkdocs-material>=9.5,<10", "mkdocstrings>=0.26,<2", "mkdocstrings-python>=1.11,<3"]  # the site
-TEST = ["pytest>=7.4", "hyperopt>=0.2.7,<0.4", "networkx>=3.1", "playwright>=1.40", "httpx>=0.27,<1", *SERVE]
+TEST = [
+    *("pytest>=7.4", "hyperopt>=0.2.7,<0.4", "hypothesis>=6.100", "networkx>=3.1", "playwright>=1.40"),
+    *("httpx>=0.27,<1", *SERVE),
+]
 
 setup(
     name="recbole_mgr",

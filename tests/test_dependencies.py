@@ -16,8 +16,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 # Libraries of which we use what their documentation promises, and nothing else: no upper bound.
-STABLE = """accelerate gguf jinja2 markupsafe networkx packaging pillow playwright plotly psutil pytest pyyaml requests
-    rouge-score ruff sacrebleu safetensors scikit-learn tensorboard texttable tqdm urllib3 uv""".split()
+STABLE = """accelerate gguf hypothesis jinja2 markupsafe networkx packaging pillow playwright plotly psutil pytest
+    pyyaml requests rouge-score ruff sacrebleu safetensors scikit-learn tensorboard texttable tqdm urllib3 uv""".split()
 
 
 @pytest.fixture(scope="module")

@@ -113,10 +113,12 @@ def _with_pictures(frame: pl.DataFrame, pictures: PictureFolder | None) -> pl.Da
     """The frame with all columns that tell of pictures."""
     absent = [pl.lit(None, dtype=pl.String).alias(name) for name in ("image_file", "image_url")]
     frame = frame.with_columns(column for column in absent if column.meta.output_name() not in frame.columns)
-    found = [(None, "no picture of this item is known")] * frame.height
-    if pictures:
-        found = [pictures.find(item, file) for item, file in zip(frame["item_id"], frame["image_file"], strict=True)]
-    paths, problems = zip(*found, strict=True) if found else ((), ())
+    if not pictures:
+        return frame.with_columns(
+            picture_path=pl.lit(None, dtype=pl.String), picture_problem=pl.lit("no picture of this item is known")
+        )
+    found = [pictures.find(item, file) for item, file in zip(frame["item_id"], frame["image_file"], strict=True)]
     return frame.with_columns(
-        picture_path=pl.Series(paths, dtype=pl.String), picture_problem=pl.Series(problems, dtype=pl.String)
+        picture_path=pl.Series([path for path, _ in found], dtype=pl.String),
+        picture_problem=pl.Series([problem for _, problem in found], dtype=pl.String),
     )

@@ -27,11 +27,13 @@ class Join(NamedTuple):
     Attributes:
         what: in words, e.g. ``items described in products.csv``.
         matched, of: numbers.
+        warning: what is to be said of it, where it is not judged on the spot.
     """
 
     what: str
     matched: int
     of: int
+    warning: str = ""
 
     @property
     def share(self) -> float:

@@ -172,7 +172,9 @@ class NumberColumn:
             self._seen[kind] = lines[place], texts[place]
 
     def _note_units(self, frame: pl.DataFrame) -> None:
-        for unit, line, value in frame.unique("unit", keep="first").select("unit", "line", "text").iter_rows():
+        for unit, line, value in (
+            frame.unique("unit", keep="first", maintain_order=True).select("unit", "line", "text").iter_rows()
+        ):
             self._units.setdefault(unit, (line, value))
 
     def _check_units(self) -> None:

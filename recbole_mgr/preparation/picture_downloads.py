@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from tqdm import tqdm
 
 from recbole_mgr.preparation.download import DownloadLimits, Failed, Unreachable, fetch, new_session
+from recbole_mgr.preparation.joins import Join, judge
 from recbole_mgr.preparation.pictures import PictureFolder, picture_suffix, url_name
 
 _LARGEST = 50 << 20  # bytes
@@ -47,7 +48,8 @@ class PictureDownloads:
             Of each URL, the picture's file and its format's suffix, or the problem with it.
 
         Raises:
-            ValueError: if no server answers at all, or one that had answered does no longer.
+            ValueError: if no server answers at all, one that had answered does no longer, or the mirror is a folder
+                that has none of the pictures.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         results: dict[str, tuple[Path, str] | str] = {}
@@ -66,9 +68,17 @@ class PictureDownloads:
                 f"{self._lost} answers no longer; nothing is lost: run the same command again and it goes on here"
             )
         had = any(isinstance(result, tuple) for result in results.values())
+        if self._local and urls and not had:
+            self._judge(self._local, urls)
         if self._silence and not self._answered and not had:
             raise ValueError(self._no_network(urls))
         return results
+
+    def _judge(self, local: PictureFolder, urls: list[str]) -> None:
+        """Stop where a folder has none of the pictures that URLs name."""
+        join = Join(f"pictures in {local.folder}", sum(local.find_url(url) is not None for url in urls), len(urls))
+        names = (os.path.splitext(url_name(url))[0] for url in urls)
+        judge(join, names, local.unused(), "Give the pictures the names that the URLs end in, or leave --mirror out")
 
     def _no_network(self, urls: list[str]) -> str:
         listing = self._folder.parent / "picture_urls.txt"

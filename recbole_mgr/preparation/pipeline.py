@@ -193,6 +193,7 @@ def _read(source: Source, settings: Settings, steps: Steps, work: Path) -> _Raw:
     user_ids, item_ids = users.ids(), item_numbers.ids()
     steps.add("read", interactions)
     steps.warn(*source.conversions.check(settings.broken_share), *broken.check())
+    steps.warn(*(join.warning for join in source.joins if join.warning))
     steps.warn(*odd_ids(user_ids, "user"), *odd_ids(item_ids, "item"), *odd_times(interactions.times))
     interactions = _wanted(interactions, settings, steps)
     local = _picture_folder(source, settings)

@@ -40,6 +40,27 @@ def test_options_reach_the_pipeline(folder, capsys):
     assert (folder / "out" / "orders" / "orders.inter").read_text().splitlines()[1:] == ["u\ti\t1\t5.0"]
 
 
+def test_options_of_form_and_cores_reach_the_pipeline(folder):
+    lines = [
+        "user_id;item_id;timestamp;rating",
+        *(f'"u{n}é";i;0{n}/02/2023;"{n},5"' for n in range(1, 4)),
+        "v;j;03/02/2023;9",
+    ]
+    (folder / "orders.csv").write_text("\n".join(lines), encoding="cp1252")
+    form = ["--time-format", "%d/%m/%Y", "--encoding", "cp1252", "--decimal", ",", "--quotes", "trusted"]
+    assert main(["prepare", "table", "orders.csv", *form, "--user-core", "1", "--item-core", "2"]) == 0
+    lines = (folder / "data" / "orders" / "orders.inter").read_text(encoding="utf-8").splitlines()
+    assert lines[1:] == [f"u{n}é\ti\t{1675123200 + n * 86400}\t{n}.5" for n in range(1, 4)]
+
+
+def test_help_says_the_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["prepare", "table", "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    for words in ("(default 5; 0: all)", "--user-core K", "--item-core K", "as --k-core", "--time-format FORMAT"):
+        assert words in printed
+
+
 def test_the_category_names_an_amazon_data_set(folder):
     review = {"overall": 5.0, "unixReviewTime": 1, "reviewText": "ok"}
     reviews = [{"reviewerID": f"A{user}", "asin": f"B{item}", **review} for user in range(5) for item in range(5)]

@@ -100,6 +100,14 @@ def test_mirrors(server, downloads, picture, tmp_path):
     assert "no none.jpg in" in results["https://x/none.jpg"]
 
 
+def test_a_mirror_that_has_none_of_the_pictures_is_an_error(tmp_path, picture):
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "B00A.jpg").write_bytes(picture())
+    local = PictureDownloads(tmp_path / "work", QUICK, str(tmp_path / "mirror"))
+    with pytest.raises(ValueError, match="0 of 1; .* 'b00a' and 'B00A'; in lower case.*leave --mirror out"):
+        local(["https://x/b00a.jpg"])
+
+
 def test_without_network_the_message_says_what_to_put_where(downloads, silent_port, tmp_path):
     urls = [f"http://127.0.0.1:{silent_port}/{n}.jpg" for n in range(3)]
     with pytest.raises(ValueError, match="no picture server answers.*--mirror.*--images.*--no-images"):

@@ -134,7 +134,7 @@ def test_amazon_2018(tmp_path, prepared, server, picture):
         },
         {"asin": "B0001", "title": garbage, "price": ".a-box-inner{background-color:#fff}#alohaBuyBoxWidget{}"},
         {"asin": "B0002", "title": "Brush", "price": "$5.00 - $9.99", "imageURLHighRes": []},
-        {"asin": "B0003", "title": "<style>.x{}</style>Comb", "image": []},
+        {"asin": "B0003", "title": "<style>.x{}</style>Comb", "image": [], "price": "9,99"},
     ]
     write_gz(tmp_path / "meta_Luxury_Beauty.json.gz", [json.dumps(meta) for meta in metas])
     folder = prepared(Amazon2018(RawFolder(tmp_path), "Luxury_Beauty"))
@@ -143,7 +143,7 @@ def test_amazon_2018(tmp_path, prepared, server, picture):
     assert items["B0000"]["categories"] == "Beauty > Bath & Body"
     assert items["B0000"]["description"] == "First. Second."
     assert items["B0000"]["image"] == "B0000.png"
-    assert [items[f"B000{n}"]["price"] for n in range(4)] == ["1299.5", "", "5.0", ""]
+    assert [items[f"B000{n}"]["price"] for n in range(4)] == ["1299.5", "", "5.0", ""]  # 9,99 is not 999
     assert [items[f"B000{n}"]["title"] for n in (1, 2, 3)] == ["", "Brush", "Comb"]
 
 
@@ -287,6 +287,35 @@ def test_h_and_m(tmp_path, prepared, picture):
         "image": "0108775011.jpg",
     }
     assert not (folder / "Out.review").exists()
+    types = dict(column.split(":") for column in (folder / "Out.item").read_text().split("\n")[0].split("\t"))
+    assert types["colour"] == types["department"] == "token_seq"  # which encoders of texts read
+
+
+def test_reviews_that_belong_to_no_interaction_are_told(tmp_path):
+    source = tmp_path / "Shop"
+    source.mkdir()
+    inter = ["user_id:token\titem_id:token\ttimestamp:float", *(f"u{u}\ti{i}\t1" for u in range(3) for i in range(3))]
+    (source / "Shop.inter").write_text("\n".join(inter))
+    head = "user_id:token\titem_id:token\treview:token_seq\n"
+    (source / "Shop.review").write_text(f"{head}u1\ti1\tfine\nu1\ti1\ttwice\n9\ti1\tnobody's\n")
+    said = []
+    settings = Settings(name="Out", output=tmp_path / "data", user_core=0, item_core=0)
+    prepare(AtomicFolder(source), settings, said.append)
+    told = " ".join("\n".join(said).split())
+    assert "reviews of Shop.review that belong to an interaction 1 of 3 (33.3 %)" in told
+    assert "warning: reviews of Shop.review that belong to an interaction: 1 of 3; without partner are" in told
+    (source / "Shop.review").write_text(f"{head}U1\ti1\tfine\n")
+    with pytest.raises(ValueError, match="0 of 1; .*in lower case, 'U1 i1' and 'u1 i1' would meet"):
+        prepare(AtomicFolder(source), settings._replace(name="Other"), said.append)
+
+
+@pytest.mark.parametrize("ids", [[1087750.0, None, 7.0], [1087750, 2, 7]])
+def test_ids_that_pandas_made_numbers_of(tmp_path, ids):
+    frame = pl.DataFrame({"user_id": ["u", "v", "w"], "item_id": ids, "timestamp": [1, 2, 3]})
+    frame.write_parquet(tmp_path / "x.csv")  # what it is its content says
+    settings = Settings(name="Out", output=tmp_path, user_core=0, item_core=0, broken_share=0.5)
+    folder = prepare(Table(tmp_path / "x.csv", None, Columns()), settings, lambda _: None)
+    assert [row["item_id"] for row in read(folder, "inter")] == [f"{item:.0f}" for item in ids if item]
 
 
 def test_a_table_with_names_of_its_own(tmp_path, prepared, server, picture):

@@ -61,8 +61,8 @@ class AtomicFolder:
         ours, theirs = (
             frame.select(pl.format("{} {}", "user_id", "item_id")).to_series() for frame in (reviews, inter)
         )
-        judge(join, ours, theirs, "Give the reviews the ids of the interactions, or take the file away")
-        self.joins = [join]
+        remedy = "Give the reviews the ids of the interactions, or take the file away"
+        self.joins = [join._replace(warning=judge(join, ours, theirs, remedy))]
         yield Batch(
             self._inter, inter.join(reviews.select(*keys, "review"), on=keys, how="left", maintain_order="left")
         )

@@ -1,0 +1,90 @@
+"""Dates as people write them: read where they can mean one thing only, refused by name where they can mean two."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recbole_mgr.preparation.times import TimeColumn, odd_times, span
+
+
+def read(*batches, **options):
+    """Times of one column, in batches, as ISO texts; with the column."""
+    column, line, found = TimeColumn(Path("x.csv"), "when", **options), 2, []
+    for batch in batches:
+        seconds = column.read(pl.Series(batch), pl.Series(range(line, line + len(batch)), dtype=pl.Int64))
+        found += seconds.to_list()
+        line += len(batch)
+    moments = [None if s is None else datetime.fromtimestamp(s, timezone.utc).replace(tzinfo=None) for s in found]
+    return [moment and moment.isoformat(" ").removesuffix(" 00:00:00") for moment in moments], column
+
+
+CLEAR = {
+    "ISO": (["2023-11-14", "2023-11-14T22:13:20Z"], ["2023-11-14", "2023-11-14 22:13:20"]),
+    "zones": (
+        ["2023-11-14T22:13:20+01:00", "2023-11-14 22:13:20-0500"],
+        ["2023-11-14 21:13:20", "2023-11-15 03:13:20"],
+    ),
+    "short zone": (["2023-11-14T22:13:20.5+01"], ["2023-11-14 21:13:20.500000"]),
+    "day first": (["14/11/2023", "01/02/2023"], ["2023-11-14", "2023-02-01"]),
+    "month first": (["11/14/2023 10:15", "1/2/2023 11:15"], ["2023-11-14 10:15:00", "2023-01-02 11:15:00"]),
+    "points": (["14.11.2023 22:13:20", "1.2.2023 01:00:00"], ["2023-11-14 22:13:20", "2023-02-01 01:00:00"]),
+    "points, early days": (["5.6.2023"], ["2023-06-05"]),
+    "hyphens": (["14-11-2023"], ["2023-11-14"]),
+    "year first": (["2023/11/14", "2023/1/2"], ["2023-11-14", "2023-01-02"]),
+    "afternoon": (["11/14/2023 10:15 PM"], ["2023-11-14 22:15:00"]),
+    "months in words": (["14 Nov 2023", "2 Jan 2023"], ["2023-11-14", "2023-01-02"]),
+    "short years beside words": (["14-Nov-23"], ["2023-11-14"]),
+    "American words": (["Nov 14, 2023"], ["2023-11-14"]),
+    "mail": (["Tue, 14 Nov 2023 22:13:20 GMT"], ["2023-11-14 22:13:20"]),
+    "twitter": (["Wed Oct 10 20:19:24 +0000 2018"], ["2018-10-10 20:19:24"]),
+    "days without marks": (["20231114", "20230102"], ["2023-11-14", "2023-01-02"]),
+    "numbers beside": (["1700000000", "2023-11-14"], ["2023-11-14 22:13:20", "2023-11-14"]),
+    "nothing": (["", None, "2023-11-14"], [None, None, "2023-11-14"]),
+}
+
+
+@pytest.mark.parametrize(("texts", "times"), CLEAR.values(), ids=CLEAR)
+def test_dates_that_mean_one_thing(texts, times):
+    assert read(texts)[0] == times
+
+
+def test_the_form_of_the_first_rows_holds_for_all():
+    times, column = read(["14/11/2023"], ["01/02/2023", "soon"])
+    assert times == ["2023-11-14", "2023-02-01", None]
+    assert "'14/11/2023' are read as '%d/%m/%Y'" in column.remarks[0]
+    assert "line 4, column 'when': 1 values are no times that can be read, the first is 'soon'" in column.remarks[1]
+
+
+@pytest.mark.parametrize("texts", [["01/02/2023"], ["14/11/2023", "11/14/2023"], ["", "1-2-2023 10:00"]])
+def test_dates_that_mean_two_things_are_refused(texts):
+    with pytest.raises(ValueError, match="x.csv, line [23], column 'when': .* may begin with day or month; say which"):
+        read(texts)
+
+
+def test_what_is_said_decides():
+    assert read(["01/02/2023"], form="%d/%m/%Y")[0] == ["2023-02-01"]
+    assert read(["14.11.23 10:15"], form="%d.%m.%y %H:%M")[0] == ["2023-11-14 10:15:00"]
+    assert read(["20231114"], form="%Y%m%d")[0] == ["2023-11-14"]
+    assert read(["14.11.23"], form="%d.%m.%Y")[0] == [None]  # not the year 23
+    assert read(["14.11.23"])[0] == [None]
+
+
+def test_odd_times_are_remarked():
+    usual = np.array([1.6e9, 1.5e9])
+    assert odd_times(usual) == [] == odd_times(np.array([0.0, 5000.0])) == odd_times(np.array([]))
+    for factor, name in ((1e3, "ms"), (1e6, "us"), (1e9, "ns")):
+        (remark,) = odd_times(np.append(usual, 1.6e9 * factor))
+        assert f"--time-unit {name}" in remark and remark.startswith("1 of 3 times")
+    (remark,) = odd_times(np.append(usual, -62_135_596_800))
+    assert "1 of 3 times lie before 1985, the first on 0001-01-01" in remark
+    (remark,) = odd_times(np.append(usual, 4e9))
+    assert "lie in the future, the last on 2096-10-02" in remark
+
+
+def test_spans():
+    assert span(np.array([1.6e9, 1.5e9])) == "2017-07-14 to 2020-09-13"
+    assert span(np.array([0.0, 12.0])) == "0 to 12 (positions, no dates)"
+    assert span(np.array([1.6e9, 1e18])) == "2020-09-13 to second 1e+18"
