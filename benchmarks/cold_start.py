@@ -23,7 +23,8 @@ import pandas as pd
 from recbole_mgr import load
 from recbole_mgr.cli.run import parse_model
 from recbole_mgr.data.features import feature_path, load_features
-from recbole_mgr.run.pipeline import run_comparison, slug
+from recbole_mgr.run.identity import slug
+from recbole_mgr.run.pipeline import run_comparison
 from recbole_mgr.semantic_id.fusion import early_fusion
 from recbole_mgr.serving import Recommender, Request
 

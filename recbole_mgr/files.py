@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,9 @@ try:
     import fcntl
 except ImportError:  # Windows, where a file that is open cannot be removed by others
     fcntl = None
+
+
+_LEFTOVER = re.compile(r"\..+-[0-9a-f]{12}(\.[^.]*)?")
 
 
 @contextmanager
@@ -109,6 +114,13 @@ def to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what `replacing` left in a folder, and below it, when a command was killed; for the folder's owner."""
+    for file in folder.rglob(".*"):
+        if _LEFTOVER.fullmatch(file.name) and file.is_file():
+            file.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with replacing(path) as temporary:
@@ -124,6 +136,22 @@ def content_digest(path: Path) -> str:
         for file in sorted(file for file in path.rglob("*") if file.is_file()):
             digest.update(f"{file.relative_to(path).as_posix()}\n{content_digest(file)}\n".encode())
     return digest.hexdigest()
+
+
+def remembered_digest(path: Path) -> str:
+    """`content_digest`, which a process computes once of a file that has not changed since."""
+    if path.is_file():
+        status = path.stat()
+        return _digest_of(path.resolve(), status.st_size, status.st_mtime_ns)
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\n{remembered_digest(file)}\n".encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _digest_of(path: Path, _size: int, _modified: int) -> str:
+    return content_digest(path)
 
 
 def add_content(digest: hashlib._Hash, path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from recbole_mgr.cli.parser import CommandParser
 from recbole_mgr.reporting.analysis.report import analyse, write_analyses
 from recbole_mgr.reporting.analysis.runs import read_runs
-from recbole_mgr.run.pipeline import slug
+from recbole_mgr.run.identity import slug
 
 _DESCRIPTION = """\
 Analyse finished runs of one table, all seeds of each variant together:

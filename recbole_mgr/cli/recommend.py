@@ -9,16 +9,17 @@ from pathlib import Path
 
 from recbole_mgr.cli.parser import CommandParser
 from recbole_mgr.files import write_text
-from recbole_mgr.serving import Recommender, Request, load
+from recbole_mgr.serving import BaseRecommender, Request, load
+from recbole_mgr.serving.base_recommender import NAMES_SHOWN
 from recbole_mgr.serving.new_item_folder import add_items_of_folder
-from recbole_mgr.serving.recommender import NAMES_SHOWN
 from recbole_mgr.serving.requests import read_histories, read_tokens
-from recbole_mgr.serving.writers import open_writer
+from recbole_mgr.serving.writers import Layout, check_output, open_writer
 
 _DESCRIPTION = """\
-Recommend with a trained run. The run directory (saved/<data>/<model>/seed-<n>, or a copy of it) is all that is read.
+Recommend with a trained run, of one of our models or of RecBole's. The run directory (saved/<data>/<model>/seed-<n>,
+or a copy of it) is all that is read.
 
-  recbole-mgr recommend <run_dir> --users ann bob --k 5
+  recbole-mgr recommend <run_dir> --users ann bob --k 5 --fields brand categories
   recbole-mgr recommend <run_dir> --histories baskets.jsonl --mask-history --output lists.parquet
 """
 
@@ -26,10 +27,13 @@ Recommend with a trained run. The run directory (saved/<data>/<model>/seed-<n>, 
 def main(arguments: list[str]) -> int:
     """Run the command."""
     request = _parse(arguments)
-    output = open_writer(request.output)  # a wrong suffix is told before the run is loaded
+    if request.output is not None:
+        check_output(request.output)  # before the run is loaded
     recommender = load(request.run_dir, device=request.device)
     if request.new_items is not None:
         _add_new_items(recommender, request.new_items)
+    fields = tuple(request.fields)
+    layout = Layout(request.ids, fields, recommender.item_fields(fields) if fields else {})
     batches = recommender.stream(
         _requests(request),
         k=request.k,
@@ -41,7 +45,7 @@ def main(arguments: list[str]) -> int:
     )
     served = asked = 0
     unknown: dict[str, None] = {}
-    with output as write:
+    with open_writer(request.output, layout) as write:
         for batch in batches:
             write(batch)
             unknown.update(dict.fromkeys(batch.unknown))
@@ -58,7 +62,7 @@ def main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = CommandParser(prog="recbole-mgr recommend", description=_DESCRIPTION)
-    parser.add_argument("run_dir", type=Path, help="folder of a finished run of one of our models")
+    parser.add_argument("run_dir", type=Path, help="folder of a finished run, of any model")
     whom = parser.add_mutually_exclusive_group(required=True)
     whom.add_argument("--users", nargs="+", metavar="USER", help="users of the training data, by id")
     whom.add_argument("--users-file", type=Path, metavar="FILE", help="user ids, one a line")
@@ -73,6 +77,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--mask-history", action="store_true", help="leave out what is in the history")
     parser.add_argument("--only", type=Path, metavar="FILE", help="recommend none but these items, one id a line")
     parser.add_argument("--output", type=Path, metavar="FILE", help=".csv, .jsonl or .parquet (default: the screen)")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--fields", nargs="+", default=[], metavar="NAME", help="show these of an item too, e.g. brand categories"
+    )
+    shown.add_argument("--ids", action="store_true", help="nothing but the items' ids")
     parser.add_argument("--unknown", choices=("skip", "fail"), default="fail", help="ids not known (default: fail)")
     parser.add_argument("--new-items", type=Path, metavar="FOLDER", help="data folder with vectors of items to add")
     parser.add_argument("--beam-size", type=int, default=None, help="width of the search (default: the run's)")
@@ -90,7 +99,7 @@ def _requests(request: argparse.Namespace) -> Iterator[Request]:
     return (Request(user) for user in users)
 
 
-def _add_new_items(recommender: Recommender, folder: Path) -> None:
+def _add_new_items(recommender: BaseRecommender, folder: Path) -> None:
     new = add_items_of_folder(recommender, folder)
     print(f"{folder}: {len(new.added)} new items can be recommended", file=sys.stderr)
     for tokens, what in (

@@ -31,7 +31,8 @@ def main(arguments: list[str]) -> int:
     """Run the command; what has been done is kept, so that the same command again resumes it."""
     request = _parse(arguments)
 
-    from recbole_mgr.run.pipeline import run_comparison, slug
+    from recbole_mgr.run.identity import slug
+    from recbole_mgr.run.pipeline import run_comparison
     from recbole_mgr.run.table_page import markdown, save
 
     comparison = run_comparison(

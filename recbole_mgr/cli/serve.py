@@ -10,7 +10,7 @@ import torch
 
 from recbole_mgr.cli.parser import CommandParser
 from recbole_mgr.reporting.pages.view import write_view
-from recbole_mgr.run.pipeline import slug
+from recbole_mgr.run.identity import slug
 
 TOKEN_VARIABLE = "RECBOLE_MGR_TOKEN"
 _DESCRIPTION = """\

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recbole_mgr.cli.parser import CommandParser
 from recbole_mgr.reporting.pages.view import find_targets, write_view
-from recbole_mgr.run.pipeline import slug
+from recbole_mgr.run.identity import slug
 
 _DESCRIPTION = """\
 Write pages with pictures that open in any browser, without a server and without a network:

@@ -48,6 +48,13 @@ def feature_path(folder: Path, name: str, modality: str) -> Path | None:
     return None
 
 
+def feature_files(folder: Path, name: str, modality: str) -> dict[str, Path]:
+    """The files that hold a modality, by their names: none where there is none."""
+    path = feature_path(folder, name, modality)
+    files = [] if path is None else [path, path.with_suffix(".ids")] if path.suffix == ".npy" else [path]
+    return {file.name: file for file in files}
+
+
 def read_feature_file(
     folder: Path, name: str, modality: str, format: AtomicFormat = DEFAULT_FORMAT, *, grids: bool = False
 ) -> FeatureFile:

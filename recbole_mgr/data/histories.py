@@ -49,6 +49,10 @@ class UserHistories:
         """Of all users together."""
         return len(self._item_ids)
 
+    def row_of(self, user: str) -> int:
+        """The place of a user among all, from 0; raises KeyError if there is no such user."""
+        return self._row_of[user]
+
     def of_user(self, user: str) -> np.ndarray | None:
         """Item ids int32 [l] of one user; None if there is no such user."""
         row = self._row_of.get(user)

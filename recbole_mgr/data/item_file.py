@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,12 +177,55 @@ def read_all_item_texts(path: Path, format: AtomicFormat = DEFAULT_FORMAT) -> di
     return {token: ItemText(title, image) for token, title, image in zip(table[ITEM_FIELD], *columns, strict=True)}
 
 
-def write_item_texts(path: Path, item_tokens: Sequence[str], texts: Sequence[ItemText]) -> None:
-    """Write a ``.item`` file."""
-    header = (f"{ITEM_FIELD}:token", f"{TITLE_FIELD}:token_seq", f"{PICTURE_FIELD}:token")
+def read_item_fields(
+    path: Path, item_tokens: Sequence[str], format: AtomicFormat = DEFAULT_FORMAT, *, longest: int | None = None
+) -> dict[str, list[str]]:
+    """All other columns of a ``.item`` file: brand, colour, category, whatever is there.
+
+    Args:
+        path: the file; it need not exist.
+        item_tokens: N items wanted.
+        format: how the file is written.
+        longest: characters of a value that are kept; None keeps all.
+
+    Returns:
+        Name of a column -> N values, "" where nothing is known.
+
+    Raises:
+        ValueError: As `read_items`.
+    """
+    if not path.is_file():
+        return {}
+    table, types = _read(path, format)
+    row_of = {token: row for row, token in enumerate(table[ITEM_FIELD])}
+    rows = pl.Series([row_of.get(token) for token in item_tokens], dtype=pl.UInt32)
+    fields = {}
+    for field in types:
+        if field not in (ITEM_FIELD, TITLE_FIELD, PICTURE_FIELD):
+            values = table[field].gather(rows).fill_null("").str.replace_all(r"\s", " ").str.strip_chars()
+            fields[field] = (values if longest is None else values.str.slice(0, longest)).to_list()
+    return fields
+
+
+def write_item_texts(
+    path: Path,
+    item_tokens: Sequence[str],
+    texts: Sequence[ItemText],
+    fields: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Write a ``.item`` file of titles, pictures and other ``fields`` (name -> N words without tabs), all as text."""
+    fields = fields or {}
+    others = zip(*fields.values(), strict=True) if fields else [()] * len(item_tokens)
+    header = (
+        f"{ITEM_FIELD}:token",
+        f"{TITLE_FIELD}:token_seq",
+        f"{PICTURE_FIELD}:token",
+        *(f"{field}:token_seq" for field in fields),
+    )
     with replacing(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(header) + "\n")
-        file.writelines("\t".join((token, *text)) + "\n" for token, text in zip(item_tokens, texts, strict=True))
+        for token, text, words in zip(item_tokens, texts, others, strict=True):
+            file.write("\t".join((token, *text, *words)) + "\n")
 
 
 def _read(

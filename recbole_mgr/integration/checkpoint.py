@@ -73,6 +73,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = None) -> dict[s
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
+    _refuse_damaged(path)
     try:
         plain = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -85,6 +86,21 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = None) -> dict[s
     except (RuntimeError, EOFError) as error:
         raise ValueError(f"checkpoint {path} cannot be read; it may be cut short: {error}") from error
     return _from_plain(plain)
+
+
+def _refuse_damaged(path: Path) -> None:
+    """Compare the checksum of each part of a checkpoint with its content: torch writes them and does not look."""
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
+            damaged = str(error)
+        if damaged:
+            raise ValueError(
+                f"checkpoint {path} is damaged (checksum of {damaged}); copy it again, or remove it and run the same "
+                "command again, which trains from the start"
+            )
 
 
 def plain_config(config: Config) -> dict[str, Any]:

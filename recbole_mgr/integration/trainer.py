@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from recbole.trainer import Trainer
+from torch.nn import functional as F
 
 from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.integration.collector import RankedListCollector
@@ -153,7 +154,7 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
     def _valid_epoch(self, valid_data, *args, **kwargs):
         """Steer early stopping with ``valid_beam_size`` beams: nearly the same ranking for a part of the time. What
         priors count is chosen before, on some of the users, and kept in the checkpoint."""
-        self.beam_size = min(self.config["beam_size"], self.config["valid_beam_size"])
+        self.beam_size = self.config["valid_beam_size"]  # and not beam_size, which changes what is tested alone
         try:
             if self.model.chooses_weights:
                 self._choose_weights(valid_data)
@@ -167,7 +168,8 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
         loader = sample_of_users(valid_data, USERS_OF_WEIGHTS)
         item_field = self.model.POS_ITEM_ID
         batches = ((batch[0].to(self.device), batch[0][item_field].to(self.device)) for batch in loader)
-        weights = self.model.choose_weights(batches, max(self.config["topk"]), self.beam_size)
+        cut = int(self.config["valid_metric"].partition("@")[2])  # and not topk, which changes what is tested alone
+        weights = self.model.choose_weights(batches, cut, self.beam_size)
         self.logger.info("weights: " + ", ".join(f"{part} {weight:g}" for part, weight in weights.items()))
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs) -> None:
@@ -183,7 +185,12 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
         interaction, _, positive_u, positive_i = batched_data
         interaction = interaction.to(self.device)
         exclude = self._seen_items.rows(self._users(interaction)) if self.mask_history else None
-        ranked = self.model.generate(interaction, max(self.config["topk"]), beam_size=self.beam_size, exclude=exclude)
+        longest = max(self.config["topk"])
+        ranked = self.model.generate(
+            interaction, min(longest, self.beam_size), beam_size=self.beam_size, exclude=exclude
+        )
+        missing = (0, longest - ranked.item_ids.shape[1])  # cut-offs beyond the beams of validation steer nothing
+        ranked = RankedList(F.pad(ranked.item_ids, missing), F.pad(ranked.scores, missing, value=-torch.inf))
         return interaction, ranked, positive_u, positive_i
 
     def _neg_sample_batch_eval(self, batched_data):

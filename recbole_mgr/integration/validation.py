@@ -209,8 +209,10 @@ def _check_training(values: dict[str, Any]) -> None:
 
 def _check_ranking(values: dict[str, Any]) -> None:
     longest = max(values["topk"])
-    for key in ("beam_size", "valid_beam_size"):
-        require(values[key] >= longest, values, key, f"at least the largest topk: {longest}")
+    require(values["beam_size"] >= longest, values, "beam_size", f"at least the largest topk: {longest}")
+    steering = int(values["valid_metric"].partition("@")[2])
+    rule = f"at least the k of valid_metric: {steering}"
+    require(values["valid_beam_size"] >= steering, values, "valid_beam_size", rule)
     for name in values["metrics"]:
         if name.lower() in _SCORE_METRICS:
             raise ValueError(

@@ -12,6 +12,7 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
+from recbole_mgr.data.features import feature_files
 from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_search, exhaustive_scores, item_log_probs
 from recbole_mgr.generation.item_memory import MemorySettings
 from recbole_mgr.generation.priors import DensePrior, Prior, WeightedPriors
@@ -21,7 +22,9 @@ from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.model.backbone.t5 import T5Backbone
 from recbole_mgr.model.memory import OURS, MemoryPrior
 from recbole_mgr.model.priors import CODES, Candidates, PartWeights, candidates_of
+from recbole_mgr.semantic_id.build import FUSED
 from recbole_mgr.semantic_id.table import SemanticIdTable
+from recbole_mgr.semantic_id.user_supplied import supplied_modalities
 
 
 class GenerativeRecommender(SequentialRecommender):
@@ -52,8 +55,20 @@ class GenerativeRecommender(SequentialRecommender):
 
     @classmethod
     def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:
-        """Files and folders, beside the atomic files, whose content decides what a run computes, by setting."""
-        return {key: Path(settings[key]) for key in ("semantic_ids", "item2id") if settings.get(key)}
+        """Files and folders, beside those that RecBole loads, whose content decides what a run learns, by setting;
+        those of the data set by name."""
+        folder, files = Path(settings["data_path"]), {}
+        missing = settings["modalities"]
+        if settings["semantic_ids"]:
+            files["semantic_ids"] = Path(settings["semantic_ids"])
+            wanted = [FUSED] if cls.fusion == "early" else missing
+            if settings.get("item2id"):
+                files["item2id"] = Path(settings["item2id"])
+            supplied = supplied_modalities(files["semantic_ids"], wanted)
+            missing = [] if supplied == wanted else [modality for modality in missing if modality not in supplied]
+        for modality in missing:
+            files |= feature_files(folder, settings["dataset"], modality)
+        return files
 
     @classmethod
     def load_companions(cls, run_dir: Path, table: SemanticIdTable) -> Any:

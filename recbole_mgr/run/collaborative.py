@@ -25,8 +25,10 @@ from recbole_mgr.files import write_text
 from recbole_mgr.integration.checkpoint import load_checkpoint
 from recbole_mgr.integration.config import make_config, plain_settings
 from recbole_mgr.integration.registry import is_generative
-from recbole_mgr.run.pipeline import checked_provenance, run_directory, run_one
+from recbole_mgr.run.identity import checked_provenance, run_directory
+from recbole_mgr.run.one_run import run_one
 from recbole_mgr.run.results import RunResult
+from recbole_mgr.serving.run_files import CHECKPOINT_FILE
 from recbole_mgr.version import __version__
 
 _FOLDERS = ("data_path", "checkpoint_dir")  # of the machine, not of the vectors
@@ -70,10 +72,8 @@ def write_collaborative_vectors(
         )
     target = _Target.checked(make_config(model, dataset, [], settings), modality, output)
     config, split = target.config, target.split
-    # known by its interactions alone: the vectors become files of the data set, whose own fingerprint they change
-    provenance = target.provenance._replace(fingerprint=split.about["interactions"][:12])
-    result = run_one(config, model, provenance)
-    vectors = _item_vectors(run_directory(config, model, provenance) / "best.pth", model)  # [N + 1, dim] at least
+    result = run_one(config, model, target.provenance)
+    vectors = _item_vectors(run_directory(config, target.provenance) / CHECKPOINT_FILE, model)  # [N + 1, dim] at least
     about = {
         "model": model,
         "settings": {key: result.settings[key] for key in sorted(settings) if key not in _FOLDERS},

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recbole_mgr.files import replacing, write_text
+from recbole_mgr.files import read_yaml, replacing, write_text
+from recbole_mgr.serving.run_files import ABOUT_FILE, check_file, mending, record_files
 
 _RESULT_FILE, _RANKING_FILE = "result.json", "ranking.npz"
 _ARRAYS = ("ranks", "ranks_masked", "users", "targets", "repeated")
@@ -64,24 +66,47 @@ class RunResult:
     semantic_ids: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def exists(run_dir: Path) -> bool:
-        """Whether the run in ``run_dir`` is finished."""
-        return (run_dir / _RESULT_FILE).is_file()
+    def exists(folder: Path) -> bool:
+        """Whether a test has left its result in ``folder``."""
+        return (folder / _RESULT_FILE).is_file()
 
-    def save(self, run_dir: Path) -> None:
-        """Write ``ranking.npz``, then ``result.json``, whose presence says that the run is finished."""
-        with replacing(run_dir / _RANKING_FILE) as path:
+    def save(self, folder: Path, run_dir: Path | None = None) -> None:
+        """Write ``ranking.npz``, then ``result.json``, whose presence says that the test is finished.
+
+        Args:
+            folder: where to.
+            run_dir: the run directory, which notes the files' digests; ``folder`` itself by default.
+        """
+        with replacing(folder / _RANKING_FILE) as path:
             known = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
             np.savez_compressed(path, **known)
-        write_text(run_dir / _RESULT_FILE, json.dumps(self.plain(), indent=2, default=float) + "\n")
+        write_text(folder / _RESULT_FILE, json.dumps(self.plain(), indent=2, default=float) + "\n")
+        run_dir = run_dir or folder
+        names = (folder.relative_to(run_dir) / name for name in (_RANKING_FILE, _RESULT_FILE))
+        record_files(run_dir, [name.as_posix() for name in names])
 
     def plain(self) -> dict[str, Any]:
         """The result without its arrays, as plain data."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in _ARRAYS}
 
     @classmethod
-    def load(cls, run_dir: Path) -> RunResult:
-        """Read back what :meth:`save` wrote."""
-        content = json.loads((run_dir / _RESULT_FILE).read_text(encoding="utf-8"))
-        with np.load(run_dir / _RANKING_FILE, allow_pickle=False) as arrays:
-            return cls(**content, **{name: arrays[name] for name in _ARRAYS if name in arrays})
+    def load(cls, folder: Path, run_dir: Path | None = None) -> RunResult:
+        """Read back what :meth:`save` wrote.
+
+        Raises:
+            ValueError: Naming a damaged file and the command that tests the run again.
+        """
+        run_dir = run_dir or folder
+        remedy = mending(run_dir)
+        if (run_dir / ABOUT_FILE).is_file():
+            about = read_yaml(run_dir / ABOUT_FILE, remedy=remedy)
+            for name in (_RANKING_FILE, _RESULT_FILE):
+                check_file(run_dir, about, (folder.relative_to(run_dir) / name).as_posix(), remedy=remedy)
+        path = folder / _RESULT_FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            path = folder / _RANKING_FILE
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(**content, **{name: arrays[name] for name in _ARRAYS if name in arrays})
+        except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path}: this file is damaged ({error}); {remedy}") from error

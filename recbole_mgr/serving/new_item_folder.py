@@ -9,11 +9,11 @@ import numpy as np
 from recbole_mgr.data.features import feature_path, read_feature_file
 from recbole_mgr.data.item_file import read_item_texts
 from recbole_mgr.encoding.description import refuse_other_encoder
+from recbole_mgr.serving.base_recommender import BaseRecommender
 from recbole_mgr.serving.messages import NewItems
-from recbole_mgr.serving.recommender import Recommender
 
 
-def add_items_of_folder(recommender: Recommender, folder: Path) -> NewItems:
+def add_items_of_folder(recommender: BaseRecommender, folder: Path) -> NewItems:
     """Let the new items of a folder in, see :meth:`Recommender.add_items`.
 
     Args:

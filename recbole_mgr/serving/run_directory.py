@@ -5,44 +5,58 @@
     best.semantic_ids.tsv/.yaml the semantic IDs (written with the first checkpoint)
     model.safetensors           the weights that validated best
     quantizers.npz              what gives new items their semantic IDs; absent where the user brought the IDs
-    items.tsv                   title and picture name of each item
+    items.tsv                   title, picture name and other fields of each item, long ones cut
     histories.npz               what each user took; absent with ``keep_histories: False``
+    training.npz                the interactions that a general model of RecBole's was trained on, likewise
     unimp/                      UniMP alone: what its prompts say and show of the items, and its tokenizer
     unimp/opinions.npz          ratings and reviews of what stands in histories.npz; absent without it or them
 
-``best.pth`` and ``progress.pth`` beside them serve RecBole's evaluation and resume; nothing here reads them.
+``best.pth`` beside them holds the checkpoint that RecBole reads, and is all there is of a RecBole model's weights;
+``progress.pth`` stands there until training has ended. ``run.yaml`` knows every file's SHA-256.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 
 from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import ItemText, read_all_item_texts, write_item_texts
 from recbole_mgr.data.provenance import Provenance
-from recbole_mgr.files import read_yaml, replacing, write_text
+from recbole_mgr.files import read_yaml, replacing
 from recbole_mgr.integration.config import model_properties
 from recbole_mgr.integration.dataset import semantic_id_settings
 from recbole_mgr.integration.environment import environment
 from recbole_mgr.integration.registry import MODELS, model_class
+from recbole_mgr.integration.resume import PROGRESS_FILE
 from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.tokenizer import ItemTokenizer
+from recbole_mgr.serving.run_files import (
+    ABOUT_FILE,
+    CHECKPOINT_FILE,
+    SETTINGS_FILE,
+    check_file,
+    mending,
+    record_files,
+)
 
 T = TypeVar("T")
 
 FORMAT = 1  # raise it when an older reader could not read the folder
-ABOUT_FILE, SETTINGS_FILE, TABLE_FILE = "run.yaml", "settings.yaml", "best.semantic_ids.tsv"
+TABLE_FILE = "best.semantic_ids.tsv"
 WEIGHTS_FILE, QUANTIZERS_FILE = "model.safetensors", "quantizers.npz"
 ITEMS_FILE, HISTORIES_FILE = "items.tsv", "histories.npz"
+TRAINING_FILE = "training.npz"
+_LARGEST_EXPANSION = 200  # of a compressed file of ours; more is a bomb
+# Settings that say how large a network is.
+_SIZES = ("hidden_size", "inner_size", "embedding_size", "branch_size", "n_layers")
 OPINIONS_FILE = "unimp/opinions.npz"  # which the model itself writes and reads, see PersonalData
 
 
@@ -73,48 +87,75 @@ def export_run(
     *,
     network: GenerativeRecommender,
     tokenizer: ItemTokenizer | None,
+    item_tokens: list[str],
     item_texts: list[ItemText],
+    item_fields: Mapping[str, list[str]],
+    num_users: int,
     histories: UserHistories | None,
     provenance: Provenance,
+    trained: dict[str, Any],
+    training_pairs: np.ndarray | None = None,
 ) -> None:
-    """Complete a run directory that training has left, so that `read_run` needs nothing but it.
+    """Complete a run directory that training has left, so that whoever uses the run needs nothing but it.
 
     Args:
-        run_dir: holds ``settings.yaml`` and the table of semantic IDs already.
-        network: with the weights to keep.
-        tokenizer: for items to come; None where the semantic IDs were brought.
-        item_texts: in the order of the table.
+        run_dir: holds ``settings.yaml``, the best checkpoint and, of our models, the table of semantic IDs already.
+        network: of any model, ours or RecBole's, with the weights to keep.
+        tokenizer: of our models, for items to come; None where the semantic IDs are the user's.
+        item_tokens, item_texts: N items, in the order of their internal ids.
+        item_fields: what else is known of them, by name.
+        num_users: of the data set.
         histories: of the data set's interactions, what "users by id" will know; None keeps nothing of any user.
         provenance: of the data.
+        trained: what training tells of itself, plain data.
+        training_pairs: int64 [n, 2], internal user and item ids of the training part, for models that are built from
+            them.
     """
-    table = network.semantic_ids
-    with replacing(run_dir / WEIGHTS_FILE) as path:
-        save_model(network, str(path), metadata={"semantic_id_fingerprint": table.fingerprint})
-        path.chmod((run_dir / TABLE_FILE).stat().st_mode)  # safetensors writes for the owner alone
-    if tokenizer is not None:
-        with replacing(run_dir / QUANTIZERS_FILE) as path:
-            np.savez_compressed(path, **tokenizer.arrays())
-    write_item_texts(run_dir / ITEMS_FILE, table.item_tokens, item_texts)
-    forget_histories(run_dir)  # an earlier attempt may have kept them
-    network.save_companions(run_dir, None if histories is None else histories.interactions)
-    if histories is not None:
-        histories.save(run_dir / HISTORIES_FILE)
     about = {
         "format": FORMAT,
         "model": type(network).__name__,
         "data": provenance._asdict(),
-        "items": table.num_items,
-        "users": None if histories is None else len(histories),
-        "semantic_id_fingerprint": table.fingerprint,
-        "environment": {key: str(value) for key, value in environment(network.device).items()},
+        "items": len(item_tokens),
+        "users": num_users,
     }
+    forget_histories(run_dir)  # an earlier attempt may have kept them
+    if isinstance(network, GenerativeRecommender):
+        about["semantic_id_fingerprint"] = network.semantic_ids.fingerprint
+        _export_generative(run_dir, network, tokenizer)
+        network.save_companions(run_dir, None if histories is None else histories.interactions)
+    write_item_texts(run_dir / ITEMS_FILE, item_tokens, item_texts, item_fields)
+    if histories is not None:
+        histories.save(run_dir / HISTORIES_FILE)
+    if training_pairs is not None:
+        with replacing(run_dir / TRAINING_FILE) as path:
+            users, items = training_pairs.T.astype(np.int32)
+            np.savez_compressed(path, users=users, items=items)
+    about["environment"] = {key: str(value) for key, value in environment(network.device).items()}
+    about["trained"] = trained
     # last: where it stands, the others are complete
-    write_text(run_dir / ABOUT_FILE, yaml.safe_dump(about, sort_keys=False, allow_unicode=True))
+    files = (path.relative_to(run_dir) for path in sorted(run_dir.rglob("*")) if path.is_file())
+    record_files(run_dir, [file.as_posix() for file in files if _is_lasting(file)], about)
+
+
+def _export_generative(run_dir: Path, network: GenerativeRecommender, tokenizer: ItemTokenizer | None) -> None:
+    with replacing(run_dir / WEIGHTS_FILE) as path:
+        save_model(network, str(path), metadata={"semantic_id_fingerprint": network.semantic_ids.fingerprint})
+        path.chmod((run_dir / TABLE_FILE).stat().st_mode)  # safetensors writes for the owner alone
+    if tokenizer is not None:
+        with replacing(run_dir / QUANTIZERS_FILE) as path:
+            np.savez_compressed(path, **tokenizer.arrays())
+
+
+def _is_lasting(file: Path) -> bool:
+    """Whether a file of a run directory belongs to the run; ``progress.pth`` goes when training has ended, and results
+    are noted when they are written."""
+    passing = (ABOUT_FILE, PROGRESS_FILE, "result.json", "ranking.npz")
+    return not file.name.startswith(".") and file.name not in passing and file.parts[0] != "evaluations"
 
 
 def forget_histories(run_dir: Path) -> None:
     """Remove what a run directory knows of its users."""
-    for name in (HISTORIES_FILE, OPINIONS_FILE):
+    for name in (HISTORIES_FILE, OPINIONS_FILE, TRAINING_FILE):
         (run_dir / name).unlink(missing_ok=True)
 
 
@@ -125,23 +166,22 @@ def read_run(run_dir: Path) -> Run:
         ValueError: Naming the file and the remedy: it is no finished run of one of our models, was written by a newer
             version, or its files are damaged or belong to different runs.
     """
-    about = _read_yaml(run_dir / ABOUT_FILE)
-    if about.get("format") != FORMAT:
-        raise ValueError(
-            f"{run_dir / ABOUT_FILE}: format {about.get('format')!r}, this version reads {FORMAT}; install the "
-            f"recbole_mgr that wrote it ({about.get('environment', {}).get('recbole_mgr', 'unknown')})"
-        )
+    about = read_about(run_dir)
     settings = _read_yaml(run_dir / SETTINGS_FILE)
     if about.get("model") not in MODELS or settings.get("model") != about["model"]:
         raise ValueError(
             f"{run_dir / ABOUT_FILE}: model {about.get('model')!r} is not one of {sorted(MODELS)} or not that of "
             f"{SETTINGS_FILE} ({settings.get('model')!r}); copy the run directory whole"
         )
+    for name in about.get("files") or {}:
+        if name != CHECKPOINT_FILE and "/ranking.npz" not in f"/{name}" and "/result.json" not in f"/{name}":
+            check_file(run_dir, about, name, remedy=mending(run_dir))
     class_ = model_class(about["model"])
     settings = {**model_properties(class_), **settings}  # a setting that came later has a default that changes nothing
-    _require_file(run_dir / ITEMS_FILE)
+    require_file(run_dir / ITEMS_FILE)
     item_texts = read_all_item_texts(run_dir / ITEMS_FILE)
     table = _read_table(run_dir / TABLE_FILE, about, list(item_texts), transitions=class_.has_transitions(settings))
+    require_sizes(settings, _weight_shapes(run_dir / WEIGHTS_FILE), run_dir)
     network = make_network(settings, table, class_.load_companions(run_dir, table))
     _load_weights(network, run_dir / WEIGHTS_FILE)
     return Run(
@@ -150,8 +190,24 @@ def read_run(run_dir: Path) -> Run:
         network=network,
         item_texts=list(item_texts.values()),
         tokenizer=_read_tokenizer(run_dir / QUANTIZERS_FILE, settings, table),
-        histories=_read_histories(run_dir / HISTORIES_FILE),
+        histories=read_histories(run_dir / HISTORIES_FILE, table.num_items),
     )
+
+
+def read_about(run_dir: Path) -> dict[str, Any]:
+    """What ``run.yaml`` says; raises ValueError where there is none, or one of a newer version."""
+    about = _read_yaml(run_dir / ABOUT_FILE)
+    if about.get("format") != FORMAT:
+        raise ValueError(
+            f"{run_dir / ABOUT_FILE}: format {about.get('format')!r}, this version reads {FORMAT}; install the "
+            f"recbole_mgr that wrote it ({about.get('environment', {}).get('recbole_mgr', 'unknown')})"
+        )
+    return about
+
+
+def is_generative_run(run_dir: Path) -> bool:
+    """Whether a run directory is of one of our models; raises ValueError where there is none."""
+    return read_about(run_dir).get("model") in MODELS
 
 
 def make_network(settings: dict[str, Any], table: SemanticIdTable, companions: Any = None) -> GenerativeRecommender:
@@ -167,7 +223,7 @@ def make_network(settings: dict[str, Any], table: SemanticIdTable, companions: A
 
 
 def _read_table(path: Path, about: dict[str, Any], item_tokens: list[str], *, transitions: bool) -> SemanticIdTable:
-    _require_file(path)
+    require_file(path)
     table = SemanticIdTable.load(path, item_tokens=item_tokens, transitions=transitions)
     if table.fingerprint != about["semantic_id_fingerprint"]:
         raise ValueError(
@@ -177,8 +233,18 @@ def _read_table(path: Path, about: dict[str, Any], item_tokens: list[str], *, tr
     return table
 
 
+def _weight_shapes(path: Path) -> list[tuple[int, ...]]:
+    """Shapes of the stored weights, from the file's header."""
+    require_file(path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118 - no dictionary
+    except SafetensorError as error:
+        raise ValueError(f"{path}: this file is damaged ({error}); copy the run directory again") from error
+
+
 def _load_weights(network: GenerativeRecommender, path: Path) -> None:
-    _require_file(path)
+    require_file(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             trained_on = (file.metadata() or {}).get("semantic_id_fingerprint")
@@ -196,15 +262,58 @@ def _read_tokenizer(path: Path, settings: dict[str, Any], table: SemanticIdTable
         return None
     sizes = {modality: table.digits[table.block(modality).start].size for modality in table.modalities}
     how = semantic_id_settings(settings, model_class(settings["model"]))
-    return _read_arrays(path, lambda arrays: ItemTokenizer.from_arrays(arrays, how, sizes=sizes))
+    return read_arrays(path, lambda arrays: ItemTokenizer.from_arrays(arrays, how, sizes=sizes))
 
 
-def _read_histories(path: Path) -> UserHistories | None:
-    return _read_arrays(path, UserHistories.from_arrays) if path.is_file() else None
+def read_histories(path: Path, num_items: int) -> UserHistories | None:
+    """The users' histories, or None where the run keeps none; raises ValueError where they are not of N items."""
+    if not path.is_file():
+        return None
+    arrays = read_arrays(path, dict)
+    starts = arrays.get("starts")
+    if starts is None or starts.ndim != 1 or not len(starts) or starts[0] != 0 or (np.diff(starts) < 0).any():
+        raise ValueError(f"{path}: this file is damaged (starts); copy the run directory again")
+    require_ids(path, arrays["item_ids"], num_items)
+    histories = read_arrays(path, UserHistories.from_arrays)
+    if len(histories) != len(starts) - 1 or histories.num_interactions != starts[-1]:
+        raise ValueError(f"{path}: {len(histories)} users, {len(starts) - 1} histories; copy the run directory again")
+    return histories
 
 
-def _read_arrays(path: Path, use: Callable[[dict[str, np.ndarray]], T]) -> T:
+def require_ids(path: Path, ids: np.ndarray, highest: int) -> None:
+    """Raise ValueError unless internal ids are 1..highest."""
+    if ids.dtype.kind not in "iu" or (len(ids) and not 1 <= int(ids.min()) <= int(ids.max()) <= highest):
+        raise ValueError(f"{path}: ids out of 1..{highest}; copy the run directory again")
+
+
+def require_sizes(settings: Mapping[str, Any], shapes: Iterable[Sequence[int]], run_dir: Path) -> None:
+    """Refuse sizes that no stored weight has, before a network of that size takes the memory.
+
+    Args:
+        settings: of the run.
+        shapes: of its stored weights.
+        run_dir: of the run.
+
+    Raises:
+        ValueError: Naming the setting.
+    """
+    shapes = [tuple(shape) for shape in shapes]
+    largest = max([len(shapes), *(size for shape in shapes for size in shape)], default=0)
+    for key in _SIZES:
+        value = settings.get(key)
+        if isinstance(value, int) and value > largest:
+            raise ValueError(
+                f"{run_dir / SETTINGS_FILE}: {key}: {value}, but no stored weight is larger than {largest}; copy the "
+                "run directory whole"
+            )
+
+
+def read_arrays(path: Path, use: Callable[[dict[str, np.ndarray]], T]) -> T:
     try:
+        with zipfile.ZipFile(path) as archive:
+            content = sum(member.file_size for member in archive.infolist())
+        if content > _LARGEST_EXPANSION * path.stat().st_size:
+            raise ValueError(f"{content} bytes in {path.stat().st_size}")
         with np.load(path, allow_pickle=False) as arrays:
             return use(dict(arrays))
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
@@ -212,13 +321,12 @@ def _read_arrays(path: Path, use: Callable[[dict[str, np.ndarray]], T]) -> T:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    _require_file(path)
+    require_file(path)
     return read_yaml(path, remedy="copy the run directory again")
 
 
-def _require_file(path: Path) -> None:
+def require_file(path: Path) -> None:
     if not path.is_file():
         raise ValueError(
-            f"{path} does not exist; name the folder of a finished run of {', '.join(MODELS)} "
-            "(saved/<data>/<model>/seed-<n>), copied whole"
+            f"{path} does not exist; name the folder of a finished run (saved/<data>/<model>/seed-<n>), copied whole"
         )

@@ -6,92 +6,129 @@ import csv
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from recbole_mgr.files import replacing
 from recbole_mgr.serving.messages import Recommendations
 
-COLUMNS = ("user", "rank", "item_id", "score", "title")
 Write = Callable[[Recommendations], None]
 
 
-def open_writer(path: Path | None) -> AbstractContextManager[Write]:
+class Layout(NamedTuple):
+    """What is written of a recommended item.
+
+    Attributes:
+        ids_only: nothing but its id.
+        fields: names of what follows the score and the title.
+        values: item token -> a value for each of ``fields``.
+    """
+
+    ids_only: bool = False
+    fields: tuple[str, ...] = ()
+    values: Mapping[str, list[str]] = {}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of one item."""
+        return ("item_id",) if self.ids_only else ("item_id", "score", "title", *self.fields)
+
+    def items(self, batch: Recommendations) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+        """Each user with a tuple of :attr:`columns` for each item, best first."""
+        unknown = [""] * len(self.fields)
+        for user, *lists in zip(batch.users, batch.item_ids, batch.scores, batch.titles, strict=True):
+            rows = [(*item, *self.values.get(item[0], unknown)) for item in zip(*lists, strict=True)]
+            yield user, [row[: len(self.columns)] for row in rows]
+
+    def rows(self, batch: Recommendations) -> Iterator[tuple[Any, ...]]:
+        """User, rank and :attr:`columns`, item by item."""
+        for user, items in self.items(batch):
+            for rank, item in enumerate(items, start=1):
+                yield user, rank, *item
+
+
+def open_writer(path: Path | None, layout: Layout) -> AbstractContextManager[Write]:
     """A context whose value writes one batch after the other.
 
     A file appears under its name when the context ends without error, and not at all otherwise.
 
     Args:
-        path: ``.csv`` and ``.parquet`` get a row for each item recommended (user, rank, item_id, score, title),
-            ``.jsonl`` a line for each user; None prints a table.
+        path: ``.csv`` and ``.parquet`` get a row for each item recommended (user, rank, item_id, score, title, and the
+            fields asked for), ``.jsonl`` a line for each user; None prints a table, or with ids alone a line for each
+            user.
+        layout: what is written of an item.
 
     Raises:
         ValueError: If the suffix is another one.
     """
     if path is None:
-        return _screen()
+        return _screen(layout)
+    check_output(path)
+    return _FORMATS[path.suffix](path, layout)
+
+
+def check_output(path: Path) -> None:
+    """Raise ValueError unless the suffix of a file is one that `open_writer` knows."""
     if path.suffix not in _FORMATS:
         raise ValueError(f"--output {path}: the format follows from the suffix, one of {', '.join(_FORMATS)}")
-    return _FORMATS[path.suffix](path)
 
 
 @contextmanager
-def _screen() -> Iterator[Write]:
-    def write(batch: Recommendations) -> None:
-        for user, rank, item_id, score, title in _rows(batch):
-            print(f"{user:<20} {rank:>4}  {item_id:<20} {score:>9.4f}  {title[:80]}")
+def _screen(layout: Layout) -> Iterator[Write]:
+    def write_ids(batch: Recommendations) -> None:
+        for user, items in layout.items(batch):
+            print(user, *(item_id for (item_id,) in items), sep="\t")
 
-    print(f"{'user':<20} {'rank':>4}  {'item_id':<20} {'score':>9}  title")
-    yield write
+    def write(batch: Recommendations) -> None:
+        for user, rank, item_id, score, *words in layout.rows(batch):
+            shown = "  ".join(word[:80] for word in words)
+            print(f"{user:<20} {rank:>4}  {item_id:<20} {score:>9.4f}  {shown}".rstrip())
+
+    if not layout.ids_only:
+        names = "  ".join(layout.columns[2:])
+        print(f"{'user':<20} {'rank':>4}  {'item_id':<20} {'score':>9}  {names}")
+    yield write_ids if layout.ids_only else write
     sys.stdout.flush()
 
 
 @contextmanager
-def _csv(path: Path) -> Iterator[Write]:
+def _csv(path: Path, layout: Layout) -> Iterator[Write]:
     with replacing(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        yield lambda batch: writer.writerows(_rows(batch))
+        writer.writerow(("user", "rank", *layout.columns))
+        yield lambda batch: writer.writerows(layout.rows(batch))
 
 
 @contextmanager
-def _json_lines(path: Path) -> Iterator[Write]:
+def _json_lines(path: Path, layout: Layout) -> Iterator[Write]:
     with replacing(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="\n") as file:
 
         def write(batch: Recommendations) -> None:
-            for user, *items in _lists(batch):
-                rows = [dict(zip(COLUMNS[2:], item, strict=True)) for item in zip(*items, strict=True)]
-                file.write(json.dumps({"user": user, "items": rows}, ensure_ascii=False) + "\n")
+            for user, items in layout.items(batch):
+                described = [dict(zip(layout.columns, item, strict=True)) for item in items]
+                content = [item_id for (item_id,) in items] if layout.ids_only else described
+                file.write(json.dumps({"user": user, "items": content}, ensure_ascii=False) + "\n")
 
         yield write
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[Write]:
+def _parquet(path: Path, layout: Layout) -> Iterator[Write]:
     """By way of a CSV file, because Parquet wants large groups of rows and memory stays that of a batch."""
     import polars
 
-    types = (polars.String, polars.Int32, polars.String, polars.Float32, polars.String)
+    types = {"rank": polars.Int32, "score": polars.Float32}
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         rows = Path(folder) / "rows.csv"
-        with _csv(rows) as write:
+        with _csv(rows, layout) as write:
             yield write
         with replacing(path) as unfinished:
-            schema = dict(zip(COLUMNS, types, strict=True))
+            schema = {name: types.get(name, polars.String) for name in ("user", "rank", *layout.columns)}
             table = polars.scan_csv(rows, schema=schema)
             table.with_columns(polars.col(polars.String).fill_null("")).sink_parquet(unfinished)  # an empty title
 
 
 _FORMATS = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}
-
-
-def _lists(batch: Recommendations) -> Iterable[tuple[str, list[str], list[float], list[str]]]:
-    return zip(batch.users, batch.item_ids, batch.scores, batch.titles, strict=True)
-
-
-def _rows(batch: Recommendations) -> Iterator[tuple[str, int, str, float, str]]:
-    for user, *items in _lists(batch):
-        for rank, (item_id, score, title) in enumerate(zip(*items, strict=True), start=1):
-            yield user, rank, item_id, score, title

@@ -132,10 +132,7 @@ class GenerativeRecommender(Overall):
 
     # Generation
     beam_size: Count = key("W, at least the largest topk; the number of items makes the search exact")
-    valid_beam_size: Count = key("W while validating during training, at least the largest topk; never above beam_size")
-
-    # Use
-    keep_histories: Switch = key("Keep users' histories in the run directory, for recommendations by user id")
+    valid_beam_size: Count = key("W while validating, at least the k of valid_metric; it steers training")
 
 
 class TIGER(GenerativeRecommender):

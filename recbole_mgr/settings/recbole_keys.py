@@ -101,6 +101,7 @@ class Machine(Keys):
     save_dataloaders: Switch = key("Refused, as save_dataset")
     dataset_save_path: str | None = key("Refused, as save_dataset")
     dataloaders_save_path: str | None = key("Refused, as save_dataset")
+    keep_histories: Switch = key("Keep users' histories in the run directory, for recommendations by user id")
 
 
 class Training(Keys):

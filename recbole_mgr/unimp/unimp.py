@@ -25,6 +25,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_mgr.data.features import feature_files
 from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.unimp.backbone import PromptBackbone
@@ -74,12 +75,18 @@ class UniMP(GenerativeRecommender):
 
     @classmethod
     def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:
-        files = super().files_read(settings)
+        folder, name = Path(settings["data_path"]), settings["dataset"]
+        files = super().files_read(settings) if settings["item_ids"] == "semantic" else {}
+        files[f"{name}.item"] = folder / f"{name}.item"
+        if "reviews" in needs_of(settings["tasks"]):
+            files[f"{name}.review"] = folder / f"{name}.review"
+        if settings["image_features"] and settings["image_attention"] != "none":
+            files |= feature_files(folder, name, settings["image_features"])
         for key in ("picture_codec", "language_model"):
             if settings[key] and Path(settings[key]).exists():  # else a hub's name
                 files[key] = Path(settings[key])
         if "pictures" in needs_of(settings["tasks"]):
-            files["images"] = Path(settings["data_path"]) / "images"
+            files["images"] = folder / "images"
         return files
 
     @classmethod

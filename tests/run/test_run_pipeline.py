@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from recbole_mgr.model.generative import GenerativeRecommender
-from recbole_mgr.run.pipeline import ModelRequest, run_comparison, slug
+from recbole_mgr.run.identity import slug
+from recbole_mgr.run.pipeline import ModelRequest, run_comparison
 from recbole_mgr.run.table_page import markdown
 
 MODELS = ("TIGER", "MGRLFpp", "SASRec", "BPR", "Pop", "ItemKNN", "LightGCN")
@@ -156,13 +157,19 @@ def test_runs_on_other_data_never_meet(make_settings):
     image.write_bytes(content)
     written = files_of("saved")
     second = run_comparison([request("MGRLF")], "tiny", settings=settings)
-    assert first.provenance.fingerprint != second.provenance.fingerprint
+    assert first.provenance.fingerprint == second.provenance.fingerprint  # of the same interactions
     after = files_of("saved")
     assert {file: after[file] for file in written} == written
-    folders = {file.parent for file in after if file.name == "result.json"}
-    assert len(folders) == 2
-    for provenance in (first.provenance, second.provenance):
-        assert sum(provenance.fingerprint in str(folder) for folder in folders) == 1
+    assert len({file.parent for file in after if file.name == "result.json"}) == 2
+    with Path("tiny/tiny.inter").open("a") as file:
+        file.write("u1\ti2\t99999\n")
+    third = run_comparison([request("MGRLF")], "tiny", settings=settings)
+    assert third.provenance.fingerprint != first.provenance.fingerprint
+    folders = {file.parent for file in files_of("saved") if file.name == "result.json"}
+    assert [sum(other.provenance.fingerprint in str(folder) for folder in folders) for other in (first, third)] == [
+        2,
+        1,
+    ]
 
 
 def test_runs_with_other_settings_never_meet_and_where_they_ran_is_no_setting(make_settings):

@@ -23,6 +23,13 @@ def copy(run, tmp_path, monkeypatch):
     return Path(shutil.copytree(run.folder, tmp_path / "copy"))
 
 
+@pytest.fixture
+def unsealed(copy):
+    """A copy whose ``run.yaml`` knows no digests, as a stranger may make it, or 0.1 did."""
+    change_yaml(copy / "run.yaml", files={})
+    return copy
+
+
 def change_yaml(path: Path, **changes) -> None:
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
 
@@ -37,14 +44,14 @@ def test_what_is_in_it(run):
     assert len(modes) == 1  # whoever may read one file may read them all
 
 
-def test_arrays_that_hold_code_are_refused(copy):
+def test_arrays_that_hold_code_are_refused(unsealed):
     for name in ("quantizers.npz", "histories.npz"):
-        whole = (copy / name).read_bytes()
-        np.savez(copy / name, users=np.array([Bomb()], dtype=object))
+        whole = (unsealed / name).read_bytes()
+        np.savez(unsealed / name, users=np.array([Bomb()], dtype=object))
         with pytest.raises(ValueError, match=f"{name}: this file is damaged .*allow_pickle"):
-            load(copy)
-        (copy / name).write_bytes(whole)
-    assert load(copy)
+            load(unsealed)
+        (unsealed / name).write_bytes(whole)
+    assert load(unsealed)
     assert not Path("executed").exists()
 
 
@@ -75,19 +82,19 @@ def test_a_file_cut_short_is_named(copy, name, length):
         load(copy)
 
 
-def test_files_of_different_runs_do_not_mix(copy, run, make_run):
+def test_files_of_different_runs_do_not_mix(unsealed, run, make_run):
     other = make_run("MGRLFpp", semantic_id_seed=7).folder
     for name, message in (
         ("best.semantic_ids", "these are not the semantic IDs of run.yaml"),
         ("model", "not the weights of this run's MGRLFpp .they were trained on other"),
     ):
         for file in other.glob(f"{name}.*"):
-            shutil.copy(file, copy)
+            shutil.copy(file, unsealed)
         with pytest.raises(ValueError, match=message):
-            load(copy)
+            load(unsealed)
         for file in run.folder.glob(f"{name}.*"):
-            shutil.copy(file, copy)
-    assert load(copy)
+            shutil.copy(file, unsealed)
+    assert load(unsealed)
 
 
 def test_foreign_models_and_formats_are_refused(copy):
@@ -100,6 +107,39 @@ def test_foreign_models_and_formats_are_refused(copy):
     change_yaml(copy / "run.yaml", model="TIGER")
     with pytest.raises(ValueError, match="model 'TIGER' is not one of .* or not that of settings.yaml"):
         load(copy)
+
+
+def test_every_file_is_known_by_its_digest(copy):
+    about = yaml.safe_load((copy / "run.yaml").read_text())
+    there = {file.relative_to(copy).as_posix() for file in copy.rglob("*") if file.is_file()}
+    assert set(about["files"]) == (there - {"run.yaml"}) | {"best.pth"}  # which was not copied
+    for name in sorted(there - {"run.yaml", "result.json", "ranking.npz"}):
+        whole = (copy / name).read_bytes()
+        for place in (len(whole) // 3, len(whole) - 2):
+            (copy / name).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            with pytest.raises(ValueError, match=f"(?s){name}: .*(damaged|not valid YAML).*copy the run directory"):
+                load(copy)
+        (copy / name).write_bytes(whole)
+    assert load(copy)
+
+
+def test_sizes_and_ids_are_checked_before_anything_is_built(unsealed):
+    settings = (unsealed / "settings.yaml").read_text()
+    change_yaml(unsealed / "settings.yaml", hidden_size=200_000)
+    with pytest.raises(ValueError, match="settings.yaml: hidden_size: 200000, but no stored weight is larger than"):
+        load(unsealed)
+    (unsealed / "settings.yaml").write_text(settings)
+    arrays = dict(np.load(unsealed / "histories.npz"))
+    for changes, message in (
+        ({"item_ids": np.where(arrays["item_ids"] == 3, 4000, arrays["item_ids"])}, "ids out of 1..24"),
+        ({"item_ids": -arrays["item_ids"]}, "ids out of 1..24"),
+        ({"starts": arrays["starts"][::-1]}, "this file is damaged .starts."),
+        ({"starts": np.append(arrays["starts"], arrays["starts"][-1])}, "30 users, 31 histories"),
+        ({"users": np.zeros(10**8, dtype=np.uint8)}, "this file is damaged .100.* bytes in"),
+    ):
+        np.savez_compressed(unsealed / "histories.npz", **{**arrays, **changes})
+        with pytest.raises(ValueError, match=f"histories.npz: .*{message}"):
+            load(unsealed)
 
 
 def test_histories_are_kept_only_where_wanted(make_run, tmp_path, monkeypatch, write_dataset, tiny_settings):

@@ -314,9 +314,11 @@ def test_a_run_is_told_by_the_content_of_what_it_reads(tmp_path, tiny_settings):
     settings = tiny_settings(data, picture_codec=str(codec), language_model=str(lm), tasks="image")
     config = make_config("UniMP", "tiny", [], settings)
     files = config.model_class.files_read(config.final_config_dict)
-    assert files == {"picture_codec": codec, "language_model": lm, "images": data / "tiny" / "images"}
+    folder = data / "tiny"
+    items = {"tiny.item": folder / "tiny.item"}
+    assert files == {**items, "picture_codec": codec, "language_model": lm, "images": folder / "images"}
     config = make_config("UniMP", "tiny", [], {**settings, "tasks": "rec", "language_model": "some/name-of-a-hub"})
-    assert config.model_class.files_read(config.final_config_dict) == {"picture_codec": codec}
+    assert config.model_class.files_read(config.final_config_dict) == {**items, "picture_codec": codec}
 
 
 def test_tasks_may_be_written_short_and_in_any_order(tmp_path, tiny_settings):

@@ -14,6 +14,7 @@ from recbole_mgr.files import read_yaml
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.experiments.report import RUNS_FILE
+from recbole_mgr.run.identity import EVALUATIONS
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.serving.run_directory import SETTINGS_FILE, TABLE_FILE
 
@@ -61,7 +62,8 @@ def read_runs(paths: Sequence[Path]) -> tuple[Comparison, list[FinishedRun]]:
 
 
 def _below(path: Path) -> list[Path]:
-    return sorted(file.parent for file in path.rglob("result.json"))
+    """Run directories with a result of the evaluation that they were trained with."""
+    return sorted(file.parent for file in path.rglob("result.json") if file.parent.parent.name != EVALUATIONS)
 
 
 def _labelled(path: Path) -> dict[Path, str]:
@@ -74,8 +76,10 @@ def _labelled(path: Path) -> dict[Path, str]:
 
 
 def _read(folder: Path, label: str | None) -> FinishedRun:
-    result = RunResult.load(folder)
+    # a table's row may be another evaluation of a run, which stands below the run directory
+    run_dir = folder.parent.parent if folder.parent.name == EVALUATIONS else folder
+    result = RunResult.load(folder, run_dir)
     if label is not None:
         result = dataclasses.replace(result, label=label)
-    semantic_ids = read_table_file(folder / TABLE_FILE) if is_generative(result.model) else None
-    return FinishedRun(folder, result, semantic_ids)
+    semantic_ids = read_table_file(run_dir / TABLE_FILE) if is_generative(result.model) else None
+    return FinishedRun(run_dir, result, semantic_ids)

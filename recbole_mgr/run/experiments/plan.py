@@ -14,7 +14,8 @@ from recbole_mgr.data.semantic_id_file import coded_modalities
 from recbole_mgr.integration.config import PROPERTIES, known_keys, make_config, read_config_files, refuse_unknown_keys
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED, Experiment, Row
-from recbole_mgr.run.pipeline import checked_provenance, run_directory, run_one, slug
+from recbole_mgr.run.identity import RunIdentity, checked_provenance, result_directory, run_directory, slug
+from recbole_mgr.run.one_run import run_one
 from recbole_mgr.run.results import RunResult
 
 
@@ -25,7 +26,8 @@ class PlannedRun(NamedTuple):
         row, seed: what is run.
         quantizer: ``once`` or ``per_seed``: whether the semantic IDs are those of all seeds or of this one alone.
         config: validated settings.
-        run_dir: where its result stands when it is done.
+        run_dir: where it is trained.
+        identity: what tells it from others, its evaluation included.
     """
 
     row: Row
@@ -33,6 +35,12 @@ class PlannedRun(NamedTuple):
     quantizer: str
     config: Config
     run_dir: Path
+    identity: RunIdentity
+
+    @property
+    def result_dir(self) -> Path:
+        """Where its result stands when it is done; rows that differ in beams alone share their training."""
+        return result_directory(self.run_dir, self.identity)
 
     @property
     def title(self) -> str:
@@ -41,7 +49,7 @@ class PlannedRun(NamedTuple):
 
     @property
     def done(self) -> bool:
-        return RunResult.exists(self.run_dir)
+        return RunResult.exists(self.result_dir)
 
     @property
     def builds_semantic_ids(self) -> bool:
@@ -54,13 +62,13 @@ class PlannedRun(NamedTuple):
         return coded_modalities(Path(self.config["semantic_ids"]), modalities) != modalities
 
     def run(self, provenance: Provenance) -> None:
-        """Train and test, or go on where it was interrupted; leaves the result in ``run_dir``."""
+        """Train and test, or go on where it was interrupted; leaves the result in `result_dir`."""
         # named by the model and its settings, not by the label, so that tables share runs
         run_one(self.config, self.row.model, provenance)
 
     def result(self) -> RunResult:
         """What was measured, under the row's label."""
-        return dataclasses.replace(RunResult.load(self.run_dir), label=self.row.label)
+        return dataclasses.replace(RunResult.load(self.result_dir, self.run_dir), label=self.row.label)
 
 
 class Plan(NamedTuple):
@@ -86,7 +94,9 @@ class Plan(NamedTuple):
     @property
     def folder_name(self) -> str:
         """Of the table: other data or settings give another one."""
-        runs = "\n".join(str(run.run_dir.relative_to(run.config["checkpoint_dir"])) for run in self.all_runs)
+        runs = "\n".join(
+            f"{run.identity.training_digest} {run.identity.evaluation_digest} {run.seed}" for run in self.all_runs
+        )
         digest = hashlib.sha256(runs.encode()).hexdigest()[:8]
         return f"{self.experiment.name}-{slug(self.provenance.label)}-{self.provenance.fingerprint}-{digest}"
 
@@ -118,7 +128,8 @@ def make_plan(experiment: Experiment, given: dict[str, Any]) -> Plan:
 
     def planned(row: Row, seed: int, quantizer: str) -> PlannedRun:
         config = _config(experiment, row, given, seed, quantizer, dropped)
-        return PlannedRun(row, seed, quantizer, config, run_directory(config, row.model, provenance))
+        identity = RunIdentity.of(config)
+        return PlannedRun(row, seed, quantizer, config, run_directory(config, provenance, identity), identity)
 
     runs = [planned(row, seed, main_policy) for seed in experiment.seeds for row in experiment.rows]
     _refuse_equal_rows(runs[: len(experiment.rows)])
@@ -156,11 +167,12 @@ def _default_data_path() -> str:
 
 
 def _refuse_equal_rows(runs: list[PlannedRun]) -> None:
-    labels: dict[Path, str] = {}
+    labels: dict[tuple[str, str], str] = {}
     for run in runs:
-        if run.run_dir in labels:
+        digests = run.identity.training_digest, run.identity.evaluation_digest
+        if digests in labels:
             raise ValueError(
-                f"rows {labels[run.run_dir]!r} and {run.row.label!r} have the same settings; let them differ, or leave "
+                f"rows {labels[digests]!r} and {run.row.label!r} have the same settings; let them differ, or leave "
                 "out the setting of the command line that makes them equal"
             )
-        labels[run.run_dir] = run.row.label
+        labels[digests] = run.row.label

@@ -12,7 +12,7 @@ from recbole_mgr.files import write_text
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED
 from recbole_mgr.run.experiments.plan import Plan, PlannedRun
-from recbole_mgr.run.pipeline import OPERATIONAL
+from recbole_mgr.run.identity import OPERATIONAL
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.run.table_page import markdown, save
 
@@ -40,7 +40,7 @@ def write_report(plan: Plan, folder: Path) -> str:
         comparison.check_same_targets()
         save(comparison, folder)
         lines = ["\t".join(RUNS_HEADER)]
-        lines += [f"{run.row.label}\t{run.seed}\t{run.run_dir.resolve()}" for run in done]
+        lines += [f"{run.row.label}\t{run.seed}\t{run.result_dir.resolve()}" for run in done]
         write_text(folder / RUNS_FILE, "\n".join(lines) + "\n")
     text = _markdown(plan, comparison)
     write_text(folder / "table.md", text)

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple
 
+from recbole_mgr.serving.base_recommender import BaseRecommender
 from recbole_mgr.serving.messages import Request
-from recbole_mgr.serving.recommender import Recommender
 
 
 class Asked(NamedTuple):
@@ -26,9 +26,10 @@ class Asked(NamedTuple):
     only: tuple[str, ...] | None = None
     beam_size: int | None = None
 
-    def search(self, usual_beams: int) -> tuple:
-        """What requests must have in common to share a batch."""
-        return (self.beam_size or max(usual_beams, self.k), self.mask_history, self.only)
+    def search(self, usual_beams: int | None) -> tuple:
+        """What requests must have in common to share a batch; a model without beams has no usual number of them."""
+        beams = self.beam_size or (usual_beams and max(usual_beams, self.k))
+        return (beams, self.mask_history, self.only)
 
 
 class Listed(NamedTuple):
@@ -55,7 +56,7 @@ class Batcher:
 
     def __init__(
         self,
-        recommender: Recommender,
+        recommender: BaseRecommender,
         *,
         most_waiting: int = 1024,
         most_together: int = 64,
@@ -114,9 +115,9 @@ class Batcher:
 
     def _answer(
         self,
-        recommender: Recommender,
+        recommender: BaseRecommender,
         group: list[tuple[Asked, Future]],
-        beam_size: int,
+        beam_size: int | None,
         mask_history: bool,
         only: tuple[str, ...] | None,
     ) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from recbole_mgr.serving.base_recommender import BaseRecommender
 from recbole_mgr.serving.http.batching import Batcher
-from recbole_mgr.serving.recommender import Recommender, load
+from recbole_mgr.serving.recommender import load
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -55,7 +56,7 @@ class Service:
         device: str | None = None,
         most_waiting: int = 1024,
         most_together: int = 64,
-        load: Callable[..., Recommender] = load,
+        load: Callable[..., BaseRecommender] = load,
     ) -> None:
         self.numbers = Numbers()
         self._load = load
@@ -88,7 +89,7 @@ class Service:
         """
         return next(iter(self._batchers.values())) if run is None else self._batchers[run]
 
-    def recommender(self, run: str | None) -> Recommender:
+    def recommender(self, run: str | None) -> BaseRecommender:
         """The recommender that answers for a run now."""
         return self.batcher(run).recommender
 

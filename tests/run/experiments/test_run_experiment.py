@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import yaml
 
 import recbole_mgr.run.experiments.plan as plan_module
+from recbole_mgr.files import write_text
 from recbole_mgr.integration.config import plain_settings
 from recbole_mgr.run.experiments.definition import Experiment, Row
 from recbole_mgr.run.experiments.plan import make_plan
 from recbole_mgr.run.experiments.run import run_experiment
-from recbole_mgr.run.pipeline import run_directory
+from recbole_mgr.run.identity import RunIdentity, about_run, is_trained, result_directory, run_directory
 from recbole_mgr.run.results import RunResult
 
 USERS = 40
@@ -49,7 +51,12 @@ def trained(monkeypatch):
             settings=plain_settings(config),
             environment={},
         )
-        result.save(run_directory(config, label, provenance))
+        identity = RunIdentity.of(config)
+        run_dir = run_directory(config, provenance, identity)
+        folder = result_directory(run_dir, identity)
+        if not is_trained(run_dir):
+            write_text(run_dir / "settings.yaml", yaml.safe_dump(about_run(config, provenance, identity, "1")))
+        result.save(folder, run_dir)
 
     monkeypatch.setattr(plan_module, "run_one", run_one)
     return trained

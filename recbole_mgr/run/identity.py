@@ -1,0 +1,248 @@
+"""What a run is: which settings and files decide what it learns, which what its test says, and where it stands.
+
+A run directory is named by its *training*: a format number, the settings that change what is learned, and the content
+of the files that the model reads. Its *evaluation* (protocol, metrics, cut-offs, beams) may change afterwards: then the
+stored checkpoint is tested again. The *environment* (versions, hardware) is recorded with every result and decides
+nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole.config import Config
+from recbole.utils import ModelType
+
+from recbole_mgr.data.features import feature_files
+from recbole_mgr.data.interactions import check_interactions
+from recbole_mgr.data.provenance import Provenance, read_provenance
+from recbole_mgr.data.table import AtomicFormat
+from recbole_mgr.files import add_content, read_yaml, remembered_digest
+from recbole_mgr.integration.config import model_properties, plain_settings
+from recbole_mgr.integration.registry import OURS
+from recbole_mgr.run.results import RunResult
+from recbole_mgr.serving.run_directory import ABOUT_FILE, SETTINGS_FILE
+
+# Raise it when the same settings and files teach a model something else than before.
+TRAINING_FORMAT = 1
+EVALUATIONS = "evaluations"  # below a run directory, a folder for each evaluation but the one it was trained with
+
+# Settings that change where, how loudly or how fast a run goes, not what it computes.
+OPERATIONAL = frozenset(
+    "seed gpu_id use_gpu device state show_progress checkpoint_dir data_path worker local_rank single_spec "
+    "num_threads log_wandb wandb_project eval_batch_size config_files save_dataset save_dataloaders "
+    "dataset_save_path dataloaders_save_path keep_histories loss_decimal_place nproc world_size offset ip port".split()
+)
+# Settings that change what is tested and not what is learned; ``eval_args`` is both, see `_split`.
+EVALUATION = frozenset("topk metrics beam_size eval_type test_neg_sample_args".split())
+
+# What RecBole reads of a data set where ``load_col`` names no kinds of files.
+_ATOMIC_KINDS = ("inter", "user", "item", "kg", "link", "net")
+
+
+class RunIdentity(NamedTuple):
+    """What tells one run from another, as plain data.
+
+    Attributes:
+        settings: that change what is learned.
+        files: name -> SHA-256 of what the model reads.
+        evaluation: settings that change what is tested.
+    """
+
+    settings: dict[str, Any]
+    files: dict[str, str]
+    evaluation: dict[str, Any]
+
+    @classmethod
+    def of(cls, config: Config) -> RunIdentity:
+        """Of a run that is asked for; reads the files' content, once for a process."""
+        files = files_read(config)
+        settings, evaluation = _split(plain_settings(config), given_as_files=files)
+        return cls(settings, {name: remembered_digest(path) for name, path in files.items()}, evaluation)
+
+    @property
+    def training_digest(self) -> str:
+        return _digest([TRAINING_FORMAT, self.settings, self.files])
+
+    @property
+    def evaluation_digest(self) -> str:
+        return _digest(self.evaluation)
+
+
+def files_read(config: Config) -> dict[str, Path]:
+    """All files and folders that exist and whose content decides what a run learns, by name."""
+    folder, name = Path(config["data_path"]), config["dataset"]
+    kinds = [*(config["load_col"] or _ATOMIC_KINDS), *(config["additional_feat_suffix"] or [])]
+    parts = [f"{part}." for part in config["benchmark_filename"] or []]
+    files = {f"{name}.{part}{kind}" for kind in kinds for part in (["", *parts] if kind == "inter" else [""])}
+    found = {file: folder / file for file in sorted(files)}
+    for modality in config["drop_items_without"] or []:
+        found |= feature_files(folder, name, modality)
+    if config["model"] in OURS:
+        found |= config.model_class.files_read(config.final_config_dict)
+    return {name: path for name, path in found.items() if path.exists()}
+
+
+def checked_provenance(config: Config, dataset: str) -> Provenance:
+    """Label, origin and fingerprint of a data set; raises ValueError where its interactions are not fit to be read."""
+    folder = Path(config["data_path"])
+    check_interactions(folder / f"{dataset}.inter", AtomicFormat.of(config))
+    return read_provenance(folder, dataset)
+
+
+def run_directory(config: Config, provenance: Provenance, identity: RunIdentity | None = None) -> Path:
+    """Where a run stands: one that was trained before by the same settings and files, or else where it belongs.
+
+    A run of an earlier release, or of a release with other settings, is found by what its folder says; one line tells
+    why not where it looks the same and cannot be known to be.
+    """
+    identity = identity or RunIdentity.of(config)
+    saved = Path(config["checkpoint_dir"])
+    own = (
+        saved
+        / f"{slug(provenance.label)}-{provenance.fingerprint}"
+        / f"{config['model']}-{identity.training_digest}"
+        / f"seed-{config['seed']}"
+    )
+    if not own.exists():
+        for run_dir, about in _runs_below(saved, config):
+            obstacle = _obstacle(about, identity, config)
+            if obstacle is None:
+                return run_dir
+            if obstacle:
+                print(f"{run_dir} has the same settings, but {obstacle}; it is not used", flush=True)
+    return own
+
+
+def result_directory(run_dir: Path, identity: RunIdentity) -> Path:
+    """Where the result of an evaluation stands: in the run directory that of the evaluation that it was trained with,
+    below it the others."""
+    if is_trained(run_dir) and _evaluation_of(_read_about(run_dir)) != _canonical(identity.evaluation):
+        return run_dir / EVALUATIONS / identity.evaluation_digest
+    return run_dir
+
+
+def is_trained(run_dir: Path) -> bool:
+    """Whether training has ended there; the results of 0.1 say so, later run directories themselves."""
+    return (run_dir / SETTINGS_FILE).is_file() and ((run_dir / ABOUT_FILE).is_file() or RunResult.exists(run_dir))
+
+
+def about_run(config: Config, provenance: Provenance, identity: RunIdentity, version: str) -> dict[str, Any]:
+    """What ``settings.yaml`` of a run directory holds: what the run is, and all settings."""
+    return {
+        "data": provenance.label,
+        "data_fingerprint": provenance.fingerprint,
+        "recbole_mgr": version,
+        "training_format": TRAINING_FORMAT,
+        "files_read": identity.files,
+        **plain_settings(config),
+    }
+
+
+def learned_differences(about: Mapping[str, Any], identity: RunIdentity, config: Config) -> list[str]:
+    """Settings that change what is learned and differ from those of a run, whose ``settings.yaml`` is given.
+
+    A setting that came after the run has a default that changes nothing; one that is gone changed nothing either.
+    """
+    asked, stored = (_canonical(part) for part in (identity.settings, _split(about, identity.files)[0]))
+    defaults = _canonical(model_properties(config.model_class))
+    return [key for key, value in asked.items() if stored.get(key, defaults.get(key, value)) != value]
+
+
+def slug(text: str) -> str:
+    """``text`` as a file name."""
+    return re.sub(r"[^A-Za-z0-9.=+]+", "-", text).strip("-")
+
+
+def _split(settings: Mapping[str, Any], given_as_files: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings that change what is learned, and those that change what is tested."""
+    learned = {
+        key: value
+        for key, value in settings.items()
+        if key not in OPERATIONAL and key not in EVALUATION and key not in given_as_files
+    }
+    tested = {key: value for key, value in settings.items() if key in EVALUATION}
+    protocol = dict(settings["eval_args"])
+    tested["eval_args"] = protocol
+    modes = protocol.get("mode")
+    learned["eval_args"] = {**protocol, "mode": modes["valid"] if isinstance(modes, dict) else modes}
+    return learned, tested
+
+
+def _canonical(value: Any) -> Any:
+    """Plain data in which equal numbers look alike: 0 and 0.0 are one setting."""
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(_canonical(value), sort_keys=True).encode()).hexdigest()[:12]
+
+
+# --- runs that stand under other names
+
+
+def _runs_below(saved: Path, config: Config) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Trained runs of the model and seed, with what their ``settings.yaml`` says."""
+    for run_dir in sorted(saved.glob(f"*/{config['model']}-*/seed-{config['seed']}")):
+        if is_trained(run_dir):
+            about = _read_about(run_dir)
+            if about.get("model") == config["model"] and about.get("dataset") == config["dataset"]:
+                yield run_dir, about
+
+
+def _read_about(run_dir: Path) -> dict[str, Any]:
+    path = run_dir / SETTINGS_FILE
+    return _read_settings(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _read_settings(path: Path, _modified: int) -> dict[str, Any]:
+    return read_yaml(path, remedy=f"remove {path.parent} and run the same command again")
+
+
+def _evaluation_of(about: Mapping[str, Any]) -> Any:
+    return _canonical(_split(about, {})[1])
+
+
+def _obstacle(about: Mapping[str, Any], identity: RunIdentity, config: Config) -> str | None:
+    """Why a run is not the one asked for: None where it is, "" where its settings say so, else what is not known."""
+    if about.get("training_format", 1) != TRAINING_FORMAT or learned_differences(about, identity, config):
+        return ""
+    if "files_read" in about:
+        return None if about["files_read"] == identity.files else ""
+    return _obstacle_of_first_release(about, identity, config)
+
+
+def _obstacle_of_first_release(about: Mapping[str, Any], identity: RunIdentity, config: Config) -> str | None:
+    """The same of a run of 0.1, which recorded one fingerprint of all files in the data set's folder."""
+    if about.get("data_fingerprint") != _fingerprint_of_first_release(Path(config["data_path"]), config["dataset"]):
+        return "files of its data set have changed or were added since, and 0.1 did not record which it read"
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        return "0.1 validated general models with seen items kept out"
+    if about.get("backbone") == "t5":
+        return "0.1 started its T5 from other weights"
+    if any(name in identity.files for name in ("semantic_ids", "picture_codec", "language_model", "images")):
+        return "0.1 did not record the content of the other files it read"
+    return None
+
+
+def _fingerprint_of_first_release(folder: Path, name: str) -> str:
+    """Of all files of the data set but those that only tell how a feature file was made."""
+    digest = hashlib.sha256()
+    about_features = (".yaml", ".missing.tsv", ".encoder.npz")  # the last came after 0.1
+    files = [path for path in folder.glob(f"{name}.*") if path.is_file() and not path.name.endswith(about_features)]
+    provenance = folder / f"{name}.provenance.yaml"
+    for file in sorted(files + [provenance] * provenance.is_file()):
+        digest.update(file.name.encode())
+        add_content(digest, file)
+    return digest.hexdigest()[:12]

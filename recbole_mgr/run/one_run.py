@@ -1,0 +1,262 @@
+"""One run: a model trained with one seed, its run directory completed, and tested; or tested again.
+
+Atomic files -> data set and semantic IDs -> model -> RecBole's training loop -> run directory -> ranked lists ->
+RecBole's metrics -> :mod:`recbole_mgr.run.results`. What is done is read back, and what was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import yaml
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import ModelType, get_trainer, init_logger, init_seed
+
+from recbole_mgr.data.histories import UserHistories
+from recbole_mgr.data.item_file import read_item_fields, read_item_texts
+from recbole_mgr.data.provenance import Provenance
+from recbole_mgr.data.table import AtomicFormat
+from recbole_mgr.encoding.description import keep_encoders
+from recbole_mgr.files import owned, read_yaml, sweep, write_text
+from recbole_mgr.integration.checkpoint import load_checkpoint
+from recbole_mgr.integration.collector import Ranking
+from recbole_mgr.integration.config import plain_settings
+from recbole_mgr.integration.dataset import tokens_of
+from recbole_mgr.integration.environment import environment
+from recbole_mgr.integration.registry import is_generative
+from recbole_mgr.integration.resume import PROGRESS_FILE
+from recbole_mgr.integration.seen_items import mark_seen_items
+from recbole_mgr.integration.trainer import ComparableTrainer, comparable
+from recbole_mgr.integration.validation import require_enough_items
+from recbole_mgr.run.id_level import id_level_metrics
+from recbole_mgr.run.identity import RunIdentity, about_run, is_trained, result_directory, run_directory
+from recbole_mgr.run.results import RunResult
+from recbole_mgr.serving.run_directory import export_run, forget_histories
+from recbole_mgr.serving.run_files import ABOUT_FILE, CHECKPOINT_FILE, SETTINGS_FILE
+from recbole_mgr.version import __version__
+
+_LONGEST_FIELD = 200  # characters of an item's field that a run directory keeps, to be shown
+
+
+def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
+    """Train and test one model with one seed, or do what of it is not done yet, or read back what was done before.
+
+    Args:
+        config: validated settings.
+        label: the row's name in tables.
+        provenance: of the data.
+
+    Returns:
+        Metrics, ranked lists and costs of the run, as stored in its run directory.
+    """
+    identity = RunIdentity.of(config)
+    run_dir = run_directory(config, provenance, identity)
+    folder = result_directory(run_dir, identity)
+    if RunResult.exists(folder):
+        print(f"{label}, seed {config['seed']}: finished before, read from {folder}", flush=True)
+        if not config["keep_histories"]:
+            forget_histories(run_dir)
+        return dataclasses.replace(RunResult.load(folder, run_dir), label=label)
+    with owned(run_dir):
+        sweep(run_dir)
+        if is_trained(run_dir):
+            print(f"{label}, seed {config['seed']}: trained before, tested anew from {run_dir}", flush=True)
+        else:
+            about = about_run(config, provenance, identity, __version__)
+            write_text(run_dir / SETTINGS_FILE, yaml.safe_dump(about, sort_keys=False))
+        return _Work(config, label, provenance, run_dir).result(folder)
+
+
+def test_again(config: Config, label: str, provenance: Provenance, run_dir: Path) -> RunResult:
+    """Test a trained run by the settings of ``config``, whatever was tested before, and complete its folder anew."""
+    with owned(run_dir):
+        sweep(run_dir)
+        folder = result_directory(run_dir, RunIdentity.of(config))
+        return _Work(config, label, provenance, run_dir).result(folder)
+
+
+class _Test(NamedTuple):
+    metrics: dict[str, float]
+    ranking: Ranking
+    seconds: float
+
+
+class _Work:
+    """Data, model and trainer of a run, from the settings to the result."""
+
+    def __init__(self, config: Config, label: str, provenance: Provenance, run_dir: Path) -> None:
+        self.config, self.label, self.provenance, self.run_dir = config, label, provenance, run_dir
+        _start_logging(config)
+        logging.getLogger().info(
+            f"{label} on {provenance.label}, data {provenance.fingerprint}, run directory {run_dir}"
+        )
+        _set_threads(config["num_threads"])
+        init_seed(config["seed"], config["reproducibility"])
+        self.dataset = create_dataset(config)
+        require_enough_items(config["topk"], self.dataset.item_num - 1)
+        self.pairs = self._pairs(self.dataset.inter_feat)
+        # read now, so that a malformed file is told before the training and not after it
+        items = (
+            Path(config["data_path"]) / f"{config['dataset']}.item",
+            tokens_of(self.dataset, self.dataset.iid_field),
+        )
+        self.item_texts = read_item_texts(*items, AtomicFormat.of(config))
+        self.item_fields = read_item_fields(*items, AtomicFormat.of(config), longest=_LONGEST_FIELD)
+        self.train_data, self.valid_data, self.test_data = data_preparation(config, self.dataset)
+        mark_seen_items(self.pairs, self.valid_data._dataset, self.test_data._dataset)
+        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+        self.model = config.model_class(config, self.train_data._dataset).to(config["device"])
+        self.trainer: ComparableTrainer = comparable(get_trainer(config["MODEL_TYPE"], config["model"]))(
+            config, self.model
+        )
+        self.trainer.use_run_dir(run_dir)
+
+    def result(self, folder: Path) -> RunResult:
+        """Train where that is not done, complete the run directory, test, and keep the result in ``folder``."""
+        trained = self._trained_before() if is_trained(self.run_dir) else self._train()
+        self._export(trained)
+        config, trainer = self.config, self.trainer
+        # a test that draws candidates draws the same ones whether training went before it or not
+        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+        test, test_masked = (self._test(masked=masked) for masked in (False, True))
+        tasks = trainer.evaluate_tasks(self.test_data, show_progress=config["show_progress"])
+        id_level = {}
+        if is_generative(config["model"]) and trainer.recommends:
+            id_level = id_level_metrics(test.ranking, self.model.semantic_ids, config["topk"])
+        result = RunResult(
+            data=self.provenance.label,
+            label=self.label,
+            model=config["model"],
+            seed=config["seed"],
+            valid=trained["valid"],
+            test=test.metrics,
+            test_masked=test_masked.metrics,
+            id_level=id_level,
+            ranks=test.ranking.ranks,
+            ranks_masked=test_masked.ranking.ranks,
+            users=self.dataset.id2token(self.dataset.uid_field, test.ranking.users).astype(str),
+            targets=self.dataset.id2token(self.dataset.iid_field, test.ranking.targets).astype(str),
+            num_items=self.dataset.item_num - 1,
+            epochs=trained["epochs"],
+            train_seconds=trained["seconds"],
+            test_seconds=test.seconds,
+            parameters=trained["parameters"],
+            alignment=trained["alignment"],
+            settings=plain_settings(config),
+            environment=environment(config["device"]),
+            tasks=tasks,
+            notes=trained["notes"],
+            repeated=test.ranking.repeated,
+            semantic_ids=self._semantic_id_facts(),
+        )
+        result.save(folder, self.run_dir)
+        return result
+
+    def _train(self) -> dict[str, Any]:
+        """Train, from where an interrupted training was; what it tells of itself as plain data."""
+        trainer = self.trainer
+        _, best_valid = trainer.fit(
+            self.train_data, self.valid_data, saved=True, show_progress=self.config["show_progress"]
+        )
+        return {
+            "valid": {key: float(value) for key, value in (best_valid or {}).items()},
+            "epochs": trainer.epochs_run,
+            "seconds": trainer.train_seconds,
+            "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            "alignment": dict(trainer.alignment.accuracy) if getattr(trainer, "alignment", None) else {},
+            "notes": list(trainer.notes),
+        }
+
+    def _trained_before(self) -> dict[str, Any]:
+        """The same of a training that ended before: ``run.yaml`` knows, of a run of 0.1 its result."""
+        about = self.run_dir / ABOUT_FILE
+        if about.is_file():
+            remedy = f"remove it and run recbole-mgr evaluate {self.run_dir}"
+            trained = read_yaml(about, remedy=remedy).get("trained")
+            if trained:
+                return trained
+        before = RunResult.load(self.run_dir)
+        return {
+            "valid": before.valid,
+            "epochs": before.epochs,
+            "seconds": before.train_seconds,
+            "parameters": before.parameters,
+            "alignment": before.alignment,
+            "notes": before.notes,
+        }
+
+    def _export(self, trained: dict[str, Any]) -> None:
+        """Complete the run directory with the weights that validated best."""
+        best = load_checkpoint(self.run_dir / CHECKPOINT_FILE, map_location=self.config["device"])
+        self.model.load_state_dict(best["state_dict"])
+        self.model.load_other_parameter(best.get("other_parameter"))
+        self.model.eval()
+        tokenizer = getattr(self.dataset, "item_tokenizer", None)
+        if tokenizer is not None:  # so that items to come can be encoded as these were
+            keep_encoders(Path(self.config["data_path"]), self.config["dataset"], tokenizer.modalities, self.run_dir)
+        keeps = self.config["keep_histories"]
+        histories = UserHistories.of(self.pairs, tokens_of(self.dataset, self.dataset.uid_field)) if keeps else None
+        knows_users = self.config["MODEL_TYPE"] != ModelType.SEQUENTIAL  # and is built from what they took in training
+        export_run(
+            self.run_dir,
+            network=self.model,
+            tokenizer=tokenizer,
+            item_tokens=tokens_of(self.dataset, self.dataset.iid_field),
+            item_texts=self.item_texts,
+            item_fields=self.item_fields,
+            num_users=self.dataset.user_num - 1,
+            histories=histories,
+            provenance=self.provenance,
+            trained=trained,
+            training_pairs=self._pairs(self.train_data._dataset.inter_feat) if keeps and knows_users else None,
+        )
+        (self.run_dir / PROGRESS_FILE).unlink(missing_ok=True)
+
+    def _semantic_id_facts(self) -> dict[str, Any]:
+        """What a table says of a row's semantic IDs; nothing of a model without."""
+        if not is_generative(self.config["model"]):
+            return {}
+        report = self.model.semantic_id_report
+        digits = report["digits"]
+        return {
+            "colliding": report["collisions"]["whole"]["share"],
+            "used": sum(digit["used"] for digit in digits) / sum(digit["size"] for digit in digits),
+            "user_supplied": bool(self.config["semantic_ids"]),
+        }
+
+    def _test(self, *, masked: bool) -> _Test:
+        """RecBole's test of recommendation; empty where the model learned other tasks alone."""
+        trainer = self.trainer
+        if not trainer.recommends:
+            nobody = np.empty(0, dtype=np.int64)
+            return _Test({}, Ranking(nobody, nobody, nobody.reshape(0, 1), nobody.astype(bool)), 0.0)
+        trainer.mask_history = masked
+        started = time.perf_counter()
+        metrics = trainer.evaluate(self.test_data, load_best_model=True, show_progress=self.config["show_progress"])
+        seconds = time.perf_counter() - started
+        return _Test({key: float(value) for key, value in metrics.items()}, trainer.eval_collector.ranking, seconds)
+
+    def _pairs(self, interactions: Any) -> np.ndarray:
+        """Internal user and item ids int64 [n, 2]."""
+        columns = (interactions[field] for field in (self.dataset.uid_field, self.dataset.iid_field))
+        return np.stack([np.asarray(column, dtype=np.int64) for column in columns], axis=1)
+
+
+def _start_logging(config: Config) -> None:
+    root = logging.getLogger()
+    for handler in root.handlers[:]:  # one log file per run
+        root.removeHandler(handler)
+        handler.close()
+    init_logger(config)
+
+
+def _set_threads(count: int | None) -> None:
+    # small models lose time to more threads than this
+    torch.set_num_threads(count or min(torch.get_num_threads(), 8))
