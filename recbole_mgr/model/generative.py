@@ -64,7 +64,10 @@ class GenerativeRecommender(SequentialRecommender):
             wanted = [FUSED] if cls.fusion == "early" else missing
             if settings.get("item2id"):
                 files["item2id"] = Path(settings["item2id"])
-            supplied = supplied_modalities(files["semantic_ids"], wanted)
+            try:
+                supplied = supplied_modalities(files["semantic_ids"], wanted)
+            except ValueError:  # a bad file is named when it is read
+                supplied = []
             missing = [] if supplied == wanted else [modality for modality in missing if modality not in supplied]
         for modality in missing:
             files |= feature_files(folder, settings["dataset"], modality)
