@@ -9,8 +9,8 @@ from recbole_mgr.hints import near_miss
 
 COMMANDS = {
     "run": "train, test and compare models on one data set",
-    "evaluate": "test finished runs again, by other metrics, cut-offs or beams, without training",
     "recommend": "items for users or histories, by a trained run",
+    "evaluate": "test finished runs again, by other metrics, cut-offs or beams, without training",
     "personalize": "one of UniMP's tasks for one user: prompt, pictures and answer",
     "encode": "vectors of a data set's texts or pictures",
     "check": "whether a data set's files are fit for training, and what is wrong with them",
