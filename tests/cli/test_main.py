@@ -12,6 +12,7 @@ import pytest
 
 from recbole_mgr.cli.main import main
 from recbole_mgr.cli.run import parse_model, parse_settings
+from recbole_mgr.integration.config import plain_settings
 from recbole_mgr.run import pipeline as quick_start
 from recbole_mgr.run.results import RunResult
 
@@ -43,7 +44,7 @@ def runs(monkeypatch):
             "model": config["model"],
             "seed": config["seed"],
         }
-        values |= {"settings": quick_start.plain_settings(config), "test": metrics, "test_masked": metrics}
+        values |= {"settings": plain_settings(config), "test": metrics, "test_masked": metrics}
         values |= {"users": np.array(["u1", "u2"]), "targets": np.array(["i1", "i2"]), "ranks": np.array([1, 0])}
         return RunResult(**values)
 
