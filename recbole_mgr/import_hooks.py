@@ -93,13 +93,13 @@ def recbole_needed(found: str) -> ImportError:
 
 
 def torchvision_schemas() -> None:
-    """A torchvision whose C++ operators do not load cannot be imported, nor can T5 (pytorch/vision#9085).
+    """A torchvision whose C++ operators do not load cannot be imported, nor can T5 (pytorch/vision#9085). Idempotent.
 
     It is what PyPI's CUDA build of torchvision does beside a CPU build of torch. Its Python part only needs
     two schemas to be declared; the operators themselves stay unavailable.
     """
     spec = find_spec("torchvision")
-    if spec is None or "torchvision" in sys.modules:
+    if spec is None or "torchvision" in sys.modules or _torchvision_operators:
         return
     import torch
 

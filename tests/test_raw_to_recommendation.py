@@ -23,7 +23,7 @@ SEARCH = "--beam_size=5 --valid_beam_size=5 --topk=[5] --valid_metric=NDCG@5 --s
 
 
 def purchases() -> list[tuple[int, int, int]]:
-    """(user, item, day): six items of nine a user, in an order of his own."""
+    """(user, item, day): six items of nine a user, in an order of their own."""
     orders = np.random.default_rng(0).permuted(np.tile(np.arange(ITEMS), (USERS, 1)), axis=1)
     return [(user, int(item), START + day) for user in range(USERS) for day, item in enumerate(orders[user, :TAKEN])]
 

@@ -21,14 +21,14 @@ class ItemFeatures(NamedTuple):
     """Vectors of one modality in the order of the data set's items.
 
     Attributes:
-        vectors: [N, dim] float16/32, read from the file as its rows are asked for; the stand-in where an item has none.
+        vectors: [N, dim] float16/32, read from the file as rows are asked for; the fill vector where an item has none.
         present: [N] bool, which items have a vector.
-        stand_in: [dim], same dtype, what an item without a vector gets.
+        fill_vector: [dim], same dtype, what an item without a vector gets.
     """
 
     vectors: OrderedRows
     present: np.ndarray
-    stand_in: np.ndarray
+    fill_vector: np.ndarray
 
 
 class FeatureFile(NamedTuple):
@@ -134,19 +134,19 @@ def load_features(
             f"{file.path}: none of its {len(row_of)} item ids (first: {file.item_tokens[0]!r}) is an item of "
             f"{name} (first: {item_tokens[0]!r}); the ids must be written as in {name}.inter"
         )
-    stand_in = np.zeros(file.vectors.shape[1])
+    fill_vector = np.zeros(file.vectors.shape[1])
     if policy == "mean":
         known = OrderedRows(file.vectors, np.sort(rows[present]))  # sorted, to read the file from front to back
-        stand_in = sum(known[part].sum(axis=0, dtype=np.float64) for part in chunk_slices(*known.shape)) / len(known)
-    stand_in = stand_in.astype(file.vectors.dtype)
-    vectors = OrderedRows(file.vectors, rows, filler=stand_in)
+        fill_vector = sum(known[part].sum(axis=0, dtype=np.float64) for part in chunk_slices(*known.shape)) / len(known)
+    fill_vector = fill_vector.astype(file.vectors.dtype)
+    vectors = OrderedRows(file.vectors, rows, filler=fill_vector)
     unknown, missing = len(row_of) - int(present.sum()), int((~present).sum())
     getLogger().info(
         f"features {modality}: {file.path.name}, {vectors.shape[1]} values per item, {int(present.sum())} of "
         f"{len(item_tokens)} items have a vector (missing_modality: {policy} for {missing}), "
         f"{unknown} vectors of items outside the data set ignored"
     )
-    return ItemFeatures(vectors, present, stand_in)
+    return ItemFeatures(vectors, present, fill_vector)
 
 
 def items_with_features(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recbole_mgr.generation.priors import WeightedPriors
-from recbole_mgr.generation.trie import CodeSoftmax, Narrowing, PrefixTrie
+from recbole_mgr.generation.trie import AllowedItems, CodeSoftmax, PrefixTrie
 
 
 class RankedList(NamedTuple):
@@ -71,7 +71,7 @@ def beam_search(
     k: int,
     beam_width: int,
     code_softmax: CodeSoftmax = "legal",
-    narrowing: Narrowing | None = None,
+    allowed_items: AllowedItems | None = None,
     exclude: Tensor | None = None,
     trace: Trace | None = None,
     priors: WeightedPriors | None = None,
@@ -79,7 +79,7 @@ def beam_search(
     """The k most probable items of each user, as far as ``beam_width`` beams can see.
 
     Only prefixes with an allowed item below them enter the beam, so k distinct allowed items come back
-    whenever there are k, and ``beam_width = trie.num_items`` makes the list exact. ``narrowing`` and
+    whenever there are k, and ``beam_width = trie.num_items`` makes the list exact. ``allowed_items`` and
     ``exclude`` mask; what they leave keeps its probability.
 
     Args:
@@ -89,7 +89,7 @@ def beam_search(
         k: Length of the lists, at least 1.
         beam_width: Prefixes kept per user and digit, at least k.
         code_softmax: Over what a code's probability is normalised; see :meth:`PrefixTrie.log_prob`.
-        narrowing: The items that anyone may get, all by default.
+        allowed_items: The items that anyone may get, all by default.
         exclude: int64 [B, X], items that this user must not get, e.g. the history. 0, repetitions and ids
             outside the catalogue are ignored.
         trace: Sees the beams after each digit.
@@ -105,14 +105,14 @@ def beam_search(
         raise ValueError(f"beam_width: {beam_width} beams cannot give k = {k} items; set beam_width >= k")
     if exclude is not None and (exclude.dim() != 2 or len(exclude) != batch_size):
         raise ValueError(f"exclude: expected [{batch_size}, X], got {tuple(exclude.shape)}")
-    dead_nodes = [None] * trie.num_digits if exclude is None else _dead_nodes(trie, exclude, narrowing)
+    dead_nodes = [None] * trie.num_digits if exclude is None else _dead_nodes(trie, exclude, allowed_items)
 
     codes = parents = state = None
     nodes = torch.zeros((batch_size, 1), dtype=torch.long, device=trie.device)
     scores = torch.zeros((batch_size, 1), device=trie.device)
     for depth in range(trie.num_digits):
         logits, state = step(depth, nodes.masked_fill(scores == -torch.inf, -1), codes, parents, state)  # [B, W, K]
-        log_probs = _slot_log_probs(trie, depth, nodes, scores.shape, logits, code_softmax, narrowing, priors)
+        log_probs = _slot_log_probs(trie, depth, nodes, scores.shape, logits, code_softmax, allowed_items, priors)
         candidates = (log_probs + scores.unsqueeze(-1)).flatten(1)  # [B, W * S]
 
         dead = dead_nodes[depth]
@@ -227,7 +227,7 @@ def _slot_log_probs(
     shape: torch.Size,
     logits: Tensor,
     code_softmax: CodeSoftmax,
-    narrowing: Narrowing | None,
+    allowed_items: AllowedItems | None,
     priors: WeightedPriors | None,
 ) -> Tensor:
     """:meth:`PrefixTrie.slot_log_probs` of beams of ``shape`` [B, W], after a look at the shape of the logits."""
@@ -235,19 +235,19 @@ def _slot_log_probs(
     if logits.shape != expected:
         raise ValueError(f"step: logits of digit {depth} should be {expected}, got {tuple(logits.shape)}")
     if priors is None:
-        return trie.slot_log_probs(depth, nodes, logits, code_softmax, narrowing)
+        return trie.slot_log_probs(depth, nodes, logits, code_softmax, allowed_items)
     if code_softmax != "legal":
         raise ValueError(f"priors: code_softmax {code_softmax!r} does not normalise over items; it needs legal")
     child_scores = priors.child_scores(depth + 1, trie.slot_nodes(depth, nodes.expand(shape)))  # [B, W, S]
-    return trie.slot_log_probs(depth, nodes, logits, code_softmax, narrowing, child_scores)
+    return trie.slot_log_probs(depth, nodes, logits, code_softmax, allowed_items, child_scores)
 
 
-def _dead_nodes(trie: PrefixTrie, exclude: Tensor, narrowing: Narrowing | None) -> list[Tensor | None]:
+def _dead_nodes(trie: PrefixTrie, exclude: Tensor, allowed_items: AllowedItems | None) -> list[Tensor | None]:
     """Per depth 1..D, the nodes all of whose remaining leaves are excluded: int64 [B, X], ascending, -1 = nothing;
     None where there cannot be any."""
     leaves = trie.leaf(exclude)
-    if narrowing is not None:
-        is_kept = narrowing.remaining[-1][leaves.clamp(min=0)] > 0
+    if allowed_items is not None:
+        is_kept = allowed_items.remaining[-1][leaves.clamp(min=0)] > 0
         leaves = leaves.masked_fill(~is_kept, -1)
     leaves = leaves.sort(dim=1).values
     leaves[:, 1:] = leaves[:, 1:].masked_fill(leaves[:, 1:] == leaves[:, :-1], -1)  # count each once
@@ -255,15 +255,15 @@ def _dead_nodes(trie: PrefixTrie, exclude: Tensor, narrowing: Narrowing | None) 
 
     dead_nodes: list[Tensor | None] = [None] * trie.num_digits
     for depth in range(trie.num_digits, 0, -1):
-        if narrowing is None and trie.fewest_leaves[depth] > exclude.shape[1]:
+        if allowed_items is None and trie.fewest_leaves[depth] > exclude.shape[1]:
             break
         # Sorted leaves have sorted ancestors, so the excluded leaves below a node are a run of that node.
         excluded = torch.searchsorted(nodes, nodes, right=True) - torch.searchsorted(nodes, nodes)
         safe_nodes = nodes.clamp(min=0)
-        if narrowing is None:
+        if allowed_items is None:
             remaining = trie.num_leaves(depth, safe_nodes)
         else:
-            remaining = narrowing.remaining[depth][safe_nodes]
+            remaining = allowed_items.remaining[depth][safe_nodes]
         dead_nodes[depth - 1] = nodes.masked_fill(excluded < remaining, -1).cummax(dim=1).values
         nodes = trie.parent(depth, nodes)
     return dead_nodes

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_mgr.generation.trie import Narrowing, PrefixTrie
+from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
 
 FAINTEST = 25.0  # a score this far below the user's best is the lowest there is: double precision sums no smaller ones
 
@@ -66,11 +66,11 @@ class DensePrior:
         found = self._log_probs.expand(len(item_ids), -1).gather(1, leaves.clamp(min=0))
         return found.masked_fill(leaves < 0, -torch.inf)
 
-    def best(self, count: int, narrowing: Narrowing | None = None) -> Tensor:
+    def best(self, count: int, allowed_items: AllowedItems | None = None) -> Tensor:
         """The best ``count`` allowed items of each user, int64 [B or 1, count or fewer]; 0 where there are fewer."""
         scores = self._log_probs
-        if narrowing is not None:
-            scores = scores.masked_fill(narrowing.remaining[-1] == 0, -torch.inf)
+        if allowed_items is not None:
+            scores = scores.masked_fill(allowed_items.remaining[-1] == 0, -torch.inf)
         found = scores.topk(min(count, scores.shape[1]), dim=1)
         return self.trie.item_ids(found.indices).masked_fill(found.values == -torch.inf, 0)
 
@@ -113,11 +113,11 @@ class ShortListPrior:
         scores = torch.where(is_listed, self._scores.gather(1, places), self._floor)
         return (scores - self._log_total).float().masked_fill(leaves < 0, -torch.inf)
 
-    def best(self, count: int, narrowing: Narrowing | None = None) -> Tensor:
+    def best(self, count: int, allowed_items: AllowedItems | None = None) -> Tensor:
         """As :meth:`DensePrior.best`, of the listed items."""
         scores = self._scores.masked_fill(self._leaves == self.trie.num_items, -torch.inf)
-        if narrowing is not None:
-            remaining = F.pad(narrowing.remaining[-1], (0, 1))
+        if allowed_items is not None:
+            remaining = F.pad(allowed_items.remaining[-1], (0, 1))
             scores = scores.masked_fill(remaining[self._leaves] == 0, -torch.inf)
         found = scores.topk(min(count, scores.shape[1]), dim=1)
         leaves = self._leaves.gather(1, found.indices).masked_fill(found.values == -torch.inf, -1)

@@ -34,8 +34,8 @@ class Children(NamedTuple):
     valid: Tensor
 
 
-class Narrowing(NamedTuple):
-    """What is left of a trie when only some items may be generated; made by :meth:`PrefixTrie.narrow`.
+class AllowedItems(NamedTuple):
+    """What is left of a trie when only some items may be generated; made by :meth:`PrefixTrie.allow`.
 
     Attributes:
         remaining: D + 1 int32 tensors [num_nodes(depth)], the number of remaining leaves below each node.
@@ -46,10 +46,10 @@ class Narrowing(NamedTuple):
     remaining: tuple[Tensor, ...]
     penalties: tuple[Tensor | None, ...]
 
-    def to(self, device: torch.device | str) -> "Narrowing":
+    def to(self, device: torch.device | str) -> "AllowedItems":
         """The same on another device."""
         penalties = (None if penalty is None else penalty.to(device) for penalty in self.penalties)
-        return Narrowing(tuple(counts.to(device) for counts in self.remaining), tuple(penalties))
+        return AllowedItems(tuple(counts.to(device) for counts in self.remaining), tuple(penalties))
 
 
 class PrefixTrie(nn.Module):
@@ -208,7 +208,7 @@ class PrefixTrie(nn.Module):
             bounds = self.levels[below].first_child[bounds].long()
         return bounds[0], bounds[1]
 
-    def narrow(self, item_ids: Tensor) -> Narrowing:
+    def allow(self, item_ids: Tensor) -> AllowedItems:
         """Keep only some items, e.g. those in stock; the trie itself stays as it is.
 
         Args:
@@ -220,7 +220,7 @@ class PrefixTrie(nn.Module):
         leaves = self.leaf(item_ids.flatten().long())
         if bool((leaves < 0).any()):
             unknown = int(item_ids.flatten()[leaves < 0][0])
-            raise ValueError(f"item_ids: {unknown} is not an item of the trie; leave it out of the narrowing")
+            raise ValueError(f"item_ids: {unknown} is not an item of the trie; leave it out of the allowed items")
         kept = torch.zeros(self.num_items, dtype=torch.int32, device=self.device)
         kept[leaves] = 1
         remaining = [kept]
@@ -234,7 +234,7 @@ class PrefixTrie(nn.Module):
             else None
             for level, counts in zip(self.levels, remaining[1:], strict=True)
         ]
-        return Narrowing(tuple(remaining), tuple(penalties))
+        return AllowedItems(tuple(remaining), tuple(penalties))
 
     def _fewest_leaves(self) -> tuple[int, ...]:
         """Per depth 0..D, the number of items below the node that has fewest."""
@@ -295,7 +295,7 @@ class PrefixTrie(nn.Module):
         nodes: Tensor,
         logits: Tensor,
         code_softmax: CodeSoftmax,
-        narrowing: Narrowing | None = None,
+        allowed_items: AllowedItems | None = None,
         child_scores: Tensor | None = None,
     ) -> Tensor:
         """Log-probability of every child of every node.
@@ -305,7 +305,7 @@ class PrefixTrie(nn.Module):
             nodes: int64 [..., W], no -1.
             logits: float [..., W, K] at these nodes; may have more leading dimensions than ``nodes``.
             code_softmax: as in :meth:`log_prob`.
-            narrowing: masks children; what is left keeps its probability.
+            allowed_items: masks children; what is left keeps its probability.
             child_scores: float [..., W, S], added to the logits of the children before they are normalised;
                 ``legal`` only.
 
@@ -322,7 +322,7 @@ class PrefixTrie(nn.Module):
                 log_probs = (logits + penalty).log_softmax(dim=-1)
             else:
                 log_probs = logits.log_softmax(dim=-1) + penalty
-            return log_probs if narrowing is None else log_probs + narrowing.penalties[depth][nodes]
+            return log_probs if allowed_items is None else log_probs + allowed_items.penalties[depth][nodes]
         first = level.first_child[nodes].unsqueeze(-1)  # [..., W, 1]
         slots = torch.arange(level.max_children, device=nodes.device)  # [C]
         valid = slots < level.first_child[nodes + 1].unsqueeze(-1) - first  # [..., W, C]
@@ -335,9 +335,9 @@ class PrefixTrie(nn.Module):
             log_probs = child_logits.log_softmax(dim=-1)
         else:
             log_probs = _logits_of(codes, valid, logits.log_softmax(dim=-1))
-        if narrowing is None:
+        if allowed_items is None:
             return log_probs
-        return log_probs.masked_fill(narrowing.remaining[depth + 1][children] == 0, -torch.inf)
+        return log_probs.masked_fill(allowed_items.remaining[depth + 1][children] == 0, -torch.inf)
 
     def slot_nodes(self, depth: int, nodes: Tensor) -> Tensor:
         """The node at ``depth + 1`` in every slot of ``nodes`` (int64 [...], no -1), int64 [..., S]; any node in slots

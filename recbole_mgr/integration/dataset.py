@@ -125,7 +125,7 @@ class GenerativeDataset(CheckedDataset):
         semantic_ids (SemanticIdTable): codes of every item, in the order of RecBole's internal item ids.
         semantic_id_report (dict): utilisation, collisions, reconstruction error, agreement of modalities.
         item_tokenizer (ItemTokenizer or None): on the data set alone, gives items to come their codes; None where the
-            semantic IDs were brought.
+            semantic IDs are user-supplied.
     """
 
     semantic_ids: SemanticIdTable
@@ -165,8 +165,8 @@ class GenerativeDataset(CheckedDataset):
         put together of both where the file lacks a modality."""
         layout = self.config.model_class
         modalities = [FUSED] if layout.fusion == "early" else self.config["modalities"]
-        brought = self.config["semantic_ids"] and supplied_modalities(Path(self.config["semantic_ids"]), modalities)
-        if brought == modalities:
+        supplied = self.config["semantic_ids"] and supplied_modalities(Path(self.config["semantic_ids"]), modalities)
+        if supplied == modalities:
             table = SemanticIdTable.load(
                 Path(self.config["semantic_ids"]),
                 item_tokens=self.item_tokens,
@@ -180,12 +180,12 @@ class GenerativeDataset(CheckedDataset):
         features = {
             modality: load_features(folder, self.dataset_name, modality, self.item_tokens, policy, format)
             for modality in self.config["modalities"]
-            if modality not in (brought or [])
+            if modality not in (supplied or [])
         }
         vectors = {modality: part.vectors for modality, part in features.items()}
         settings = semantic_id_settings(self.config, layout)
         cache_dir = Path(self.config["checkpoint_dir"]) / "semantic_ids"
-        if brought:
+        if supplied:
             quantized = quantize_modalities(vectors, self.item_tokens, settings, cache_dir=cache_dir)
             table = complete_table(
                 Path(self.config["semantic_ids"]),
@@ -200,7 +200,7 @@ class GenerativeDataset(CheckedDataset):
         self.item_tokenizer = ItemTokenizer(
             settings=settings,
             quantizers={modality: part.quantizer for modality, part in quantized.items()},
-            stand_ins={modality: part.stand_in for modality, part in features.items()},
+            fill_vectors={modality: part.fill_vector for modality, part in features.items()},
         )
         report = table_report(
             table,
@@ -248,7 +248,7 @@ def _windows(rows: Interaction, user_field: str, stride: int) -> Interaction:
     """Keep of RecBole's training rows (one per target) the last of each user and every ``stride``-th before it.
 
     A kept row's history and target form a window of which the last ``target_count`` items are predicted, each from
-    all before it. Counts over a user's windows add up to his number of targets.
+    all before it. Counts over a user's windows add up to their number of targets.
     """
     users = rows[user_field].numpy()
     order = np.argsort(users, kind="stable")

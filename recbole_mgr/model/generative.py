@@ -16,7 +16,7 @@ from recbole_mgr.data.features import feature_files
 from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_search, exhaustive_scores, item_log_probs
 from recbole_mgr.generation.item_memory import MemorySettings
 from recbole_mgr.generation.priors import DensePrior, Prior, WeightedPriors
-from recbole_mgr.generation.trie import Narrowing, PrefixTrie
+from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
 from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.model.backbone.t5 import T5Backbone
@@ -74,10 +74,10 @@ class GenerativeRecommender(SequentialRecommender):
         return files
 
     @classmethod
-    def load_companions(cls, run_dir: Path, table: SemanticIdTable) -> Any:
-        """Read back what :meth:`save_companions` wrote, as the data set's ``personal``."""
+    def load_extra_state(cls, run_dir: Path, table: SemanticIdTable) -> Any:
+        """Read back what :meth:`save_extra_state` wrote, as the data set's ``personal``."""
 
-    def save_companions(self, run_dir: Path, interactions: np.ndarray | None) -> None:
+    def save_extra_state(self, run_dir: Path, interactions: np.ndarray | None) -> None:
         """Write into a run directory what the model knows of items and users beside the semantic IDs: nothing here.
 
         Args:
@@ -157,7 +157,7 @@ class GenerativeRecommender(SequentialRecommender):
         *,
         beam_size: int | None = None,
         exclude: Tensor | None = None,
-        narrowing: Narrowing | None = None,
+        allowed_items: AllowedItems | None = None,
         trace: Trace | None = None,
     ) -> RankedList:
         """Rank the k most likely items by trie-constrained beam search, and by what is known beside codes.
@@ -168,8 +168,8 @@ class GenerativeRecommender(SequentialRecommender):
             interaction: batch with histories.
             k: items per user.
             beam_size: width of the search, at least k; None is the setting of that name, or k where that is more.
-            exclude: [B, X] item ids (0 = padding) a user must not get, e.g. his history; masked, not renormalised.
-            narrowing: from ``self.trie.narrow(item_ids)``: only these items may be returned.
+            exclude: [B, X] item ids (0 = padding) a user must not get, e.g. their history; masked, not renormalised.
+            allowed_items: from ``self.trie.allow(item_ids)``: only these items may be returned.
             trace: sees the beams after each digit.
 
         Returns:
@@ -177,7 +177,7 @@ class GenerativeRecommender(SequentialRecommender):
             sums, descending; padded with item 0 and -inf only where fewer than k items are allowed.
         """
         width = max(self.beam_size, k) if beam_size is None else beam_size
-        masks = {"exclude": exclude, "narrowing": narrowing}
+        masks = {"exclude": exclude, "allowed_items": allowed_items}
         if not self._joins_scores:
             step, priors = self._start(interaction)
             priors = self._pushed_down(priors)

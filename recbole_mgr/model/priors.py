@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.generation.priors import Prior, union_of_items
-from recbole_mgr.generation.trie import Narrowing
+from recbole_mgr.generation.trie import AllowedItems
 
 CODES = "codes"
 PARTS = (CODES, "item_softmax", "memory", "popularity")
@@ -117,7 +117,7 @@ def candidates_of(
     *,
     count: int,
     exclude: Tensor | None = None,
-    narrowing: Narrowing | None = None,
+    allowed_items: AllowedItems | None = None,
 ) -> Candidates:
     """The items of the beams and the best of each prior, scored by all.
 
@@ -127,11 +127,11 @@ def candidates_of(
         score_codes: log-probabilities by codes of items [B, C]; None where codes do not count.
         count: items taken of each prior; those that are excluded are taken in addition.
         exclude: int64 [B, X], items a user must not get.
-        narrowing: the items that anyone may get.
+        allowed_items: the items that anyone may get.
     """
     spare = 0 if exclude is None else exclude.shape[1]
     lists = [] if beams is None else [beams.item_ids]
-    lists += [prior.best(count + spare, narrowing) for prior in priors.values()]
+    lists += [prior.best(count + spare, allowed_items) for prior in priors.values()]
     item_ids = union_of_items(lists, exclude)
     item_ids = item_ids.sort(dim=1, descending=True).values
     item_ids = item_ids[:, : max(1, int((item_ids > 0).sum(dim=1).max()))]  # no columns without an item

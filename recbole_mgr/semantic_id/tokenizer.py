@@ -18,7 +18,7 @@ class ItemTokenizer:
     Args:
         settings: how the catalogue was quantised.
         quantizers: modality -> fitted quantiser; under early fusion one for "fused".
-        stand_ins: modality -> [dim], in the features' dtype: what an item without a vector gets. Their order is
+        fill_vectors: modality -> [dim], in the features' dtype: what an item without a vector gets. Their order is
             that of fusion.
     """
 
@@ -27,16 +27,16 @@ class ItemTokenizer:
         *,
         settings: SemanticIdSettings,
         quantizers: Mapping[str, Quantizer],
-        stand_ins: Mapping[str, np.ndarray],
+        fill_vectors: Mapping[str, np.ndarray],
     ) -> None:
         self.settings = settings
         self.quantizers = dict(quantizers)
-        self.stand_ins = dict(stand_ins)
+        self.fill_vectors = dict(fill_vectors)
 
     @property
     def modalities(self) -> list[str]:
         """The modalities whose vectors are read, before any fusion."""
-        return list(self.stand_ins)
+        return list(self.fill_vectors)
 
     def check(self, features: Mapping[str, np.ndarray]) -> None:
         """Check names and shapes of features [n, dim].
@@ -44,12 +44,12 @@ class ItemTokenizer:
         Raises:
             ValueError: If a modality is unknown, none is given, or a shape does not fit.
         """
-        unknown = sorted(set(features) - set(self.stand_ins))
+        unknown = sorted(set(features) - set(self.fill_vectors))
         if unknown or not features:
             raise ValueError(f"features: the modalities are {self.modalities}, not {unknown or 'none at all'}")
         num_items = len(next(iter(features.values())))
         for modality, vectors in features.items():
-            expected = (num_items, len(self.stand_ins[modality]))
+            expected = (num_items, len(self.fill_vectors[modality]))
             if vectors.shape != expected:
                 raise ValueError(
                     f"features: modality {modality!r} has shape {vectors.shape}, expected {expected}: a row for each "
@@ -71,8 +71,8 @@ class ItemTokenizer:
         self.check(features)
         num_items = len(next(iter(features.values())))
         vectors = {
-            modality: _filled(modality, features.get(modality), stand_in, num_items)
-            for modality, stand_in in self.stand_ins.items()
+            modality: _filled(modality, features.get(modality), fill_vector, num_items)
+            for modality, fill_vector in self.fill_vectors.items()
         }
         if self.settings.fusion == "early":
             return {FUSED: early_fusion(vectors, self.settings.early_fusion)}
@@ -89,7 +89,7 @@ class ItemTokenizer:
             for modality, quantizer in self.quantizers.items()
             for name, array in quantizer.state().items()
         }
-        return learned | {f"stand_in/{modality}": vector for modality, vector in self.stand_ins.items()}
+        return learned | {f"stand_in/{modality}": vector for modality, vector in self.fill_vectors.items()}
 
     @classmethod
     def from_arrays(
@@ -111,10 +111,10 @@ class ItemTokenizer:
             state = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
             sized = dataclasses.replace(settings, codebook_size=size)
             quantizers[modality] = sized.make_quantizer(modality=modality, num_items=1).load(state)
-        stand_ins = {
+        fill_vectors = {
             name.removeprefix("stand_in/"): array for name, array in arrays.items() if name.startswith("stand_in/")
         }
-        return cls(settings=settings, quantizers=quantizers, stand_ins=stand_ins)
+        return cls(settings=settings, quantizers=quantizers, fill_vectors=fill_vectors)
 
 
 def missing_rows(vectors: np.ndarray) -> np.ndarray:
@@ -122,16 +122,16 @@ def missing_rows(vectors: np.ndarray) -> np.ndarray:
     return np.isnan(vectors).all(axis=1)
 
 
-def _filled(modality: str, vectors: np.ndarray | None, stand_in: np.ndarray, num_items: int) -> np.ndarray:
+def _filled(modality: str, vectors: np.ndarray | None, fill_vector: np.ndarray, num_items: int) -> np.ndarray:
     if vectors is None:
-        return np.tile(stand_in, (num_items, 1))
+        return np.tile(fill_vector, (num_items, 1))
     with np.errstate(over="ignore"):
-        filled = vectors.astype(stand_in.dtype)  # rounded as the catalogue's were, so that equal vectors meet
-    filled[missing_rows(vectors)] = stand_in
+        filled = vectors.astype(fill_vector.dtype)  # rounded as the catalogue's were, so that equal vectors meet
+    filled[missing_rows(vectors)] = fill_vector
     bad = np.flatnonzero(~np.isfinite(filled).all(axis=1))
     if len(bad):
         raise ValueError(
-            f"features: modality {modality!r}, row {bad[0]}: the vector is not finite in {stand_in.dtype}; encode the "
-            "item again, or fill the row with NaN to mark it as missing"
+            f"features: modality {modality!r}, row {bad[0]}: the vector is not finite in {fill_vector.dtype}; encode "
+            "the item again, or fill the row with NaN to mark it as missing"
         )
     return filled

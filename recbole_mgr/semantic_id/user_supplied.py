@@ -49,12 +49,12 @@ def complete_table(
     Raises:
         ValueError: As `SemanticIdTable.load`.
     """
-    brought = SemanticIdTable.load(path, item_tokens=item_tokens, modalities=[m for m in modalities if m not in built])
+    supplied = SemanticIdTable.load(path, item_tokens=item_tokens, modalities=[m for m in modalities if m not in built])
     blocks, sizes = {}, {}
     for modality in modalities:
         if modality in built:
             blocks[modality], sizes[modality] = built[modality], [size] * built[modality].shape[1]
         else:
-            block = brought.block(modality)
-            blocks[modality], sizes[modality] = brought.codes[1:, block].numpy(), brought.sizes[block]
+            block = supplied.block(modality)
+            blocks[modality], sizes[modality] = supplied.codes[1:, block].numpy(), supplied.sizes[block]
     return SemanticIdTable.from_blocks(blocks, item_tokens, sizes=sizes, transitions=transitions)

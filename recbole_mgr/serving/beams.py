@@ -10,7 +10,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_mgr.generation.trie import Narrowing, PrefixTrie
+from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
 from recbole_mgr.model.generative import GenerativeRecommender
 
 KEPT = 12  # prefixes shown of a depth, beside those that lead to the list
@@ -61,7 +61,7 @@ def beams_of(
     *,
     wanted: int | None = None,
     exclude: Sequence[int] = (),
-    narrowing: Narrowing | None = None,
+    allowed_items: AllowedItems | None = None,
 ) -> Beams:
     """Rank items for one history and keep what the search saw.
 
@@ -71,7 +71,7 @@ def beams_of(
         k: items of the list.
         wanted: an item whose path is followed.
         exclude: item ids that must not be recommended.
-        narrowing: of the network's trie.
+        allowed_items: of the network's trie.
     """
     seen: list[tuple[Tensor, Tensor]] = []
 
@@ -79,7 +79,7 @@ def beams_of(
         seen.append((nodes[0], scores[0]))
 
     device = network.trie.device
-    options: dict[str, Any] = {"trace": trace, "narrowing": narrowing}
+    options: dict[str, Any] = {"trace": trace, "allowed_items": allowed_items}
     if exclude:
         options["exclude"] = torch.tensor([list(exclude)], device=device)
     ranked = network.generate(history_of(network, [history]), k, **options)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recbole_mgr.data.item_file import ItemText
 from recbole_mgr.generation.beam_search import RankedList
-from recbole_mgr.generation.trie import Narrowing
+from recbole_mgr.generation.trie import AllowedItems
 from recbole_mgr.model.backbone.branches import moved_branches
 from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.model.priors import with_new_items
@@ -143,17 +143,17 @@ class Recommender(BaseRecommender):
             ValueError: As :meth:`recommend`.
         """
         catalogue = self._catalogue
-        narrowing = None if only is None else self._allow(catalogue, known_items(catalogue, only, "fail"))
-        asked = Asked(catalogue, k, mask_history, narrowing, max(self.beam_size, k), "fail")
+        allowed_items = None if only is None else self._allow(catalogue, known_items(catalogue, only, "fail"))
+        asked = Asked(catalogue, k, mask_history, allowed_items, max(self.beam_size, k), "fail")
         item_ids = self._history_ids(Request("1", history), asked, {}).tolist()
         exclude = item_ids if mask_history else ()
         return beams_of(
-            catalogue.network, item_ids, k, exclude=exclude, narrowing=narrowing
+            catalogue.network, item_ids, k, exclude=exclude, allowed_items=allowed_items
         ), catalogue.network.semantic_ids
 
     @property
     def modalities(self) -> list[str]:
-        """Modalities of which :meth:`add_items` takes vectors; none where the semantic IDs were brought."""
+        """Modalities of which :meth:`add_items` takes vectors; none where the semantic IDs are user-supplied."""
         return [] if self._tokenizer is None else self._tokenizer.modalities
 
     def add_items(
@@ -179,13 +179,13 @@ class Recommender(BaseRecommender):
             What became of each.
 
         Raises:
-            ValueError: If the run was trained on semantic IDs that were brought, tokens repeat or are known, the
+            ValueError: If the run was trained on semantic IDs that the user supplied, tokens repeat or are known, the
                 features do not fit, or (without a dedup digit) no code is left.
         """
         if self._tokenizer is None:
             raise ValueError(
-                f"{self._run_dir}: this run was trained on semantic IDs that were brought (semantic_ids), so nothing "
-                "can give new items theirs; train on feature files to add items"
+                f"{self._run_dir}: this run was trained on semantic IDs that the user supplied (semantic_ids), so "
+                "nothing can give new items theirs; train on feature files to add items"
             )
         tokens = [str(token) for token in tokens]
         features = {modality: np.asarray(matrix) for modality, matrix in features.items()}
@@ -229,8 +229,8 @@ class Recommender(BaseRecommender):
             raise ValueError(f"beam_size: {beam_size} is below k: {k}; widen the search or ask for fewer items")
         return beam_size
 
-    def _allow(self, catalogue: Catalogue, item_ids: Tensor) -> Narrowing:
-        return catalogue.network.trie.narrow(item_ids.to(self._device))
+    def _allow(self, catalogue: Catalogue, item_ids: Tensor) -> AllowedItems:
+        return catalogue.network.trie.allow(item_ids.to(self._device))
 
     def _rank(self, requests: list[Request], histories: list[np.ndarray], asked: Asked) -> RankedList:
         network, longest = asked.catalogue.network, self._settings["MAX_ITEM_LIST_LENGTH"]
@@ -239,7 +239,7 @@ class Recommender(BaseRecommender):
         interaction = Interaction({network.ITEM_SEQ: recent, network.ITEM_SEQ_LEN: lengths}).to(self._device)
         exclude = padded(histories).to(self._device) if asked.mask_history else None
         return network.generate(
-            interaction, asked.k, beam_size=asked.beam_size, exclude=exclude, narrowing=asked.allowed
+            interaction, asked.k, beam_size=asked.beam_size, exclude=exclude, allowed_items=asked.allowed
         )
 
     # --- new items

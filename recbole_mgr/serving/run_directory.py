@@ -4,7 +4,7 @@
     settings.yaml               all settings of the run (written when it started)
     best.semantic_ids.tsv/.yaml the semantic IDs (written with the first checkpoint)
     model.safetensors           the weights that validated best
-    quantizers.npz              what gives new items their semantic IDs; absent where the user brought the IDs
+    quantizers.npz              what gives new items their semantic IDs; absent where the user supplied the IDs
     items.tsv                   title, picture name and other fields of each item, long ones cut
     histories.npz               what each user took; absent with ``keep_histories: False``
     training.npz                the interactions that a general model of RecBole's was trained on, likewise
@@ -122,7 +122,7 @@ def export_run(
     if isinstance(network, GenerativeRecommender):
         about["semantic_id_fingerprint"] = network.semantic_ids.fingerprint
         _export_generative(run_dir, network, tokenizer)
-        network.save_companions(run_dir, None if histories is None else histories.interactions)
+        network.save_extra_state(run_dir, None if histories is None else histories.interactions)
     write_item_texts(run_dir / ITEMS_FILE, item_tokens, item_texts, item_fields)
     if histories is not None:
         histories.save(run_dir / HISTORIES_FILE)
@@ -182,7 +182,7 @@ def read_run(run_dir: Path) -> Run:
     item_texts = read_all_item_texts(run_dir / ITEMS_FILE)
     table = _read_table(run_dir / TABLE_FILE, about, list(item_texts), transitions=class_.has_transitions(settings))
     require_sizes(settings, _weight_shapes(run_dir / WEIGHTS_FILE), run_dir)
-    network = make_network(settings, table, class_.load_companions(run_dir, table))
+    network = make_network(settings, table, class_.load_extra_state(run_dir, table))
     _load_weights(network, run_dir / WEIGHTS_FILE)
     return Run(
         about=about,
@@ -210,15 +210,15 @@ def is_generative_run(run_dir: Path) -> bool:
     return read_about(run_dir).get("model") in MODELS
 
 
-def make_network(settings: dict[str, Any], table: SemanticIdTable, companions: Any = None) -> GenerativeRecommender:
+def make_network(settings: dict[str, Any], table: SemanticIdTable, extra_state: Any = None) -> GenerativeRecommender:
     """An untrained network for a table of semantic IDs, on the CPU, in eval mode.
 
     Args:
         settings: of the run.
         table: of the catalogue.
-        companions: what the model's class loads with ``load_companions``.
+        extra_state: what the model's class loads with ``load_extra_state``.
     """
-    catalogue = _Catalogue(table, {}, companions)
+    catalogue = _Catalogue(table, {}, extra_state)
     return model_class(settings["model"])({**settings, "device": "cpu"}, catalogue).eval()
 
 

@@ -1,6 +1,6 @@
 """UniMP's language model with its eyes: prompts to hidden states, beams of semantic IDs, and free answers.
 
-Beams are decoded as a tree: a user's prompt is read once, and the newest tokens of all his beams stand side by side
+Beams are decoded as a tree: a user's prompt is read once, and the newest tokens of all their beams stand side by side
 after it, each attending to the prompt and to its own ancestors. So the cache holds one row per user, is never copied
 from beam to beam, and grows by W positions a digit instead of W times the prompt.
 """

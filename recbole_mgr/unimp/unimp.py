@@ -1,8 +1,8 @@
 """UniMP: one vision-language model for six personalisation tasks.
 
 Source: Wei et al., "Towards Unified Multi-Modal Personalization" (ICLR 2024, arXiv 2403.10667). A causal language model
-reads a user's items as pictures, attributes and answers, and answers questions about him: what he takes next, what
-matches his query, how he rates an item and why, which candidates he would choose, what picture he would like.
+reads a user's items as pictures, attributes and answers, and answers questions about them: what they take next, what
+matches their query, how they rate an item and why, which candidates they would choose, what picture they would like.
 
 Deviations, each a setting: items have semantic IDs, decoded along the catalogue's trie, so that every answer is an
 item (``item_ids: atomic`` is the paper's one token per item, still decoded along the trie); a digit is normalised over
@@ -90,10 +90,10 @@ class UniMP(GenerativeRecommender):
         return files
 
     @classmethod
-    def load_companions(cls, run_dir: Path, table: SemanticIdTable) -> PersonalData:
+    def load_extra_state(cls, run_dir: Path, table: SemanticIdTable) -> PersonalData:
         return PersonalData.load(run_dir / FOLDER, table)
 
-    def save_companions(self, run_dir: Path, interactions: np.ndarray | None) -> None:
+    def save_extra_state(self, run_dir: Path, interactions: np.ndarray | None) -> None:
         self.personal.save(run_dir / FOLDER, interactions)
 
     def __init__(self, config, dataset) -> None:

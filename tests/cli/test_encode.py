@@ -254,7 +254,7 @@ def test_two_processes_write_what_one_writes(shop, tmp_path):
 # -- what is refused ----------------------------------------------------------------------------------------------
 
 
-def test_vectors_that_a_user_brought_are_not_overwritten(shop, shades, capsys):
+def test_vectors_that_a_user_user_supplied_are_not_overwritten(shop, shades, capsys):
     np.save(shop / "Shop.image.npy", np.ones((2, 3), dtype=np.float16))
     before = (shop / "Shop.image.npy").read_bytes()
     assert encode(shop) == 2

@@ -128,8 +128,8 @@ def test_vectors_follow_the_items_and_gaps_the_policy(folder, policy, filled, ca
     assert features.vectors.dtype == np.float16
     assert features.vectors[:].tolist() == [[7, 70], filled, [1, 10]]  # the mean is that of the data set's items
     assert features.present.tolist() == [True, False, True]
-    assert features.stand_in.tolist() == filled
-    assert features.stand_in.dtype == np.float16
+    assert features.fill_vector.tolist() == filled
+    assert features.fill_vector.dtype == np.float16
     assert "2 of 3 items have a vector" in caplog.text
     assert f"missing_modality: {policy} for 1" in caplog.text
     assert "1 vectors of items outside the data set ignored" in caplog.text
@@ -141,8 +141,8 @@ def test_a_mapped_file_stays_mapped(folder):
     assert features.vectors[:].tolist() == [[9, 9], [0, 0], [1, 10]]
 
 
-def test_the_stand_in_is_there_even_where_nobody_needs_it(folder):
-    assert load_features(folder, "t", "text", ["a", "b"], "mean").stand_in.tolist() == [4, 40]
+def test_the_fill_vector_is_there_even_where_nobody_needs_it(folder):
+    assert load_features(folder, "t", "text", ["a", "b"], "mean").fill_vector.tolist() == [4, 40]
 
 
 def test_ids_that_match_no_item_are_an_error(folder):

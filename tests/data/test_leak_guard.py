@@ -77,21 +77,21 @@ def test_other_features_are_no_business_of_the_guard(folder, split):
     refuse_leaking_vectors(*split("TIGER"))
 
 
-def test_brought_semantic_ids_read_no_vectors(folder, split, tmp_path):
+def test_user_supplied_semantic_ids_read_no_vectors(folder, split, tmp_path):
     write_vectors(folder, trained_on=TRAINED_ON, interactions="other", held_out="other")
-    brought = tmp_path / "brought.tsv"
-    brought.write_text("item_id:token\tcollaborative_codes:token_seq\ni0\t1\n")
-    refuse_leaking_vectors(*split("TIGER", semantic_ids=str(brought)))
+    supplied = tmp_path / "user_supplied.tsv"
+    supplied.write_text("item_id:token\tcollaborative_codes:token_seq\ni0\t1\n")
+    refuse_leaking_vectors(*split("TIGER", semantic_ids=str(supplied)))
     with pytest.raises(ValueError, match="content of tiny"):
         refuse_leaking_vectors(*split("TIGER"))
 
 
-def test_vectors_beside_brought_semantic_ids_are_looked_at(folder, split, tmp_path):
+def test_vectors_beside_user_supplied_semantic_ids_are_looked_at(folder, split, tmp_path):
     write_vectors(folder, trained_on=TRAINED_ON, interactions="other", held_out="other")
-    brought = tmp_path / "brought.tsv"
-    brought.write_text("item_id:token\ttext_codes:token_seq\ni0\t1\n")
+    supplied = tmp_path / "user_supplied.tsv"
+    supplied.write_text("item_id:token\ttext_codes:token_seq\ni0\t1\n")
     with pytest.raises(ValueError, match="content of tiny"):
-        refuse_leaking_vectors(*split("TIGER", semantic_ids=str(brought)))
+        refuse_leaking_vectors(*split("TIGER", semantic_ids=str(supplied)))
 
 
 def test_an_unreadable_description_is_named(folder, split):

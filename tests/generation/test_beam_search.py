@@ -84,7 +84,7 @@ def test_any_width_is_the_plain_beam_of_that_width(world, code_softmax, beam_wid
 
 
 def random_filter(world, seed):
-    """A narrowing, and histories with padding, repetitions and strangers; what they leave to each user."""
+    """Allowed items, and histories with padding, repetitions and strangers; what they leave to each user."""
     generator = torch.Generator().manual_seed(seed)
     catalogue = torch.tensor(sorted(world.item_ids))
     kept = catalogue[torch.rand(len(catalogue), generator=generator) < 0.5]
@@ -96,19 +96,19 @@ def random_filter(world, seed):
 
 
 @SOFTMAXES
-@pytest.mark.parametrize("use_narrowing", [False, True])
+@pytest.mark.parametrize("use_allowed_items", [False, True])
 @pytest.mark.parametrize("use_exclude", [False, True])
 @pytest.mark.parametrize("beam_width", [1, 3, 8, 40])
-def test_filters_mask_and_never_renormalise(world, code_softmax, use_narrowing, use_exclude, beam_width):
+def test_filters_mask_and_never_renormalise(world, code_softmax, use_allowed_items, use_exclude, beam_width):
     trie = world.trie()
     kept, exclude = random_filter(world, seed=beam_width)
     found = beam_search(
         world.step(USERS), trie, batch_size=USERS, k=beam_width, beam_width=beam_width,
-        code_softmax=code_softmax, narrowing=trie.narrow(kept) if use_narrowing else None,
+        code_softmax=code_softmax, allowed_items=trie.allow(kept) if use_allowed_items else None,
         exclude=exclude if use_exclude else None,
     )  # fmt: skip
     for user in range(USERS):
-        allowed = set(kept.tolist()) if use_narrowing else set(world.item_ids)
+        allowed = set(kept.tolist()) if use_allowed_items else set(world.item_ids)
         allowed -= set(exclude[user].tolist()) if use_exclude else set()
         length = min(beam_width, len(allowed))
         expected = world.plain_beam(user, code_softmax, beam_width, allowed)
@@ -215,7 +215,7 @@ def test_bad_requests_are_refused(hand_trie):
 def test_searches_stay_on_the_device_and_never_ask_it(world, code_softmax):
     """Meta tensors have no values: reading one back raises, and so does mixing them with the CPU's."""
     trie = world.trie()
-    narrowing = trie.narrow(torch.tensor(world.item_ids[:9])).to("meta")
+    allowed_items = trie.allow(torch.tensor(world.item_ids[:9])).to("meta")
     trie = trie.to("meta")
 
     def step(depth, nodes, codes, parents, state):
@@ -231,7 +231,7 @@ def test_searches_stay_on_the_device_and_never_ask_it(world, code_softmax):
         k=3,
         beam_width=5,
         code_softmax=code_softmax,
-        narrowing=narrowing,
+        allowed_items=allowed_items,
         exclude=exclude,
     )
     assert found.item_ids.device.type == found.scores.device.type == "meta"

@@ -104,7 +104,7 @@ def test_beams_with_a_prior_are_the_top_of_all_scores(world, form):
     found = beam_search(
         world.step(USERS), trie, batch_size=USERS, k=5, beam_width=trie.num_items, priors=priors,
         exclude=torch.tensor(world.item_ids[:4]).expand(USERS, -1),
-        narrowing=trie.narrow(torch.tensor(world.item_ids[1:])),
+        allowed_items=trie.allow(torch.tensor(world.item_ids[1:])),
     )  # fmt: skip
     everything[:, world.item_ids[:4]] = -torch.inf
     assert torch.equal(found.item_ids, everything.topk(5).indices)
@@ -132,7 +132,7 @@ def test_the_best_items_are_allowed_ones(world, form):
     prior, scores = make(world, form)
     trie = world.trie()
     allowed = world.item_ids[::2]
-    found = prior.best(4, trie.narrow(torch.tensor(allowed)))
+    found = prior.best(4, trie.allow(torch.tensor(allowed)))
     masked = torch.full_like(scores, -torch.inf)
     masked[:, allowed] = scores[:, allowed]
     if form == "short list":

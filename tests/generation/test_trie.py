@@ -55,17 +55,17 @@ def test_hand_trie_has_the_nodes_drawn_on_paper(hand_trie):
     assert hand_trie.num_leaves(1, torch.tensor([0, 1, 2])).tolist() == [3, 1, 2]
 
 
-def test_narrowing_counts_the_leaves_that_remain(hand_trie):
-    narrowing = hand_trie.narrow(torch.tensor([41, 10, 30, 10]))
-    assert [counts.tolist() for counts in narrowing.remaining] == [
+def test_allowed_items_counts_the_leaves_that_remain(hand_trie):
+    allowed_items = hand_trie.allow(torch.tensor([41, 10, 30, 10]))
+    assert [counts.tolist() for counts in allowed_items.remaining] == [
         [3],
         [2, 0, 1],
         [2, 0, 0, 1],
         [1, 1, 0, 0, 0, 1],
     ]
-    assert [counts.sum() for counts in hand_trie.narrow(torch.tensor([], dtype=torch.long)).remaining] == [0] * 4
+    assert [counts.sum() for counts in hand_trie.allow(torch.tensor([], dtype=torch.long)).remaining] == [0] * 4
     with pytest.raises(ValueError, match="item_ids: 31 is not"):
-        hand_trie.narrow(torch.tensor([30, 31]))
+        hand_trie.allow(torch.tensor([30, 31]))
 
 
 def test_a_single_item_is_a_trie():
@@ -105,10 +105,10 @@ def test_path_and_leaf_agree_with_the_dict(world):
     assert torch.equal(trie.item_ids(trie.leaf(item_ids)), item_ids)
 
 
-def test_narrowing_agrees_with_the_dict(world):
+def test_allowed_items_agrees_with_the_dict(world):
     kept = set(world.item_ids[::3])
-    narrowing = world.trie().narrow(torch.tensor(sorted(kept)))
-    for depth, counts in enumerate(narrowing.remaining):
+    allowed_items = world.trie().allow(torch.tensor(sorted(kept)))
+    for depth, counts in enumerate(allowed_items.remaining):
         expected = [
             sum(row[:depth] == p and item in kept for row, item in world.item_of_codes.items())
             for p in all_prefixes(world, depth)

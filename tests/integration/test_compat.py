@@ -230,6 +230,16 @@ def write_broken_torchvision(site: Path) -> Path:
     return package
 
 
+@pytest.mark.parametrize("order", [("recbole", "torchvision"), ("torchvision", "recbole")])
+def test_recbole_and_a_torchvision_without_operators_come_in_any_order(order, tmp_path):
+    write_broken_torchvision(tmp_path)
+    root = Path(compat.__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)])}
+    code = "import recbole_mgr, " + ", ".join(order)
+    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+
+
 @pytest.mark.parametrize("module", ["recbole.quick_start", "thop.profile", "torchvision"])
 def test_modules_that_could_not_be_imported_start(imports, module):
     assert not imports["before"][module]

@@ -204,20 +204,20 @@ def test_semantic_ids_stand_in_the_order_of_recboles_items(tmp_path, write_datas
     assert len(set(codes.values())) == len(codes) - 1
 
 
-def test_what_brought_semantic_ids_lack_is_built(tmp_path, write_dataset, make_dataset):
+def test_what_user_supplied_semantic_ids_lack_is_built(tmp_path, write_dataset, make_dataset):
     write_dataset(tmp_path)
     built = make_dataset(tmp_path, "MGRLF").build()[0].semantic_ids
     for modality in ("text", "image"):
-        brought = tmp_path / f"{modality}.semantic_ids.tsv"
+        supplied = tmp_path / f"{modality}.semantic_ids.tsv"
         codes = built.codes[1:, built.block(modality)].tolist()
         rows = (f"{item}\t{' '.join(map(str, row))}" for item, row in zip(built.item_tokens, codes, strict=True))
-        brought.write_text("\n".join([f"item_id:token\t{modality}_codes:token_seq", *rows]) + "\n")
-        dataset = make_dataset(tmp_path, "MGRLF", semantic_ids=str(brought))
+        supplied.write_text("\n".join([f"item_id:token\t{modality}_codes:token_seq", *rows]) + "\n")
+        dataset = make_dataset(tmp_path, "MGRLF", semantic_ids=str(supplied))
         assert torch.equal(dataset.build()[0].semantic_ids.codes, built.codes)
-        assert dataset.item_tokenizer is None  # nothing tells the brought codes of items to come
+        assert dataset.item_tokenizer is None  # nothing tells the user-supplied codes of items to come
     (tmp_path / "tiny" / "tiny.text.npy").unlink()
     with pytest.raises(ValueError, match="'text' has no features"):
-        make_dataset(tmp_path, "MGRLF", semantic_ids=str(brought)).build()
+        make_dataset(tmp_path, "MGRLF", semantic_ids=str(supplied)).build()
 
 
 def test_items_without_features_are_kept_or_dropped(tmp_path, write_dataset, make_dataset):

@@ -133,7 +133,7 @@ def test_what_is_excluded_is_left_out_and_changes_no_other_score(world):
     assert torch.equal(ranked.item_ids, scores.topk(10).indices)
     torch.testing.assert_close(ranked.scores, scores.topk(10).values, atol=1e-5, rtol=1e-5)
     stock = torch.tensor([2, 3, 5, 7, 11])
-    ranked = world.model.generate(world.batch, 6, narrowing=world.model.trie.narrow(stock))
+    ranked = world.model.generate(world.batch, 6, allowed_items=world.model.trie.allow(stock))
     assert (ranked.item_ids[:, :5].sort(dim=1).values == stock).all()
     assert (ranked.item_ids[:, 5] == 0).all() and (ranked.scores[:, 5] == -torch.inf).all()
 

@@ -111,7 +111,7 @@ def test_few_beams_and_candidates_are_ranked_exactly_and_fill_the_list(world, be
     assert all(len(set(row)) == beam_size for row in ranked.item_ids.tolist())
     torch.testing.assert_close(ranked.scores, scores.gather(1, ranked.item_ids), atol=1e-4, rtol=1e-4)
     allowed = torch.tensor([2, 3, 5])
-    ranked = world.model.generate(world.batch, 5, narrowing=world.model.trie.narrow(allowed))
+    ranked = world.model.generate(world.batch, 5, allowed_items=world.model.trie.allow(allowed))
     assert (ranked.item_ids[:, :3].sort(dim=1).values == allowed).all()
     assert (ranked.item_ids[:, 3:] == 0).all() and ranked.scores[:, 3:].isneginf().all()
 

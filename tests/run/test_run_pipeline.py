@@ -80,7 +80,7 @@ def test_the_targets_are_the_last_interactions_of_the_file(make_settings):
 
 
 def test_general_models_are_tested_with_and_without_seen_items(make_settings):
-    """Everybody bought the same three items and then two others, so neighbours only know of what he has."""
+    """Everybody bought the same three items and then two others, so neighbours only know of what they have."""
     neighbours = ["i0", "i1", "i2"]
     rows = [
         (f"u{user}", item, time)
@@ -182,11 +182,11 @@ def test_runs_with_other_settings_never_meet_and_where_they_ran_is_no_setting(ma
     assert len(files_of("saved")) > count
 
 
-def test_brought_semantic_ids_count_by_their_content(make_settings):
+def test_user_supplied_semantic_ids_count_by_their_content(make_settings):
     settings = make_settings()
     run_comparison([request("MGRLF")], "tiny", settings=settings)
     (table,) = Path("saved").rglob("best.semantic_ids.tsv")
-    brought = Path("mine.semantic_ids.tsv")
+    supplied = Path("mine.semantic_ids.tsv")
     lines = table.read_text().splitlines()
     header = next(number for number, line in enumerate(lines) if not line.startswith("#"))
     results = []
@@ -194,9 +194,9 @@ def test_brought_semantic_ids_count_by_their_content(make_settings):
         rows = [line.split("\t") for line in lines[header + 1 :]]
         if tokens == "turned":
             rows = [[row[0], *other[1:]] for row, other in zip(rows, rows[1:] + rows[:1], strict=True)]
-        brought.write_text("\n".join([*lines[: header + 1], *("\t".join(row) for row in rows)]) + "\n")
+        supplied.write_text("\n".join([*lines[: header + 1], *("\t".join(row) for row in rows)]) + "\n")
         results.append(
-            run_comparison([request("MGRLF", semantic_ids=str(brought))], "tiny", settings=settings).results[0]
+            run_comparison([request("MGRLF", semantic_ids=str(supplied))], "tiny", settings=settings).results[0]
         )
     assert results[0].test != results[1].test
 

@@ -15,12 +15,12 @@ def features(dtype) -> dict[str, np.ndarray]:
 
 
 def fitted(vectors, settings) -> tuple[dict[str, np.ndarray], ItemTokenizer]:
-    """Codes of the catalogue, and its tokenizer with a stand-in of twos."""
+    """Codes of the catalogue, and its tokenizer with a fill vector of twos."""
     quantized = quantize_modalities(vectors, TOKENS, settings, cache_dir=None)
     tokenizer = ItemTokenizer(
         settings=settings,
         quantizers={name: part.quantizer for name, part in quantized.items()},
-        stand_ins={name: np.full(matrix.shape[1], 2, dtype=matrix.dtype) for name, matrix in vectors.items()},
+        fill_vectors={name: np.full(matrix.shape[1], 2, dtype=matrix.dtype) for name, matrix in vectors.items()},
     )
     return {name: part.codes for name, part in quantized.items()}, tokenizer
 
@@ -43,7 +43,7 @@ def test_known_vectors_get_known_codes_also_after_a_round_trip(fusion, dtype, qu
             np.testing.assert_array_equal(made[name], codes[name][7:20])
 
 
-def test_missing_vectors_become_the_stand_in():
+def test_missing_vectors_become_the_fill_vector():
     vectors = features(np.float32)
     _, tokenizer = fitted(vectors, SemanticIdSettings(codebook_levels=2))
     text = vectors["text"][:3].copy()

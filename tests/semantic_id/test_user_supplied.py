@@ -1,4 +1,4 @@
-"""Brought codes and built ones in one table."""
+"""User-supplied codes and built ones in one table."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def path(tmp_path):
     return path
 
 
-def test_the_brought_ones_come_in_the_order_asked_for(path):
+def test_the_user_supplied_ones_come_in_the_order_asked_for(path):
     assert supplied_modalities(path, ["image", "collaborative", "text"]) == ["image", "text"]
 
 

@@ -235,14 +235,14 @@ def test_wrong_new_items_are_told(model):
     assert len(model.item_ids) == 24
 
 
-def test_brought_semantic_ids_know_no_quantiser(run, make_run, tmp_path):
+def test_user_supplied_semantic_ids_know_no_quantiser(run, make_run, tmp_path):
     table = tmp_path / "mine.semantic_ids.tsv"
     shutil.copy(run.folder / "best.semantic_ids.tsv", table)
-    brought = make_run("MGRLF", semantic_ids=str(table))
+    supplied = make_run("MGRLF", semantic_ids=str(table))
     table.unlink()
-    model = recbole_mgr.load(brought.folder, device="cpu")
+    model = recbole_mgr.load(supplied.folder, device="cpu")
     assert model.modalities == [] and len(model.recommend(users=["u1"]).item_ids[0]) == 10
-    with pytest.raises(ValueError, match="semantic IDs that were brought"):
+    with pytest.raises(ValueError, match="semantic IDs that the user supplied"):
         model.add_items(["new"], {"text": np.ones((1, 6))})
 
 

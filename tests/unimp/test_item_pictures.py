@@ -81,10 +81,10 @@ def test_saved_and_loaded(files, trainings, tmp_path):
     loaded = ItemPictures.load(tmp_path / "run")
     assert (loaded.codes == pictures.codes).all() and loaded.codes.dtype == np.int64 and loaded.paths is None
     assert (loaded.codec.decode(loaded.codes[1:2]) == pictures.codec.decode(pictures.codes[1:2])).all()
-    brought = make_item_pictures(
+    supplied = make_item_pictures(
         files, settings={**SETTINGS, "picture_codec": str(tmp_path / "run" / "codec")}, seed=1, cache_dir=None
     )
-    assert (brought.codes == pictures.codes).all() and len(trainings) == 1
+    assert (supplied.codes == pictures.codes).all() and len(trainings) == 1
     np.save(tmp_path / "run" / CODES_FILE, loaded.codes + 2)
     with pytest.raises(ValueError, match=CODES_FILE):
         ItemPictures.load(tmp_path / "run")

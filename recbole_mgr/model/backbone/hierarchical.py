@@ -282,7 +282,7 @@ class HierarchicalBackbone(nn.Module):
             ValueError: If a history is empty; no position speaks for it.
         """
         if bool((lengths < 1).any()):
-            raise ValueError("item_length: a user without history cannot be served; use backbone: t5 or leave him out")
+            raise ValueError("item_length: a user without history cannot be served; use backbone: t5 or leave them out")
         real = torch.arange(history.shape[1], device=history.device) < lengths[:, None]  # [B, L]
         hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
         return BeamState(hidden[lengths.cumsum(0) - 1].unsqueeze(1), history.masked_fill(~real, 0))

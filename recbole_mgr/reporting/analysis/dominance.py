@@ -72,7 +72,7 @@ def _sorts_of_ids(runs: Sequence[FinishedRun]) -> dict[tuple[str, Any], dict[str
         for modality, block in run.semantic_ids.blocks.items():
             name = f"fused ({settings['early_fusion']})" if modality == FUSED else modality
             if settings["semantic_ids"]:
-                key = ("brought", None)
+                key = ("user-supplied", None)
             else:
                 how = f"{settings['quantizer']} {settings['codebook_levels']} x {settings['codebook_size']}"
                 key = (how, settings["semantic_id_seed"])

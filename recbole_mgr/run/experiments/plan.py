@@ -53,7 +53,7 @@ class PlannedRun(NamedTuple):
 
     @property
     def builds_semantic_ids(self) -> bool:
-        """Whether a quantiser makes its IDs, or those of a modality that the brought file lacks."""
+        """Whether a quantiser makes its IDs, or those of a modality that the user-supplied file lacks."""
         if not is_generative(self.row.model) or not self.config["semantic_ids"]:
             return is_generative(self.row.model)
         modalities = self.config["modalities"]

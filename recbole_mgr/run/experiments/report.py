@@ -90,7 +90,7 @@ def _missing(plan: Plan) -> Iterable[str]:
 
 def _quantizer_policy(plan: Plan) -> str:
     if not any(run.builds_semantic_ids for run in plan.runs):
-        return "- A seed retrains the network alone: no row builds semantic IDs, they are brought or not needed."
+        return "- A seed retrains the network alone: no row builds semantic IDs, they are user-supplied or not needed."
     return {
         ONCE: "- A seed retrains the network alone; one table of semantic IDs serves all seeds of a row.",
         PER_SEED: "- A seed retrains the quantisers and the network.",

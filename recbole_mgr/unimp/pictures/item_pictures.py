@@ -68,7 +68,7 @@ class ItemPictures:
 def make_item_pictures(
     paths: Sequence[Path | None], *, settings: Mapping[str, Any], seed: int, cache_dir: Path | None
 ) -> ItemPictures:
-    """Encode the pictures of a catalogue, with a codec trained on them or brought.
+    """Encode the pictures of a catalogue, with a codec trained on them or user-supplied.
 
     Args:
         paths: picture files of the N items in the order of their ids from 1; None = no picture.

@@ -1,4 +1,4 @@
-"""Explanation: the words in which a user says what he thinks of an item."""
+"""Explanation: the words in which a user says what they think of an item."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXAMPLES = 3
 
 
 class ExplanationTask(ItemQuestionTask):
-    """What will the user say of this item? A rating, where the data have ratings, then the start of his review.
+    """What will the user say of this item? A rating, where the data have ratings, then the start of their review.
 
     The chunks of the history carry the ratings and reviews of their items. Texts are the first ``explanation_words``
     words of reviews, in training, in the references and in the baselines alike.

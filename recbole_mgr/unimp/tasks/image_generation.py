@@ -1,4 +1,4 @@
-"""Image generation: the picture of what a user would like, drawn in discrete codes from words and his history."""
+"""Image generation: the picture of what a user would like, drawn in discrete codes from words and their history."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class RatingBaseline:
     def predict(self, case: Case) -> float:
         """The rating of a case's target, kept on the scale.
 
-        The user is judged by his training ratings and by those of the case's history that are none (the validation
+        The user is judged by their training ratings and by those of the case's history that are none (the validation
         item's in a test, all of them for a user of ``user_split: by_user``): what a prompt shows, this knows too.
         """
         total, weight = self._user_rest.get(case.user_id, (0.0, self._user_shrinkage))

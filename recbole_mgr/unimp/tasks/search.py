@@ -1,4 +1,4 @@
-"""Product search: the ID of the item a user wants, from words for it and his history; RecBole evaluates it."""
+"""Product search: the ID of the item a user wants, from words for it and their history; RecBole evaluates it."""
 
 from __future__ import annotations
 

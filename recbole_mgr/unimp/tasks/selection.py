@@ -38,9 +38,9 @@ class SelectionCase(Case):
 class SelectionTask(EvaluatedTask):
     """Which of these does the user take? One of ``selection_candidates`` items in 60 % of the cases, two in 40 %.
 
-    What he takes is the item asked about, or that and the one before it; the history ends before both. The others are
-    drawn uniformly from the items that his sequence in this part lacks; in training that keeps out his training items
-    alone, so that nothing is told of validation and test.
+    What they take is the item asked about, or that and the one before it; the history ends before both. The others are
+    drawn uniformly from the items that their sequence in this part lacks; in training that keeps out their training
+    items alone, so that nothing is told of validation and test.
 
     ``selection_by`` says how the answer is found: ``marks`` generates the candidates' marks, as the paper does;
     ``likelihood`` (ours) takes the one candidate whose ID is the likeliest answer to the recommendation question: a

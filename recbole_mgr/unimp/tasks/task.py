@@ -188,7 +188,7 @@ class Task(ABC):
         cases = []
         for index in np.random.default_rng(0).permutation(len(sequences)):
             sequence = sequences[index]
-            # of a user's own, so that neither the number of cases nor other users change his
+            # of a user's own, so that neither the number of cases nor other users change theirs
             generator = np.random.default_rng([zlib.crc32(f"{self.name} {part}".encode()), sequence.user_id])
             case = self.case_at(sequence, len(sequence.item_ids) - 1, generator)
             if case is not None:

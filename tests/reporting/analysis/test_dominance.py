@@ -79,5 +79,5 @@ def test_runs_without_ids_and_ids_alone_give_nothing():
 
 
 def test_the_shorter_id_gives_the_levels():
-    found = agreements([run_of({"text": TEXT, "image": IMAGE[:, :1]}, semantic_ids="brought.tsv")])
-    assert [(entry.quantizer, entry.level) for entry in found] == [("brought", 1)]
+    found = agreements([run_of({"text": TEXT, "image": IMAGE[:, :1]}, semantic_ids="user_supplied.tsv")])
+    assert [(entry.quantizer, entry.level) for entry in found] == [("user-supplied", 1)]

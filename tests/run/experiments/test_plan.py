@@ -50,11 +50,11 @@ def test_the_policy_decides_about_the_quantisers_seed(experiment, policy, seeds,
     assert len({run.run_dir for run in plan.all_runs}) == len(plan.all_runs)
 
 
-def test_where_ids_are_brought_no_quantiser_is_retrained(experiment, tmp_path):
-    table = tmp_path / "tiny" / "brought.tsv"
+def test_where_ids_are_user_supplied_no_quantiser_is_retrained(experiment, tmp_path):
+    table = tmp_path / "tiny" / "user_supplied.tsv"
     rows = "".join(f"i{n}\t{n}\t{n}\n" for n in range(24))
     table.write_text("item_id:token\ttext_codes:token_seq\timage_codes:token_seq\n" + rows)
-    given = {"semantic_ids": "{data_path}/tiny/brought.tsv"}
+    given = {"semantic_ids": "{data_path}/tiny/user_supplied.tsv"}
     plan = make_plan(experiment(retrain_quantizer="both"), given)
     assert plan.runs[0].config["semantic_ids"] == str(table)
     assert not plan.variance_runs

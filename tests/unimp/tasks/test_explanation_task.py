@@ -62,7 +62,7 @@ def test_another_users_training_review_of_the_item_else_of_its_category(make_wor
     baselines = ExplanationBaselines(world.data)
     said = {case.user_id: baselines.of_another(case) for case in task.cases("test")}
     assert said[1] == "user2 likes blue comb"  # of item 5 itself
-    assert said[2] == "user1 likes red comb"  # of the category of 6, and not his own of 5
+    assert said[2] == "user1 likes red comb"  # of the category of 6, and not their own of 5
     assert said[3] == baselines.most_frequent  # of masks only he wrote himself
 
 
