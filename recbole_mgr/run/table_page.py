@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mgr.files import write_text
+from recbole_mgr.integration.environment import HEADLINE
 from recbole_mgr.integration.task_results import from_plain, task_tables
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.results import RunResult
@@ -24,7 +25,8 @@ def markdown(comparison: Comparison) -> str:
         lines += _table(rows)
     if comparison.ranked:
         lines += [f"- {note}" for note in _notes(comparison)]
-    environment = ", ".join(f"{key} {value}" for key, value in comparison.results[0].environment.items())
+    found = comparison.results[0].environment
+    environment = ", ".join(f"{key} {found[key]}" for key in HEADLINE if key in found)
     lines += [
         f"- Data: {provenance.details.get('source', 'no provenance file')} (fingerprint {provenance.fingerprint}).",
         f"- {environment}; {datetime.now(timezone.utc):%Y-%m-%d}.",

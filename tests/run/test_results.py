@@ -1,13 +1,14 @@
 """The result of a run: stored and read back."""
 
 from dataclasses import fields
+from importlib import metadata
 
 import numpy as np
 import pytest
 import torch
 from made_results import USERS, make_result
 
-from recbole_mgr.integration.environment import environment
+from recbole_mgr.integration.environment import HEADLINE, environment
 from recbole_mgr.run.results import RunResult
 
 
@@ -36,4 +37,5 @@ def test_a_run_counts_as_finished_only_when_all_is_written(tmp_path, monkeypatch
 def test_the_environment_names_machine_and_versions():
     found = environment(torch.device("cpu"))
     assert "CPU cores" in found["hardware"]
-    assert {"python", "torch", "recbole", "recbole_mgr"} < set(found)
+    assert set(HEADLINE) < set(found)
+    assert found["numpy"] == np.__version__ and found["transformers"] == metadata.version("transformers")
