@@ -50,7 +50,7 @@ setup(
         "recbole_mgr.reporting.pages": ["templates/*.html", "assets/*"],
         "recbole_mgr.properties": ["*.yaml", "model/*.yaml", "dataset/*.yaml", "experiments/*.yaml", "preset/*.yaml"],
     },
-    # Lower bounds were run. Upper bounds stand where more than a stable public interface is used (CONTRIBUTING.md).
+    # CONTRIBUTING.md says how bounds are chosen.
     install_requires=[
         "torch>=2.4,<2.14",  # first: uv chooses its lowest version before that of torchvision, which needs one torch
         *RECBOLE_NEEDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 
@@ -31,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand.
 
     Args:
-        arguments: default: ``sys.argv[1:]``. Where they begin with an option, the command is ``run``.
+        arguments: default: ``sys.argv[1:]``. Where they begin with an option, the command is ``run``. With
+            ``--traceback`` among them an error shows where it came from.
 
     Returns:
         Exit status: 0, 2 for wrong input (with one line that says what and the remedy), 130 after Ctrl-C, or what
@@ -41,16 +43,39 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments in (["--help"], ["-h"]):
         print("recbole-mgr [command] ...; recbole-mgr <command> --help says more. Commands, run being the default:\n")
         print("\n".join(f"  {name:<13} {meaning}" for name, meaning in COMMANDS.items()) + "\n")
+    traceback_wanted = "--traceback" in arguments
+    arguments = [argument for argument in arguments if argument != "--traceback"]
     command = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "run"
     try:
         if command not in COMMANDS:
             known = near_miss(command, COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
             raise ValueError(f"{command!r} is no command{known}")
         return importlib.import_module(f"recbole_mgr.cli.{command}").main(arguments)
-    except ValueError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+    except (ValueError, OSError) as error:  # what a user, a disk or the network did
+        if traceback_wanted:
+            raise
+        print("error:", " ".join(_sentence(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         resume = "; run the same command again to resume" if command in _RESUMING else ""
         print(f"\nstopped{resume}", file=sys.stderr)
         return 130
+
+
+def _sentence(error: ValueError | OSError) -> str:
+    """What went wrong; an error of the system, which names its file but no remedy, gets one."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    remedy = {
+        errno.ENOSPC: "free some space and run the same command again",
+        errno.EDQUOT: "free some space and run the same command again",
+        errno.EROFS: "choose a folder that can be written",
+        errno.EACCES: "give yourself the right to it, or choose another path",
+        errno.EPERM: "give yourself the right to it, or choose another path",
+        errno.ENOTDIR: "a file stands where a folder belongs; choose another path",
+        errno.EISDIR: "a folder stands where a file belongs; choose another path",
+        errno.EEXIST: "something stands there already; choose another path",
+        errno.ENOENT: "correct the path",
+    }.get(error.errno, "run the command again with --traceback to see where")
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}; {remedy}"

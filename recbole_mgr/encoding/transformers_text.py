@@ -49,8 +49,9 @@ class TransformersText(Encoder):
         if pooling not in POOLINGS:
             raise ValueError(f"--pooling {pooling}: expected one of {', '.join(POOLINGS)}")
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(name)
-            model = AutoModel.from_pretrained(name)
+            # without an answer transformers would ask at the terminal whether code that lies there may run
+            self._tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+            model = AutoModel.from_pretrained(name, trust_remote_code=False)
         except (OSError, ValueError, ImportError) as error:
             raise ValueError(
                 f"transformers:{name} cannot be loaded ({error}); give a folder made by save_pretrained, or the "

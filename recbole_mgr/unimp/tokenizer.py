@@ -75,9 +75,12 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def pretrained_source(path: str | Path) -> dict[str, str]:
-    """How transformers' ``from_pretrained`` is told to read a folder, a ``.gguf`` file or a hub name."""
+def pretrained_source(path: str | Path) -> dict[str, str | bool]:
+    """How transformers' ``from_pretrained`` is told to read a folder, a ``.gguf`` file or a hub name.
+
+    It runs no code that lies there: without an answer it would ask at the terminal whether it may.
+    """
     file = Path(path)
     if file.suffix != ".gguf":
-        return {"pretrained_model_name_or_path": str(path)}
-    return {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+        return {"pretrained_model_name_or_path": str(path), "trust_remote_code": False}
+    return {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name, "trust_remote_code": False}

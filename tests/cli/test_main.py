@@ -1,5 +1,6 @@
 """The command line: how models and settings are written, what each model gets, and exit statuses."""
 
+import errno
 import json
 import os
 import runpy
@@ -224,6 +225,31 @@ def test_interruption_ends_with_130(folder, monkeypatch, capsys):
     monkeypatch.setattr(quick_start, "run_one", interrupted)
     assert command("--model", "BPR") == 130
     assert "run the same command again to resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "saved/x"),
+            "saved/x: No space left on device; free some space",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "results"), "results: Permission denied; give yourself"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "saved"), "saved: Not a directory; a file stands where"),
+        (OSError("the network is down"), "the network is down"),
+    ],
+    ids=["disk full", "no right", "file for folder", "network"],
+)
+def test_what_a_disk_or_the_network_does_is_a_sentence(folder, monkeypatch, capsys, error, said):
+    def failing(*_):
+        raise error
+
+    monkeypatch.setattr(quick_start, "run_one", failing)
+    assert command("--model", "BPR") == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"error: {said}") and printed.count("\n") == 1
+    with pytest.raises(OSError, match=str(error.strerror or error)):
+        command("--model", "BPR", "--traceback")
 
 
 def test_a_defect_of_ours_is_no_wrong_input(folder, monkeypatch):

@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -84,3 +87,15 @@ def test_what_cannot_be_loaded_is_said(bert, tmp_path):
         make_encoder(EncoderRequest("clip", "image"))
     with pytest.raises(ValueError, match="--patches: only open_clip"):
         make_encoder(EncoderRequest("classical", "image", patches=True))
+
+
+def test_code_beside_a_model_never_runs_and_nobody_is_asked(bert, tmp_path, monkeypatch):
+    folder = shutil.copytree(bert, tmp_path / "stranger")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "stranger", "auto_map": {"AutoConfig": "code.Config", "AutoModel": "code.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # the answer of somebody in a hurry
+    with pytest.raises(ValueError, match="transformers:.*stranger cannot be loaded"):
+        make(folder)
+    assert not (tmp_path / "ran").exists()
