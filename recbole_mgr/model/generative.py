@@ -252,8 +252,8 @@ class GenerativeRecommender(SequentialRecommender):
 
     def _start(self, interaction: Interaction) -> tuple[Step, dict[str, Prior]]:
         """The step of a search from histories, and the priors of their users by part."""
-        history, lengths = self._history(interaction)
-        first = self.backbone.start(history, lengths)
+        history = self._history(interaction)
+        first = self.backbone.start(*history)
 
         def step(depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: Any):
             return self.backbone.step(depth, nodes, codes, parents, first if state is None else state)
@@ -263,7 +263,7 @@ class GenerativeRecommender(SequentialRecommender):
             if part == "item_softmax":
                 priors[part] = DensePrior(self.trie, self.backbone.item_scores(first))
             elif part == "memory":
-                priors[part] = self.memory.prior(self.trie, history, lengths)
+                priors[part] = self.memory.prior(self.trie, *history)
             elif part == "popularity":
                 priors[part] = DensePrior(self.trie, (self.item_counts + 1).log().unsqueeze(0))
         return step, priors

@@ -333,6 +333,7 @@ def keys_read_by(files) -> set[str]:
 def test_every_documented_key_is_read_and_every_key_read_is_documented():
     documented = set().union(*(model_properties(model_class(name)) for name in OURS))
     documented -= set().union(*(model_class(name).choices for name in BASELINES))  # read in a loop
+    documented -= {"preset"}  # read before there is a Config
     recboles = keys_read_by(Path(recbole.__file__).parent.rglob("*.py"))
     assert documented <= recboles | keys_read_by(file for file in SOURCES if file.name != "validation.py")
     known = set().union(*(known_keys(name) for name in OURS))

@@ -159,20 +159,6 @@ def test_loaders_of_unseen_users(shop):
     assert sorted(sum(evaluated, [])) == sorted(users[2])
 
 
-def test_normalised_times_hide_no_rating(shop):
-    with_column(shop.folder, "rating:float", lambda row: row % 5)
-    dataset = shop(tasks=["preference"], normalize_field=["timestamp"])
-    dataset.build()
-    personal = dataset.personal
-    ids = dataset.field2id_token
-    rows = [line.split("\t") for line in (shop.folder / "tiny.inter").read_text().splitlines()[1:]]
-    expected = {(user, item): float(rating) for user, item, _, rating in rows}
-    for sequence in personal.sequences("test"):
-        user = str(ids["user_id"][sequence.user_id])
-        found = personal.rating(sequence.interactions).tolist()
-        assert found == [expected[user, str(ids["item_id"][item])] for item in sequence.item_ids]
-
-
 def test_too_many_ratings_matter_to_tasks_that_use_them(shop):
     with_column(shop.folder, "rating:float", lambda row: row / 10)
     with pytest.raises(ValueError, match=r"tiny\.inter: the training part has \d+ different ratings"):

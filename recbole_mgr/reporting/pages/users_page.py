@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.reporting.pages.items import ShownItems
 from recbole_mgr.reporting.pages.sequences import TestedUsers
 from recbole_mgr.reporting.pages.site import Site
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.serving.beams import beams_of, plain_beams
-from recbole_mgr.serving.run_directory import ABOUT_FILE, read_run
+from recbole_mgr.serving.run_directory import ABOUT_FILE, read_about, read_run
 
 PER_CHUNK = 20  # users
 _LENGTH = 10  # of a list
@@ -106,8 +107,13 @@ def _sample(rows: Sequence[_Row], cut: int, num_users: int) -> np.ndarray:
     return np.sort(np.concatenate([first, rest]))
 
 
+def _generates(run_dir: Path) -> bool:
+    """Whether a run directory holds one of our generating models, and not one of RecBole's."""
+    return (run_dir / ABOUT_FILE).is_file() and is_generative(read_about(run_dir).get("model"))
+
+
 def _digits(run_dir: Path) -> list[dict[str, str]]:
-    if not (run_dir / ABOUT_FILE).is_file():
+    if not _generates(run_dir):
         return []
     table = read_run(run_dir).network.semantic_ids
     return [{"name": digit.name, "modality": digit.modality, "kind": digit.kind} for digit in table.digits]
@@ -117,7 +123,7 @@ def _lists(
     run_dir: Path, histories: Sequence[np.ndarray], targets: np.ndarray, items: ShownItems
 ) -> list[dict[str, Any]] | None:
     """List and beams for each history; None for a model that does not generate, or a run that cannot be read."""
-    if not (run_dir / ABOUT_FILE).is_file():
+    if not _generates(run_dir):
         return None
     try:
         network = read_run(run_dir).network

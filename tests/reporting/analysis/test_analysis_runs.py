@@ -57,7 +57,8 @@ def test_runs_of_other_data_or_none_are_refused(saved, tmp_path, write_dataset, 
 
 @pytest.mark.parametrize("backbone", ["hierarchical", "t5"])
 def test_cross_modal_accuracy_reads_histories_and_weights_of_the_run(saved, tmp_path, backbone):
-    (folder,) = saved.glob(f"*/MGRLF-backbone={backbone}-*/seed-*")
+    folders = saved.glob("*/MGRLF-*/seed-*")
+    (folder,) = [path for path in folders if f"backbone: {backbone}\n" in (path / "settings.yaml").read_text()]
     (found,) = cross_modal_accuracies(folder, num_users=1000)
     run = read_run(folder)
     sequences = [run.histories.of_user(f"u{n}").astype(np.int64) for n in range(30)]
