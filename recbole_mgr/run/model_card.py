@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from recbole_mgr.run.results import RunResult
+from recbole_mgr.run.statistics import half_width, hits_and_gains
 from recbole_mgr.semantic_id.report import format_report, table_report
 from recbole_mgr.serving.run_directory import Run
 
@@ -79,11 +79,9 @@ def _results(result: RunResult | None) -> list[str]:
     if result is None or not len(result.users):
         return ["The results are not beside the run, or it does not recommend."]
     cut = 10 if 10 in result.settings["topk"] else max(result.settings["topk"])
-    found = (result.ranks > 0) & (result.ranks <= cut)
-    gains = np.where(found, 1 / np.log2(np.maximum(result.ranks, 1) + 1), 0.0)
     rows = []
-    for name, values in ((f"Recall@{cut}", found.astype(float)), (f"NDCG@{cut}", gains)):
-        half = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    for metric, values in zip(("Recall", "NDCG"), hits_and_gains(result.ranks, cut), strict=True):
+        name, half = f"{metric}@{cut}", half_width(values) if len(values) > 1 else 0.0
         masked = result.test_masked.get(name.lower())
         other = "" if masked is None else f"{masked:.4f}"
         rows.append(

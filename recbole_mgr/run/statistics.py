@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import wilcoxon
 
-_DRAWS, _DRAWS_AT_ONCE = 2000, 100
+_DRAWS, _AT_ONCE = 2000, 100
 
 
 class PairedTest(NamedTuple):
@@ -32,18 +32,20 @@ def paired_test(ours: np.ndarray, theirs: np.ndarray) -> PairedTest:
         ours, theirs: float64 [n], a metric of each user, the users in the same order.
     """
     difference = (ours - theirs).round(12)  # what rounding leaves of equal means is no difference
-    generator = np.random.default_rng(0)
-    n = len(difference)
-    # resampling users with replacement = multinomial weights; blocks bound the memory
-    means = np.concatenate(
-        [
-            generator.multinomial(n, np.full(n, 1 / n), size=_DRAWS_AT_ONCE) @ difference / n
-            for _ in range(_DRAWS // _DRAWS_AT_ONCE)
-        ]
-    )
+    means = bootstrap_means(difference, draws=_DRAWS)
     low, high = np.quantile(means, [0.025, 0.975])
     p_value = float(wilcoxon(difference).pvalue) if difference.any() else 1.0
     return PairedTest(float(difference.mean()), float(low), float(high), p_value)
+
+
+def bootstrap_means(values: np.ndarray, *, draws: int = 1000) -> np.ndarray:
+    """Means [draws, R] of values [n, R], or [draws] of [n], over users drawn with replacement, the same for each R.
+
+    Drawing with replacement is weighting by a multinomial law; blocks of draws bound the memory.
+    """
+    generator, n = np.random.default_rng(0), len(values)
+    weights = (generator.multinomial(n, np.full(n, 1 / n), size=_AT_ONCE) for _ in range(draws // _AT_ONCE))
+    return np.concatenate([block @ values / n for block in weights])
 
 
 def half_width(values: np.ndarray) -> float:

@@ -9,8 +9,7 @@ import numpy as np
 
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.results import RunResult
-
-_DRAWS, _BLOCK = 1000, 100
+from recbole_mgr.run.statistics import bootstrap_means, half_width, hits_and_gains
 
 
 class Interval(NamedTuple):
@@ -46,12 +45,12 @@ class RowFacts(NamedTuple):
 
 def gains(comparison: Comparison) -> dict[str, np.ndarray]:
     """Row -> NDCG of each user at the cut-off, seeds averaged; float [U], users as in the first result."""
-    return {label: _averaged(runs, comparison, _ndcg) for label, runs in comparison.rows.items()}
+    return {label: _averaged(runs, comparison, 1) for label, runs in comparison.rows.items()}
 
 
 def hits(comparison: Comparison) -> dict[str, np.ndarray]:
     """Row -> share of seeds that find each user's target within the cut-off."""
-    return {label: _averaged(runs, comparison, _hit) for label, runs in comparison.rows.items()}
+    return {label: _averaged(runs, comparison, 0) for label, runs in comparison.rows.items()}
 
 
 def row_facts(comparison: Comparison) -> list[RowFacts]:
@@ -87,17 +86,10 @@ def row_facts(comparison: Comparison) -> list[RowFacts]:
     return facts
 
 
-def bootstrap_means(values: np.ndarray) -> np.ndarray:
-    """Means [draws, R] of values [U, R] over users drawn with replacement, the same users for all columns."""
-    generator, count = np.random.default_rng(0), len(values)
-    weights = (generator.multinomial(count, np.full(count, 1 / count), size=_BLOCK) for _ in range(_DRAWS // _BLOCK))
-    return np.concatenate([block @ values / count for block in weights])
-
-
 def mean_interval(values: np.ndarray) -> Interval:
     """The mean of a group of users, with the normal approximation of its 95 % interval."""
     mean = float(values.mean())
-    half = 1.96 * float(values.std(ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    half = half_width(values) if len(values) > 1 else 0.0
     return Interval(mean, mean - half, mean + half)
 
 
@@ -116,18 +108,12 @@ def _interval(mean: float, draws: np.ndarray) -> Interval:
     return Interval(mean, float(low), float(high))
 
 
-def _averaged(runs: list[RunResult], comparison: Comparison, value) -> np.ndarray:
+def _averaged(runs: list[RunResult], comparison: Comparison, metric: int) -> np.ndarray:
+    """Recall (metric 0) or NDCG (1) of each user, float [U]."""
     order = comparison.ranked[0].users.tolist()
     total = np.zeros(len(order))
     for run in runs:
-        own = dict(zip(run.users.tolist(), value(run.ranks, comparison.cut).tolist(), strict=True))
+        values = hits_and_gains(run.ranks, comparison.cut)[metric]
+        own = dict(zip(run.users.tolist(), values.tolist(), strict=True))
         total += np.array([own[user] for user in order])
     return total / len(runs)
-
-
-def _ndcg(ranks: np.ndarray, cut: int) -> np.ndarray:
-    return np.where(_hit(ranks, cut) > 0, 1 / np.log2(np.maximum(ranks, 1) + 1), 0.0)
-
-
-def _hit(ranks: np.ndarray, cut: int) -> np.ndarray:
-    return ((ranks > 0) & (ranks <= cut)).astype(np.float64)

@@ -4,8 +4,9 @@ from made_results import make_result
 
 from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.reporting.pages import sequences as facts_of
-from recbole_mgr.reporting.pages.comparison_facts import accuracy_by_group, bootstrap_means, gains, hits, row_facts
+from recbole_mgr.reporting.pages.comparison_facts import accuracy_by_group, gains, hits, row_facts
 from recbole_mgr.run.comparison import Comparison
+from recbole_mgr.run.statistics import bootstrap_means
 
 FOUND, LOST = [1] * 40, [0] * 40
 
