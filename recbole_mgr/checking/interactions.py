@@ -12,7 +12,7 @@ import polars as pl
 
 from recbole_mgr.checking.verdict import ERROR, NOTE, WARNING, Part, Problem, found_faults
 from recbole_mgr.data.interactions import ITEM, Interactions, judged_interactions, numbered
-from recbole_mgr.data.table import AtomicFormat
+from recbole_mgr.data.table import PROBLEM, AtomicFormat
 
 SHORTEST = 4  # interactions of a user that give a row to training, validation and test each
 _UNIX_SECONDS = (3e8, 1e10)  # 1979 to 2286: such times are read as dates
@@ -61,7 +61,7 @@ def check_interaction_file(path: Path, *, k: int, format: AtomicFormat) -> Check
         remedy = "write the file as dataset_atomic/README.md says, for example with recbole-mgr prepare table"
         return CheckedInteractions(Part({}, [Problem(ERROR, path.name, str(error), remedy)]))
     problems = found_faults(path, faults)
-    good = rows.filter("sound")
+    good = rows.filter(pl.col(PROBLEM).is_null())
     if good.is_empty():
         return CheckedInteractions(Part({"rows": rows.height}, problems))
     return _described(path, numbered(good), problems, k=k)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of
 from recbole_mgr.preparation.batches import Source
 from recbole_mgr.preparation.download import DownloadLimits
 from recbole_mgr.preparation.pipeline import Settings, prepare
@@ -91,10 +91,11 @@ def _parser() -> CommandParser:
     options = add(
         "atomic",
         "RecBole atomic files, to add pictures to or to filter",
-        lambda request, limits: AtomicFolder(request.raw),
+        lambda request, limits: AtomicFolder(request.raw, format_of(request)),
         lambda request: request.raw.resolve().name,
     )
     options.add_argument("raw", type=Path, metavar="FOLDER", help="<name>/ with <name>.inter")
+    add_format_options(options)
     options = add(
         "table",
         "your own CSV, TSV or Parquet files",

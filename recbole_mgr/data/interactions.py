@@ -79,7 +79,7 @@ def judged_interactions(
 
     Returns:
         A frame of LINE, USER and ITEM (Categorical), TIME (Float64), with ``ratings`` RATING (Float64, null where there
-        is none), and ``sound`` (False where the row itself is refused), in the order of the file; and its faults.
+        is none), and PROBLEM (as of `judged`), in the order of the file; and its faults.
 
     Raises:
         ValueError: If there is no such file, its header is malformed, or a needed column is missing.

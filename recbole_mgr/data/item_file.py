@@ -9,7 +9,17 @@ from typing import NamedTuple
 import polars as pl
 
 from recbole_mgr.data.pictures import inside
-from recbole_mgr.data.table import DEFAULT_FORMAT, LINE, AtomicFormat, Fault, Table, judged, open_table, refuse_faults
+from recbole_mgr.data.table import (
+    DEFAULT_FORMAT,
+    LINE,
+    PROBLEM,
+    AtomicFormat,
+    Fault,
+    Table,
+    judged,
+    open_table,
+    refuse_faults,
+)
 from recbole_mgr.files import replacing
 
 PICTURE_FIELD = "image"
@@ -52,11 +62,11 @@ def judged_items(table: Table, columns: Sequence[pl.Expr]) -> tuple[pl.DataFrame
     """Read columns of an opened ``.item`` file as they stand, and say what is wrong with its rows.
 
     Returns:
-        LINE, ITEM_FIELD, the columns asked for, and ``sound`` (False where the row itself is refused); and the faults.
+        LINE, ITEM_FIELD, the columns asked for, and PROBLEM (as of `judged`); and the faults.
     """
     name = table.format.item
     rows, faults = judged(table, keys=[name], columns=[pl.col(name).alias(ITEM_FIELD), *columns])
-    items = rows.filter("sound")
+    items = rows.filter(pl.col(PROBLEM).is_null())
     again = items.filter(~items[ITEM_FIELD].is_first_distinct())
     if not again.is_empty():
         what = f"the item {again[ITEM_FIELD][0]!r} stands there a second time"

@@ -16,8 +16,8 @@ def judged_reviews(path: Path, format: AtomicFormat = DEFAULT_FORMAT) -> tuple[p
     """Read ``<name>.review`` as it stands, and say what is wrong with it.
 
     Returns:
-        A frame of LINE, USER, ITEM and REVIEW (Strings, trimmed) and ``sound`` (False where the row itself is refused),
-        in the order of the file; and its faults.
+        A frame of LINE, USER, ITEM and REVIEW (Strings, trimmed) and PROBLEM (as of `judged`), in the order of the
+        file; and its faults.
 
     Raises:
         ValueError: If there is no such file, its header is malformed, or a needed column is missing.

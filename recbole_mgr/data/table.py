@@ -19,7 +19,7 @@ from recbole_mgr.settings.recbole_keys import Overall
 from recbole_mgr.settings.schema import check_values
 
 TYPES = ("token", "token_seq", "float", "float_seq")
-LINE, FIELDS, TEXT = "<line>", "<fields>", "<text>"  # no header can name a column so
+LINE, FIELDS, TEXT, PROBLEM = "<line>", "<fields>", "<text>", "<problem>"  # no header can name a column so
 # What pandas, and with it RecBole, reads as missing.
 MISSING_WORDS = frozenset(
     "#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split("|")
@@ -185,8 +185,8 @@ def judged(
         unquoted: refuse values that begin with a quotation mark, which RecBole would join with what follows.
 
     Returns:
-        The wanted columns of all rows with LINE and, for rows that no fatal fault of their own hits, ``sound``; and
-        the faults, those of ids first.
+        The wanted columns of all rows with LINE and PROBLEM (Enum; what is the matter with the row itself, for which
+        the table is refused, or null); and the faults, those of ids first.
     """
     column, width = pl.col, len(table.header)
     parting = _spoken(table.format.separator)
@@ -217,7 +217,7 @@ def judged(
         column(LINE),
         *columns,
         *(kind.rows.alias(flag) for kind, flag in zip(kinds, flags, strict=True)),
-        sound=~pl.any_horizontal(kind.rows for kind in kinds if kind.fatal),
+        _first_problem([kind for kind in kinds if kind.fatal]),
     ).collect(engine="streaming")
     faults = []
     if table.undecodable:
@@ -271,6 +271,13 @@ class _Kind(NamedTuple):
     remedy: str
     fatal: bool = True
     shown: str | None = None
+
+
+def _first_problem(kinds: Sequence[_Kind]) -> pl.Expr:
+    """PROBLEM: the first kind that hits a row, or null."""
+    words = pl.Enum(list(dict.fromkeys(kind.what for kind in kinds)))  # a byte a row
+    hits = [pl.when(kind.rows).then(pl.lit(kind.what, dtype=words)) for kind in kinds]
+    return pl.coalesce(hits).alias(PROBLEM)
 
 
 def _number(name: str) -> pl.Expr:

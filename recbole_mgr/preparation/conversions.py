@@ -30,6 +30,11 @@ class Conversions:
         self._form, self._strict, self._time_unit, self._time_form = form, strict, time_unit, time_form
         self._numbers: dict[tuple[Path, str], NumberColumn] = {}
         self._times: dict[tuple[Path, str], TimeColumn] = {}
+        self._remarks: list[str] = []
+
+    def remark(self, message: str) -> None:
+        """Let the next `check` tell what else was odd about a file."""
+        self._remarks.append(message)
 
     def numbers(self, path: Path, values: pl.Series, lines: pl.Series) -> pl.Series:
         """Values [n] of one column, which its name tells, as Float64."""
@@ -54,8 +59,8 @@ class Conversions:
         Raises:
             ValueError: Naming the column, the line and the value, if there are more.
         """
-        messages = [remark for column in self._times.values() for remark in column.remarks]
+        messages = self._remarks + [remark for column in self._times.values() for remark in column.remarks]
         for column in self._numbers.values():
             messages += column.check(limit if self._strict else None)
-        self._times, self._numbers = {}, {}
+        self._times, self._numbers, self._remarks = {}, {}, []
         return messages

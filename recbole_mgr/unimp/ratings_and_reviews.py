@@ -15,7 +15,7 @@ import polars as pl
 
 from recbole_mgr.data.interactions import ITEM, RATING, TIME, USER, judged_interactions
 from recbole_mgr.data.reviews import REVIEW, judged_reviews
-from recbole_mgr.data.table import LINE, AtomicFormat, refuse_faults
+from recbole_mgr.data.table import LINE, PROBLEM, AtomicFormat, refuse_faults
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def read_reviews(folder: Path, name: str, interactions: pl.DataFrame, format: At
         )
     if not lost.is_empty():
         logger.info("%s: ignored %d reviews of what is not in %s", path, lost.height, inter.name)
-    joined = table.join(reviews.drop(LINE, "sound"), on=[USER, ITEM, _OCCURRENCE], how="left", maintain_order="left")
+    joined = table.join(reviews.drop(LINE, PROBLEM), on=[USER, ITEM, _OCCURRENCE], how="left", maintain_order="left")
     return _matched(inter, interactions, joined)[REVIEW].fill_null("").to_list()
 
 

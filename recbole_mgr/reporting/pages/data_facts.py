@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from recbole_mgr.data.interactions import judged_interactions, numbered
+from recbole_mgr.data.table import PROBLEM
 from recbole_mgr.preparation.filtering import k_core
 from recbole_mgr.preparation.interactions import Interactions
 
@@ -40,7 +42,7 @@ def read_data_interactions(folder: Path, name: str) -> DataInteractions:
     """
     path = folder / f"{name}.inter"
     rows, _ = judged_interactions(path)
-    rows = rows.filter("sound")
+    rows = rows.filter(pl.col(PROBLEM).is_null())
     if rows.is_empty():
         raise ValueError(f"{path}: no row with user, item and time; recbole-mgr check names what is wrong")
     user_tokens, item_tokens, users, items, times = numbered(rows)
