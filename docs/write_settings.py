@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recbole_mgr.cli.settings import page
+from recbole_mgr.reporting.settings_page import page
 from recbole_mgr.settings import GROUPS
 from recbole_mgr.settings.tables import commented
 

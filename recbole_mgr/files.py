@@ -1,4 +1,5 @@
-"""Writing files whole or not at all, by one command at a time; telling files by their content; reading YAML."""
+"""Writing files whole or not at all, by one command at a time; telling files by their content; reading YAML; where
+our property files stand."""
 
 from __future__ import annotations
 
@@ -22,6 +23,9 @@ except ImportError:  # Windows, where a file that is open cannot be removed by o
     fcntl = None
 
 
+_PACKAGE = Path(__file__).resolve().parent
+# Installed, the property files ship inside the package; in a checkout they stand beside it.
+PROPERTIES = next(p for p in (_PACKAGE / "properties", _PACKAGE.parent / "properties") if p.is_dir())
 _LEFTOVER = re.compile(r"\..+-[0-9a-f]{12}(\.[^.]*)?")
 
 

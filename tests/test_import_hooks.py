@@ -101,6 +101,21 @@ print("heavy:", *[name for name in {heavy} if name in sys.modules])
     assert python(code.format(heavy=HEAVY)).splitlines()[-1] == "heavy:"
 
 
+def test_the_help_of_no_command_imports_torch_or_recbole():
+    code = """
+import sys
+from recbole_mgr.cli.main import COMMANDS, main
+for command in COMMANDS:
+    try:
+        main([command, "--help"])
+    except SystemExit as stop:
+        assert stop.code == 0, command
+    slow = [name for name in ("torch", "recbole", "transformers", "sklearn", "plotly") if name in sys.modules]
+    assert not slow, (command, slow)
+"""
+    assert "usage: recbole-mgr analyse" in python(code)
+
+
 @pytest.mark.parametrize("first", ["recbole.config", "recbole_mgr.integration.config", "recbole_mgr.model.mgr"])
 def test_recbole_knows_our_models_whatever_is_imported_first(first):
     code = f"""

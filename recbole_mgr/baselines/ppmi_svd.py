@@ -7,13 +7,14 @@ and square root of the singular values (TACL 2015).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from recbole_mgr.generation.item_memory import Sequences
+if TYPE_CHECKING:
+    from recbole_mgr.generation.item_memory import Sequences  # imports torch, which the vectors do without
 
 
 class PpmiSettings(NamedTuple):

@@ -7,9 +7,6 @@ import hashlib
 from pathlib import Path
 
 from recbole_mgr.cli.parser import CommandParser
-from recbole_mgr.reporting.analysis.report import analyse, write_analyses
-from recbole_mgr.reporting.analysis.runs import read_runs
-from recbole_mgr.run.identity import slug
 
 _DESCRIPTION = """\
 Analyse finished runs of one table, all seeds of each variant together:
@@ -26,6 +23,11 @@ Analyse finished runs of one table, all seeds of each variant together:
 def main(arguments: list[str]) -> int:
     """Run the command."""
     asked = _parse(arguments)
+
+    from recbole_mgr.reporting.analysis.report import analyse, write_analyses
+    from recbole_mgr.reporting.analysis.runs import read_runs
+    from recbole_mgr.run.identity import slug
+
     comparison, runs = read_runs(asked.runs)
     text_and_pages = analyse(comparison, runs, num_users=asked.users)
     provenance = comparison.provenance

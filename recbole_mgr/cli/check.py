@@ -6,7 +6,6 @@ import argparse
 import json
 from pathlib import Path
 
-from recbole_mgr.checking.check import check_dataset
 from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of
 from recbole_mgr.files import write_text
 
@@ -19,6 +18,9 @@ model needs. Exit status 0: no errors; 1: errors, each with its remedy; 2: the c
 def main(arguments: list[str]) -> int:
     """Run the command; the exit status says whether there are errors."""
     asked = _parse(arguments)
+
+    from recbole_mgr.checking.check import check_dataset
+
     folder = Path(asked.data_path) / asked.dataset
     checked = check_dataset(folder, asked.dataset, k=asked.k, pictures=asked.pictures, format=format_of(asked))
     print(checked.verdict.format())

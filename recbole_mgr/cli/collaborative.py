@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from recbole_mgr.baselines.ppmi_svd import PpmiSettings
 from recbole_mgr.cli.parser import CommandParser
 from recbole_mgr.cli.run import parse_settings
-from recbole_mgr.run.collaborative import (
-    CollaborativeVectors,
-    write_collaborative_vectors,
-    write_ppmi_svd_vectors,
-)
+
+if TYPE_CHECKING:
+    from recbole_mgr.run.collaborative import CollaborativeVectors
 
 _DESCRIPTION = """\
 Learn item vectors from the training interactions of a data set and write them as <dataset>.<modality>.npy, .ids and
@@ -30,6 +28,10 @@ from the vectors; a run with another split, or on changed interactions, refuses 
 def main(arguments: list[str]) -> int:
     """Run the command; the same again resumes an interrupted training."""
     asked = _parse(arguments)
+
+    from recbole_mgr.baselines.ppmi_svd import PpmiSettings
+    from recbole_mgr.run.collaborative import write_collaborative_vectors, write_ppmi_svd_vectors
+
     where = {"modality": asked.modality, "settings": asked.settings, "output": asked.output}
     if asked.method == "ppmi_svd":
         options = PpmiSettings(asked.dim, asked.window, asked.context_power)
@@ -41,6 +43,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
+    from recbole_mgr.baselines.ppmi_svd import PpmiSettings
+
     parser = CommandParser(prog="recbole-mgr collaborative", description=_DESCRIPTION)
     parser.add_argument("dataset", help="name of the folder and files under data_path")
     methods = ("baseline", "ppmi_svd")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of
-from recbole_mgr.encoding.description import find_description, request_like
-from recbole_mgr.encoding.encode import EncodingReport, encode_modality
-from recbole_mgr.encoding.encoder import POOLINGS, EncoderRequest
+
+if TYPE_CHECKING:
+    from recbole_mgr.encoding.encode import EncodingReport
 
 _DESCRIPTION = """\
 Encode the texts or the pictures of a data set's items and write <dataset>.<modality>.npy, .ids and .yaml.
@@ -33,6 +32,11 @@ _OF_THE_ENCODER = ("reads", "fields", "dim", "pooling", "max_tokens", "patches",
 def main(arguments: list[str]) -> int:
     """Run the command; rank 0 prints what was done."""
     asked = _parse(arguments)
+
+    from recbole_mgr.encoding.description import find_description, request_like
+    from recbole_mgr.encoding.encode import encode_modality
+    from recbole_mgr.encoding.encoder import EncoderRequest
+
     device = _device(asked.device)
     precision = asked.precision or ("fp16" if device.startswith("cuda") else "fp32")
     like = find_description(asked.like, asked.modality) if asked.like else None
@@ -82,7 +86,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--fields", metavar="A,B", help="item fields of the text, in this order (default: token_seq ones)"
     )
     parser.add_argument("--dim", type=int, default=64, help="values of a classical vector (default: 64)")
-    parser.add_argument("--pooling", choices=POOLINGS, default="mean", help="of transformers' tokens (default: mean)")
+    parser.add_argument(
+        "--pooling", choices=("mean", "cls", "last"), default="mean", help="of transformers' tokens (default: mean)"
+    )
     parser.add_argument("--max_tokens", type=int, help="of a text; default: all that the model reads, at most 512")
     parser.add_argument("--patches", action="store_true", help="keep open_clip's vector of each patch: [items, T, dim]")
     parser.add_argument("--normalize", action=argparse.BooleanOptionalAction, default=True, help="vectors of length 1")
@@ -106,6 +112,8 @@ def _reads(asked: argparse.Namespace) -> str:
 
 def _device(asked: str) -> str:
     """The device by name; under torchrun each process of a machine takes a GPU of its own."""
+    import torch
+
     local = os.environ.get("LOCAL_RANK", "0")
     name = f"cuda:{local}" if asked == "cuda" or (asked == "auto" and torch.cuda.is_available()) else asked
     name = "cpu" if name == "auto" else name

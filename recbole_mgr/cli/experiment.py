@@ -7,9 +7,7 @@ from pathlib import Path
 
 from recbole_mgr.cli.parser import CommandParser
 from recbole_mgr.cli.run import parse_settings
-from recbole_mgr.run.experiments.definition import experiment_titles, read_experiment
-from recbole_mgr.run.experiments.plan import make_plan
-from recbole_mgr.run.experiments.run import chosen_runs, run_experiment
+from recbole_mgr.files import PROPERTIES, read_yaml
 
 _DESCRIPTION = """\
 Run or resume the runs of one table and write it as Markdown, CSV and JSON, anew after each finished run.
@@ -27,6 +25,11 @@ What is done is not done again, in whichever table it was. The experiments that 
 def main(arguments: list[str]) -> int:
     """Run the command; the same again resumes it."""
     asked = _parse(arguments)
+
+    from recbole_mgr.run.experiments.definition import read_experiment
+    from recbole_mgr.run.experiments.plan import make_plan
+    from recbole_mgr.run.experiments.run import chosen_runs, run_experiment
+
     experiment = read_experiment(asked.experiment)
     if asked.dataset:
         experiment = experiment._replace(dataset=asked.dataset)
@@ -46,8 +49,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    titles = "\n".join(f"  {name:<24} {title}" for name, title in experiment_titles().items())
-    parser = CommandParser(prog="recbole-mgr experiment", description=_DESCRIPTION + titles)
+    parser = CommandParser(prog="recbole-mgr experiment", description=_DESCRIPTION + _titles())
     parser.add_argument("experiment", help="name of an experiment, or path of a .yaml file")
     parser.add_argument("--dataset", help="another data set than the file names")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows: labels, or numbers from 1")
@@ -61,6 +63,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     except ValueError:
         raise ValueError(f"--seeds {asked.seeds}: expected whole numbers separated by commas, e.g. 1,2") from None
     return asked
+
+
+def _titles() -> str:
+    """The experiments that come with the package, one a line."""
+    files = sorted((PROPERTIES / "experiments").glob("*.yaml"))
+    return "\n".join(f"  {file.stem:<24} {read_yaml(file, remedy='restore the file')['title']}" for file in files)
 
 
 def _label(text: str, labels: list[str]) -> str:

@@ -6,14 +6,13 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recbole_mgr.cli.parser import CommandParser
 from recbole_mgr.files import write_text
-from recbole_mgr.serving import BaseRecommender, Request, load
-from recbole_mgr.serving.base_recommender import NAMES_SHOWN
-from recbole_mgr.serving.new_item_folder import add_items_of_folder
-from recbole_mgr.serving.requests import read_histories, read_tokens
-from recbole_mgr.serving.writers import Layout, check_output, open_writer
+
+if TYPE_CHECKING:
+    from recbole_mgr.serving import BaseRecommender, Request
 
 _DESCRIPTION = """\
 Recommend with a trained run, of one of our models or of RecBole's. The run directory (saved/<data>/<model>/seed-<n>,
@@ -27,6 +26,11 @@ or a copy of it) is all that is read.
 def main(arguments: list[str]) -> int:
     """Run the command."""
     request = _parse(arguments)
+
+    from recbole_mgr.serving import load
+    from recbole_mgr.serving.requests import read_tokens
+    from recbole_mgr.serving.writers import Layout, check_output, open_writer
+
     if request.output is not None:
         check_output(request.output)  # before the run is loaded
     recommender = load(request.run_dir, device=request.device)
@@ -91,6 +95,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _requests(request: argparse.Namespace) -> Iterator[Request]:
+    from recbole_mgr.serving import Request
+    from recbole_mgr.serving.requests import read_histories, read_tokens
+
     if request.history is not None:
         return iter([Request("1", request.history)])
     if request.histories is not None:
@@ -100,6 +107,8 @@ def _requests(request: argparse.Namespace) -> Iterator[Request]:
 
 
 def _add_new_items(recommender: BaseRecommender, folder: Path) -> None:
+    from recbole_mgr.serving.new_item_folder import add_items_of_folder
+
     new = add_items_of_folder(recommender, folder)
     print(f"{folder}: {len(new.added)} new items can be recommended", file=sys.stderr)
     for tokens, what in (
@@ -121,5 +130,7 @@ def _report_unknown(tokens: list[str], output: Path | None) -> None:
 
 
 def _first(tokens: list[str]) -> str:
+    from recbole_mgr.serving.base_recommender import NAMES_SHOWN
+
     more = len(tokens) - NAMES_SHOWN
     return ", ".join(tokens[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

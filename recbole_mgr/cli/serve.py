@@ -6,11 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-import torch
-
 from recbole_mgr.cli.parser import CommandParser
-from recbole_mgr.reporting.pages.view import write_view
-from recbole_mgr.run.identity import slug
 
 TOKEN_VARIABLE = "RECBOLE_MGR_TOKEN"
 _DESCRIPTION = """\
@@ -28,6 +24,12 @@ It answers on 127.0.0.1 alone unless --host says otherwise. Then let clients sen
 def main(arguments: list[str]) -> int:
     """Run the command, until it is stopped."""
     asked = _parse(arguments)
+
+    import torch
+
+    from recbole_mgr.reporting.pages.view import write_view
+    from recbole_mgr.run.identity import slug
+
     try:
         import uvicorn
         from starlette.staticfiles import StaticFiles

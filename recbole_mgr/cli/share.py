@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from recbole_mgr.cli.parser import CommandParser
-from recbole_mgr.run.sharing import CARD_FILE, push_to_hub, save_pretrained
 
 _DESCRIPTION = """\
 Write a run as a folder to share, with a model card, or put it on the Hugging Face hub. What is known of single users
@@ -22,6 +21,9 @@ Recommender.from_pretrained("my-model") or ("owner/name") loads it.
 def main(arguments: list[str]) -> int:
     """Run the command."""
     asked = _parse(arguments)
+
+    from recbole_mgr.run.sharing import CARD_FILE, push_to_hub, save_pretrained
+
     if asked.hub:
         address = push_to_hub(asked.run_dir, asked.hub, private=not asked.public, users=asked.users)
         print(f"Put on the hub: {address}")

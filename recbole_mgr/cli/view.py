@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 
 from recbole_mgr.cli.parser import CommandParser
-from recbole_mgr.reporting.pages.view import find_targets, write_view
-from recbole_mgr.run.identity import slug
 
 _DESCRIPTION = """\
 Write pages with pictures that open in any browser, without a server and without a network:
@@ -25,6 +23,10 @@ Write pages with pictures that open in any browser, without a server and without
 def main(arguments: list[str]) -> int:
     """Run the command."""
     asked = _parse(arguments)
+
+    from recbole_mgr.reporting.pages.view import find_targets, write_view
+    from recbole_mgr.run.identity import slug
+
     data, runs = find_targets(asked.targets, asked.data_path)
     output = asked.output
     if output is None:

@@ -19,17 +19,13 @@ import yaml
 from recbole.config import Config
 from recbole.utils import ModelType
 
-from recbole_mgr.files import read_yaml
+from recbole_mgr.files import PROPERTIES, read_yaml
 from recbole_mgr.hints import near_miss
 from recbole_mgr.integration.registry import OURS, model_class
 from recbole_mgr.integration.validation import require_comparable, validate
 from recbole_mgr.settings import KnowledgeGraph, Overall, Processes, declared_keys, ignored_reason
 from recbole_mgr.settings.baseline_keys import baseline_keys
 from recbole_mgr.settings.schema import Key, check_values
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-# Installed, the files ship inside the package; in a checkout they stand beside it.
-PROPERTIES = next(p for p in (_PACKAGE / "properties", _PACKAGE.parent / "properties") if p.is_dir())
 
 
 class CommandConfig(Config):

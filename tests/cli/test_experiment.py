@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from recbole_mgr.cli.main import main
+from recbole_mgr.run.experiments.definition import FOLDER, read_experiment
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,14 @@ def folder(tmp_path_factory, write_dataset, tiny_settings):
 @pytest.fixture(autouse=True)
 def _there(folder, monkeypatch):
     monkeypatch.chdir(folder)
+
+
+def test_the_help_names_the_experiments_that_come_along_with_their_titles(capsys):
+    with pytest.raises(SystemExit):
+        main(["experiment", "--help"])
+    printed = capsys.readouterr().out
+    for file in FOLDER.glob("*.yaml"):
+        assert f"  {file.stem:<24} {read_experiment(file.stem).title}\n" in printed
 
 
 def test_plan_says_what_is_left_and_runs_nothing(capsys):

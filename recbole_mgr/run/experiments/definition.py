@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_mgr.integration.config import PROPERTIES, read_config_files
+from recbole_mgr.files import PROPERTIES
+from recbole_mgr.integration.config import read_config_files
 
 FOLDER = PROPERTIES / "experiments"
 ONCE, PER_SEED, BOTH = "once", "per_seed", "both"
@@ -45,11 +46,6 @@ class Experiment(NamedTuple):
     retrain_quantizer: str
     reference: str
     rows: list[Row]
-
-
-def experiment_titles() -> dict[str, str]:
-    """The experiments that come with the package: name -> title."""
-    return {path.stem: read_experiment(path.stem).title for path in sorted(FOLDER.glob("*.yaml"))}
 
 
 def read_experiment(name: str) -> Experiment:

@@ -11,7 +11,8 @@ from recbole.config import Config
 
 from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.data.semantic_id_file import coded_modalities
-from recbole_mgr.integration.config import PROPERTIES, known_keys, make_config, read_config_files, refuse_unknown_keys
+from recbole_mgr.files import PROPERTIES
+from recbole_mgr.integration.config import known_keys, make_config, read_config_files, refuse_unknown_keys
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED, Experiment, Row
 from recbole_mgr.run.identity import RunIdentity, checked_provenance, result_directory, run_directory, slug
