@@ -1,5 +1,5 @@
-"""Writing files whole or not at all, by one command at a time; telling files by their content; reading YAML; where
-our property files stand."""
+"""Writing files whole or not at all, by one command at a time; telling files by their content; where our property
+files stand."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
-
-import yaml
 
 try:
     import fcntl
@@ -163,26 +161,3 @@ def add_content(digest: hashlib._Hash, path: Path) -> None:
     with path.open("rb") as file:
         while block := file.read(1 << 22):
             digest.update(block)
-
-
-def read_yaml(path: Path, *, remedy: str, may_be_empty: bool = False, loader: type = yaml.SafeLoader) -> dict[str, Any]:
-    """Read a YAML file of ``key: value`` lines.
-
-    Args:
-        path: a file that exists.
-        remedy: what the error advises, e.g. ``restore the file``.
-        may_be_empty: whether a file without content is an empty dictionary, and no error.
-        loader: PyYAML's class that reads it, one that builds no objects.
-
-    Raises:
-        ValueError: Naming the file and the remedy.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid YAML ({error}); {remedy}") from error
-    if content is None and may_be_empty:
-        return {}
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected 'key: value' lines, found a {type(content).__name__}; {remedy}")
-    return content

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all; YAML files that cannot be read are named."""
+"""Files are written whole or not at all."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from recbole_mgr.files import content_digest, owned, read_yaml, replacing, write_text
+from recbole_mgr.files import content_digest, owned, replacing, write_text
 
 
 def test_the_file_appears_only_when_the_block_has_ended(tmp_path):
@@ -42,27 +42,6 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
         one.write_text("one")
         other.write_text("other")
     assert (tmp_path / "x").read_text() == "one"  # the outer block ends last
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"a: [", "not valid YAML"),
-        (b"a: \xff", "not valid YAML"),
-        (b"a: !!python/object/apply:os.getcwd []", "not valid YAML"),
-        (b"- 1", "expected 'key: value' lines, found a list"),
-        (b"", "expected 'key: value' lines"),
-    ],
-)
-def test_yaml_that_is_no_mapping_is_refused_by_name(tmp_path, content, message):
-    (tmp_path / "about.yaml").write_bytes(content)
-    with pytest.raises(ValueError, match=f"(?s)about.yaml: {message}.*; copy it again"):
-        read_yaml(tmp_path / "about.yaml", remedy="copy it again")
-
-
-def test_an_empty_yaml_file_may_be_an_empty_dictionary(tmp_path):
-    (tmp_path / "about.yaml").write_text("# nothing\n")
-    assert read_yaml(tmp_path / "about.yaml", remedy="", may_be_empty=True) == {}
 
 
 def test_a_digest_is_of_the_content_and_of_the_names_below_a_folder(tmp_path):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from recbole_mgr.files import read_yaml
+from recbole_mgr.documents import read_yaml
 
 if TYPE_CHECKING:
     from recbole_mgr.data.table import AtomicFormat

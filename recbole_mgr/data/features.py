@@ -162,7 +162,7 @@ def _read_binary(path: Path, *, grids: bool) -> FeatureFile:
         raise ValueError(f"{ids_path} is missing: it must hold the item id of each row of {path.name}, one a line")
     try:
         vectors = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # a parser may raise anything on damaged bytes
         raise ValueError(f"{path}: not a readable .npy file of numbers ({error}); write it with numpy.save") from error
     shapes = "[items, dim] or [items, T, dim]" if grids else "[items, dim]"
     legal = vectors.ndim == 2 or (grids and vectors.ndim == 3)

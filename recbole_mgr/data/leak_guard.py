@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mgr.data.semantic_id_file import coded_modalities, is_json
-from recbole_mgr.files import content_digest, read_yaml
+from recbole_mgr.documents import read_yaml
+from recbole_mgr.files import content_digest
 
 TRAINED_ON = "interactions"  # what ``trained_on`` says in the .yaml of such vectors
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from recbole_mgr.files import read_yaml, remembered_digest
+from recbole_mgr.documents import read_yaml
+from recbole_mgr.files import remembered_digest
 
 
 class Provenance(NamedTuple):

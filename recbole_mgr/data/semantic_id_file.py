@@ -19,7 +19,8 @@ import yaml
 
 from recbole_mgr.data.semantic_id_json import read_json_codes
 from recbole_mgr.data.table import read_lines
-from recbole_mgr.files import read_yaml, replacing, write_text
+from recbole_mgr.documents import read_yaml
+from recbole_mgr.files import replacing, write_text
 
 ITEM_COLUMN = "item_id:token"
 DEDUP_COLUMN = "dedup:token"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import shutil
-import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,15 +18,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+from recbole_mgr.data.arrays import read_arrays
+from recbole_mgr.documents import read_yaml
 from recbole_mgr.encoding.encoder import Encoder, EncoderRequest, array_fingerprint, data_fingerprint
 from recbole_mgr.encoding.registry import make_encoder
-from recbole_mgr.files import read_yaml, replacing, write_text
+from recbole_mgr.files import replacing, write_text
 from recbole_mgr.version import __version__
 
 RUN_FOLDER = "encoders"
 _LEARNED = ".encoder.npz"
 _ROUNDING = {"precision"}  # changes the last bits of a vector, not what it means
-_MOST_BYTES = 2**30  # of what is read from another's file
 
 
 class Made(NamedTuple):
@@ -113,8 +113,8 @@ def encoder_like(made: Made, request: EncoderRequest) -> Encoder:
     if encoder.learns:
         path = made.learned_path
         try:
-            encoder.load(_read_arrays(path))
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            encoder.load(read_arrays(path, remedy="restore it"))
+        except (ValueError, KeyError) as error:
             raise ValueError(
                 f"{path}: not readable ({error}); restore the file, or encode the catalogue again"
             ) from error
@@ -212,12 +212,3 @@ def _read(path: Path) -> Made:
     details = read_yaml(path, remedy="restore the file, or encode again") if path.is_file() else {}
     fingerprint = details.get("fingerprint")
     return Made(path, details, fingerprint if isinstance(fingerprint, str) else None)
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(path) as packed:
-        size = sum(entry.file_size for entry in packed.infolist())
-    if size > _MOST_BYTES:
-        raise ValueError(f"it unpacks to {size >> 20:,} MiB")
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)

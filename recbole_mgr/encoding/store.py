@@ -54,8 +54,9 @@ class VectorStore:
         chunks = []
         for path in sorted(self._folder.glob("[!.]*.npy")):
             try:
-                chunks.append(np.load(path, mmap_mode="r", allow_pickle=False))
-            except (ValueError, OSError, EOFError) as error:
+                chunk = np.load(path, mmap_mode="r", allow_pickle=False)
+                chunks.append(chunk[["key", "vector"]])
+            except Exception as error:  # a parser may raise anything on damaged bytes
                 raise ValueError(
                     f"{path}: damaged ({error}); delete this file, its vectors are then made again"
                 ) from error

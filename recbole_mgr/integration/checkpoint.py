@@ -30,6 +30,14 @@ _ENUM_SETTINGS = {
     "eval_type": utils.EvaluatorType,
 }
 _PROCESS_SETTINGS = ("device", "local_rank", "single_spec", "world_size", "nproc", "offset", "ip", "port")
+# Of a stranger's checkpoint: pickles of the data set, and reports to a service.
+_WRITES_NOTHING = {
+    "save_dataset": False,
+    "save_dataloaders": False,
+    "dataset_save_path": None,
+    "dataloaders_save_path": None,
+    "log_wandb": False,
+}
 _NUMPY = "numpy array"
 _SCIPY = "scipy matrix"
 
@@ -89,10 +97,18 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = None) -> dict[s
 
 
 def _refuse_damaged(path: Path) -> None:
-    """Compare the checksum of each part of a checkpoint with its content: torch writes them and does not look."""
+    """Compare the checksum of each part of a checkpoint with its content: torch writes them and does not look.
+
+    torch packs nothing, so that a file whose parts claim more than it has is no checkpoint, and may be a bomb.
+    """
     if zipfile.is_zipfile(path):
         try:
             with zipfile.ZipFile(path) as archive:
+                claimed = sum(part.file_size for part in archive.infolist())
+                if claimed > path.stat().st_size:
+                    raise ValueError(
+                        f"checkpoint {path} is refused: it would unpack to {claimed:,} bytes; copy it again"
+                    )
                 damaged = archive.testzip()
         except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
             damaged = str(error)
@@ -116,7 +132,8 @@ def rebuild_config(plain: dict[str, Any]) -> Config:
     """The RecBole Config whose settings a checkpoint holds.
 
     No file and no command line is read. The device is chosen again for this machine, and a run that was
-    distributed comes back as a single process.
+    distributed comes back as a single process. Nothing that a checkpoint says makes RecBole write a file or send
+    anything anywhere.
 
     Args:
         plain: what ``plain_config`` returned.
@@ -125,11 +142,19 @@ def rebuild_config(plain: dict[str, Any]) -> Config:
         A Config that is equal in every setting but those of the device.
 
     Raises:
-        KeyError: If a setting that every Config has is missing.
+        ValueError: If a setting that every Config has is missing or is none of its values, or the data set's name is
+            no name of a file.
     """
     settings = {key: value for key, value in plain.items() if key not in _PROCESS_SETTINGS}
-    for key, enum in _ENUM_SETTINGS.items():
-        settings[key] = enum[settings[key]]
+    settings |= {key: value for key, value in _WRITES_NOTHING.items() if key in settings}
+    try:
+        for key, enum in _ENUM_SETTINGS.items():
+            settings[key] = enum[settings[key]]
+        name = settings["dataset"]
+    except KeyError as error:
+        raise ValueError(f"the checkpoint's settings lack {error}, or it is no such value; copy it again") from error
+    if not isinstance(name, str) or not name or Path(name).name != name:  # it names files, the log among them
+        raise ValueError(f"the checkpoint's data set is called {name!r}, which is no name; copy it again")
     config = Config.__new__(Config)
     config.compatibility_settings()
     config._init_parameters_category()

@@ -19,7 +19,8 @@ import yaml
 from recbole.config import Config
 from recbole.utils import ModelType
 
-from recbole_mgr.files import PROPERTIES, read_yaml
+from recbole_mgr.documents import read_yaml
+from recbole_mgr.files import PROPERTIES
 from recbole_mgr.hints import near_miss
 from recbole_mgr.integration.registry import OURS, model_class
 from recbole_mgr.integration.validation import require_comparable, validate

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_mgr.documents import read_json
 from recbole_mgr.files import write_text
 from recbole_mgr.integration.checkpoint import load_checkpoint, save_checkpoint
 
@@ -66,7 +67,7 @@ class ResumableTrainer:
     def _log_epoch(self, epoch: int, result: dict) -> None:
         """Keep what was measured after an epoch, for learning curves; an epoch that is run again takes its place."""
         path = self.run_dir / EPOCHS_FILE
-        before = json.loads(path.read_text(encoding="utf-8")) if epoch and path.is_file() else []
+        before = read_json(path, remedy="remove it") if epoch and path.is_file() else []
         loss = self.train_loss_dict.get(epoch)
         entry = {"epoch": epoch, "train_loss": None if loss is None else float(np.sum(loss)), "valid": _floats(result)}
         write_text(path, json.dumps([*(old for old in before if old["epoch"] < epoch), entry]) + "\n")

@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole.config import Config
 
-from recbole_mgr.files import read_yaml
+from recbole_mgr.documents import read_yaml
 from recbole_mgr.integration.config import known_keys, make_config, plain_settings, refuse_unknown_keys
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.identity import OPERATIONAL, RunIdentity, checked_provenance, is_trained, learned_differences

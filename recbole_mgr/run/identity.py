@@ -23,7 +23,8 @@ from recbole_mgr.data.features import feature_files
 from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.data.provenance import Provenance, read_provenance
 from recbole_mgr.data.table import AtomicFormat
-from recbole_mgr.files import add_content, read_yaml, remembered_digest
+from recbole_mgr.documents import read_yaml
+from recbole_mgr.files import add_content, remembered_digest
 from recbole_mgr.integration.config import model_properties, plain_settings
 from recbole_mgr.integration.registry import OURS
 from recbole_mgr.run.results import RunResult

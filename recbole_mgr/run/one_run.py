@@ -23,8 +23,9 @@ from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import read_item_fields, read_item_texts
 from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.data.table import AtomicFormat
+from recbole_mgr.documents import read_yaml
 from recbole_mgr.encoding.description import keep_encoders
-from recbole_mgr.files import owned, read_yaml, sweep, write_text
+from recbole_mgr.files import owned, sweep, write_text
 from recbole_mgr.integration.checkpoint import load_checkpoint
 from recbole_mgr.integration.collector import Ranking
 from recbole_mgr.integration.config import plain_settings

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recbole_mgr.files import read_yaml, replacing, write_text
+from recbole_mgr.data.arrays import read_arrays
+from recbole_mgr.documents import read_json, read_yaml
+from recbole_mgr.files import replacing, write_text
 from recbole_mgr.serving.run_files import ABOUT_FILE, check_file, mending, record_files
 
 _RESULT_FILE, _RANKING_FILE = "result.json", "ranking.npz"
@@ -102,11 +103,9 @@ class RunResult:
             about = read_yaml(run_dir / ABOUT_FILE, remedy=remedy)
             for name in (_RANKING_FILE, _RESULT_FILE):
                 check_file(run_dir, about, (folder.relative_to(run_dir) / name).as_posix(), remedy=remedy)
-        path = folder / _RESULT_FILE
+        content = read_json(folder / _RESULT_FILE, remedy=remedy)
+        arrays = read_arrays(folder / _RANKING_FILE, remedy=remedy)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            path = folder / _RANKING_FILE
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(**content, **{name: arrays[name] for name in _ARRAYS if name in arrays})
-        except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: this file is damaged ({error}); {remedy}") from error
+            return cls(**content, **{name: arrays[name] for name in _ARRAYS if name in arrays})
+        except TypeError as error:
+            raise ValueError(f"{folder / _RESULT_FILE}: this file is damaged ({error}); {remedy}") from error

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from recbole_mgr.files import read_yaml, write_text
+from recbole_mgr.documents import read_yaml
+from recbole_mgr.files import write_text
 from recbole_mgr.run.model_card import model_card
 from recbole_mgr.serving.run_directory import ABOUT_FILE, HISTORIES_FILE, OPINIONS_FILE, read_run
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from recbole_mgr.data.arrays import read_arrays
 from recbole_mgr.data.semantic_id_file import description_path
 from recbole_mgr.data.vectors import OrderedRows, Rows, chunk_slices, require_finite
 from recbole_mgr.files import replacing
@@ -205,9 +205,8 @@ def _read_cache(
             raise ValueError(f"{description_path(path)} is missing")
         table = SemanticIdTable.load(path, item_tokens=item_tokens)
         codes = table.codes[1:, table.block(modality)].numpy()
-        with np.load(path.with_suffix(".npz"), allow_pickle=False) as state:
-            quantizer.load(dict(state))
-    except (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+        quantizer.load(read_arrays(path.with_suffix(".npz"), remedy="remove it"))
+    except (ValueError, OSError, KeyError, RuntimeError) as error:
         raise ValueError(
             f"{path}: this cache file is damaged ({error}); remove it, and it will be made again"
         ) from error

@@ -11,6 +11,7 @@ from recbole.config import Config
 from recbole.utils import ModelType
 from torch import nn
 
+from recbole_mgr.data.arrays import read_arrays
 from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import ItemText, read_all_item_texts
 from recbole_mgr.integration.checkpoint import load_checkpoint, rebuild_config
@@ -21,7 +22,6 @@ from recbole_mgr.serving.run_directory import (
     ITEMS_FILE,
     TRAINING_FILE,
     read_about,
-    read_arrays,
     read_histories,
     require_file,
     require_ids,
@@ -82,8 +82,13 @@ def read_baseline(run_dir: Path, device: torch.device) -> BaselineRun:
             "none but users that it knows"
         )
     if knows_users:
-        arrays = read_arrays(run_dir / TRAINING_FILE, dict)
-        pairs = np.stack([arrays["users"], arrays["items"]], axis=1)
+        arrays = read_arrays(run_dir / TRAINING_FILE, remedy=mending(run_dir))
+        try:
+            pairs = np.stack([arrays["users"], arrays["items"]], axis=1)
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"{run_dir / TRAINING_FILE}: this file is damaged ({error}); {mending(run_dir)}"
+            ) from error
         require_ids(run_dir / TRAINING_FILE, pairs[:, 0], len(histories))
         require_ids(run_dir / TRAINING_FILE, pairs[:, 1], len(item_texts))
     try:

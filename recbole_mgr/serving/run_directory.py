@@ -17,19 +17,20 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 
+from recbole_mgr.data.arrays import read_arrays
 from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import ItemText, read_all_item_texts, write_item_texts
 from recbole_mgr.data.provenance import Provenance
-from recbole_mgr.files import read_yaml, replacing
+from recbole_mgr.documents import read_yaml
+from recbole_mgr.files import replacing
 from recbole_mgr.integration.config import model_properties
 from recbole_mgr.integration.dataset import semantic_id_settings
 from recbole_mgr.integration.environment import environment
@@ -47,14 +48,12 @@ from recbole_mgr.serving.run_files import (
     record_files,
 )
 
-T = TypeVar("T")
-
 FORMAT = 1  # raise it when an older reader could not read the folder
 TABLE_FILE = "best.semantic_ids.tsv"
 WEIGHTS_FILE, QUANTIZERS_FILE = "model.safetensors", "quantizers.npz"
 ITEMS_FILE, HISTORIES_FILE = "items.tsv", "histories.npz"
 TRAINING_FILE = "training.npz"
-_LARGEST_EXPANSION = 200  # of a compressed file of ours; more is a bomb
+_COPY_AGAIN = "copy the run directory again"
 # Settings that say how large a network is.
 _SIZES = ("hidden_size", "inner_size", "embedding_size", "branch_size", "n_layers")
 OPINIONS_FILE = "unimp/opinions.npz"  # which the model itself writes and reads, see PersonalData
@@ -262,19 +261,28 @@ def _read_tokenizer(path: Path, settings: dict[str, Any], table: SemanticIdTable
         return None
     sizes = {modality: table.digits[table.block(modality).start].size for modality in table.modalities}
     how = semantic_id_settings(settings, model_class(settings["model"]))
-    return read_arrays(path, lambda arrays: ItemTokenizer.from_arrays(arrays, how, sizes=sizes))
+    arrays = read_arrays(path, remedy=_COPY_AGAIN)
+    try:
+        return ItemTokenizer.from_arrays(arrays, how, sizes=sizes)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path}: this file is damaged ({error}); {_COPY_AGAIN}") from error
 
 
 def read_histories(path: Path, num_items: int) -> UserHistories | None:
     """The users' histories, or None where the run keeps none; raises ValueError where they are not of N items."""
     if not path.is_file():
         return None
-    arrays = read_arrays(path, dict)
-    starts = arrays.get("starts")
-    if starts is None or starts.ndim != 1 or not len(starts) or starts[0] != 0 or (np.diff(starts) < 0).any():
-        raise ValueError(f"{path}: this file is damaged (starts); copy the run directory again")
-    require_ids(path, arrays["item_ids"], num_items)
-    histories = read_arrays(path, UserHistories.from_arrays)
+    arrays = read_arrays(path, remedy=_COPY_AGAIN)
+    try:
+        starts, ids = arrays["starts"], arrays["item_ids"]
+        if starts.dtype.kind not in "iu" or starts.ndim != 1 or not len(starts) or starts[0] != 0:
+            raise ValueError("starts")
+        if (np.diff(starts) < 0).any() or ids.ndim != 1:
+            raise ValueError("starts")
+        histories = UserHistories.from_arrays(arrays)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path}: this file is damaged ({error}); {_COPY_AGAIN}") from error
+    require_ids(path, ids, num_items)
     if len(histories) != len(starts) - 1 or histories.num_interactions != starts[-1]:
         raise ValueError(f"{path}: {len(histories)} users, {len(starts) - 1} histories; copy the run directory again")
     return histories
@@ -308,21 +316,9 @@ def require_sizes(settings: Mapping[str, Any], shapes: Iterable[Sequence[int]], 
             )
 
 
-def read_arrays(path: Path, use: Callable[[dict[str, np.ndarray]], T]) -> T:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            content = sum(member.file_size for member in archive.infolist())
-        if content > _LARGEST_EXPANSION * path.stat().st_size:
-            raise ValueError(f"{content} bytes in {path.stat().st_size}")
-        with np.load(path, allow_pickle=False) as arrays:
-            return use(dict(arrays))
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: this file is damaged ({error}); copy the run directory again") from error
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     require_file(path)
-    return read_yaml(path, remedy="copy the run directory again")
+    return read_yaml(path, remedy=_COPY_AGAIN)
 
 
 def require_file(path: Path) -> None:

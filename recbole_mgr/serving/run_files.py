@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from recbole_mgr.files import content_digest, read_yaml, write_text
+from recbole_mgr.documents import read_yaml
+from recbole_mgr.files import content_digest, write_text
 
 ABOUT_FILE, SETTINGS_FILE, CHECKPOINT_FILE = "run.yaml", "settings.yaml", "best.pth"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from recbole_mgr.data.arrays import read_arrays
 from recbole_mgr.files import replacing
 from recbole_mgr.unimp.item_words import ItemWords
 from recbole_mgr.unimp.visual_features import VisualFeatures
@@ -164,19 +164,19 @@ class ItemCatalogue:
     def load(cls, folder: Path) -> ItemCatalogue:
         """Read what `save` wrote; raises ValueError naming the file where it is missing or damaged."""
         path = Path(folder) / FILE
+        arrays = read_arrays(path, remedy="copy the run directory whole")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(
-                    text=RaggedTokenIds(arrays["text"], arrays["text_starts"]),
-                    query=RaggedTokenIds(arrays["query"], arrays["query_starts"]),
-                    visual=VisualFeatures(arrays["visual"], arrays["visual_rows"]),
-                    category=arrays["category"],
-                    category_names=_strings_of(arrays["category_names"]),
-                    titles=_strings_of(arrays["titles"]),
-                    pictures=_strings_of(arrays["pictures"]),
-                    queries=_strings_of(arrays["queries"]),
-                )
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            return cls(
+                text=RaggedTokenIds(arrays["text"], arrays["text_starts"]),
+                query=RaggedTokenIds(arrays["query"], arrays["query_starts"]),
+                visual=VisualFeatures(arrays["visual"], arrays["visual_rows"]),
+                category=arrays["category"],
+                category_names=_strings_of(arrays["category_names"]),
+                titles=_strings_of(arrays["titles"]),
+                pictures=_strings_of(arrays["pictures"]),
+                queries=_strings_of(arrays["queries"]),
+            )
+        except (ValueError, KeyError) as error:
             raise ValueError(f"{path}: not a readable catalogue ({error}); copy the run directory whole") from error
 
 

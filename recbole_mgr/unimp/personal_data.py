@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,8 @@ import numpy as np
 import yaml
 from transformers import PreTrainedTokenizerFast
 
+from recbole_mgr.data.arrays import read_arrays
+from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import replacing, write_text
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.unimp.catalogue import ItemCatalogue, RaggedTokenIds, tokenize
@@ -159,13 +160,13 @@ class PersonalData:
             ValueError: Naming the file: it is missing, damaged, or belongs to other semantic IDs.
         """
         path = Path(folder) / _ABOUT
+        about = read_yaml(path, remedy="copy the run directory whole") if path.is_file() else {}
         try:
-            about = yaml.safe_load(path.read_text(encoding="utf-8"))
             vocabulary = PromptVocabulary.from_state(about["vocabulary"], table)
             rating_values = np.array(about["rating_values"], dtype=np.float64)
             has_reviews, has_pictures = about["has_reviews"], about["has_pictures"]
             seed, fingerprint = about["seed"], about["semantic_id_fingerprint"]
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: missing or damaged ({error}); copy the run directory whole") from error
         if fingerprint != table.fingerprint:
             raise ValueError(f"{path}: belongs to other semantic IDs than the run's; copy the run directory whole")
@@ -197,14 +198,14 @@ def _load_opinions(path: Path, rating_values: np.ndarray) -> tuple[np.ndarray, R
     """
     if not path.is_file():
         return np.empty(0), RaggedTokenIds.of([])
+    arrays = read_arrays(path, remedy="copy the run directory whole")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            rating_index = arrays["rating_index"]
-            review_token_ids = RaggedTokenIds(arrays["review"], arrays["review_starts"])
+        rating_index = arrays["rating_index"]
+        review_token_ids = RaggedTokenIds(arrays["review"], arrays["review_starts"])
         if len(review_token_ids.starts) != len(rating_index) + 1:
             raise ValueError("not as many ratings as reviews")
         if not ((rating_index >= -1) & (rating_index < len(rating_values))).all():
             raise ValueError("ratings beyond the run's scale")
         return np.append(rating_values, np.nan)[rating_index], review_token_ids  # -1 finds nan
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, IndexError) as error:
         raise ValueError(f"{path}: not readable ratings and reviews ({error}); copy the run directory whole") from error

@@ -1,6 +1,7 @@
 import os
 import pickle
 import sys
+import zipfile
 from collections import OrderedDict, defaultdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -181,6 +182,40 @@ def test_a_config_survives(config):
     assert back["learning_rate"] == 0.01
     assert sorted(str(back).splitlines()) == sorted(str(config).splitlines())
     assert plain_config(back) == plain_config(config)
+
+
+def test_nothing_that_a_checkpoint_says_is_written(trained, tmp_path):
+    trainer, _ = trained
+    content = load_checkpoint(trainer.saved_model_file)
+    content["config"] |= {
+        "save_dataset": True,
+        "save_dataloaders": True,
+        "dataset_save_path": str(tmp_path / "data.pth"),
+        "dataloaders_save_path": str(tmp_path / "loaders.pth"),
+        "log_wandb": True,
+    }
+    save_checkpoint(content, "hostile.pth")
+    before = {path for path in tmp_path.rglob("*") if "log" not in path.parts}
+    config = load_data_and_model("hostile.pth")[0]
+    assert {path for path in tmp_path.rglob("*") if "log" not in path.parts} == before
+    assert not config["save_dataset"] and not config["save_dataloaders"] and not config["log_wandb"]
+    for name in ("../../elsewhere", "/tmp/x", "", None):
+        save_checkpoint({**content, "config": {**content["config"], "dataset": name}}, "named.pth")
+        with pytest.raises(ValueError, match="the checkpoint's data set is called"):
+            load_data_and_model("named.pth")
+    for key in ("MODEL_TYPE", "dataset"):
+        save_checkpoint({**content, "config": {k: v for k, v in content["config"].items() if k != key}}, "lacks.pth")
+        with pytest.raises(ValueError, match=f"the checkpoint's settings lack '{key}'"):
+            load_data_and_model("lacks.pth")
+
+
+def test_a_checkpoint_that_unpacks_to_more_than_it_has_is_refused():
+    save_checkpoint({"weights": torch.zeros(2**20)}, "whole.pth")
+    with zipfile.ZipFile("whole.pth") as whole, zipfile.ZipFile("bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for part in whole.infolist():
+            bomb.writestr(part.filename, whole.read(part))
+    with pytest.raises(ValueError, match=r"checkpoint bomb.pth is refused: it would unpack to 4,\d\d\d,\d\d\d bytes"):
+        load_checkpoint("bomb.pth")
 
 
 def test_the_device_is_chosen_on_this_machine(config):

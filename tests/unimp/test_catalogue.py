@@ -93,10 +93,10 @@ def test_saved_and_read_back(tmp_path, make, categories):
 
 
 def test_a_damaged_file(tmp_path, make):
-    with pytest.raises(ValueError, match=rf"{FILE}: not a readable catalogue"):
+    with pytest.raises(ValueError, match=rf"{FILE}: this file is damaged"):
         ItemCatalogue.load(tmp_path)
     make().save(tmp_path)
     whole = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=rf"{FILE}: not a readable catalogue"):
+    with pytest.raises(ValueError, match=rf"{FILE}: this file is damaged"):
         ItemCatalogue.load(tmp_path)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.data.semantic_id_file import TableFile, read_table_file
-from recbole_mgr.files import read_yaml
+from recbole_mgr.documents import read_yaml
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.experiments.report import RUNS_FILE

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from recbole_mgr.documents import read_json
 from recbole_mgr.integration.resume import EPOCHS_FILE
 from recbole_mgr.reporting.pages.comparison_facts import (
     Interval,
@@ -163,7 +163,7 @@ def _learning(comparison: Comparison, run_dirs: Sequence[Path]) -> list[Figure]:
         path = folder / EPOCHS_FILE
         if not path.is_file() or result.label not in labels:
             continue
-        epochs = json.loads(path.read_text(encoding="utf-8"))
+        epochs = read_json(path, remedy="remove it; the learning curves go without this run")
         metric = str(result.settings["valid_metric"]).lower()
         points = [(entry["epoch"] + 1, entry["valid"][metric]) for entry in epochs if metric in entry["valid"]]
         if not points:

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import read_all_item_texts
 from recbole_mgr.reporting.pages.data_facts import DataInteractions
-from recbole_mgr.serving.run_directory import HISTORIES_FILE, ITEMS_FILE
+from recbole_mgr.serving.run_directory import HISTORIES_FILE, ITEMS_FILE, read_histories
 
 _HELD_OUT = 2  # of each user: validation and test target
 
@@ -41,11 +40,11 @@ def sequences_of_data(data: DataInteractions, number_of: Mapping[str, int]) -> d
 
 def sequences_of_run(run_dir: Path, users: Sequence[str], number_of: Mapping[str, int]) -> dict[str, np.ndarray]:
     """The same from a run directory; empty where it keeps no histories."""
-    if not (run_dir / HISTORIES_FILE).is_file():
+    tokens = list(read_all_item_texts(run_dir / ITEMS_FILE))
+    histories = read_histories(run_dir / HISTORIES_FILE, len(tokens))
+    if histories is None:
         return {}
-    with np.load(run_dir / HISTORIES_FILE, allow_pickle=False) as arrays:
-        histories = UserHistories.from_arrays(dict(arrays))
-    numbers = np.array([-1, *(number_of[token] for token in read_all_item_texts(run_dir / ITEMS_FILE))], dtype=np.int64)
+    numbers = np.array([-1, *(number_of[token] for token in tokens)], dtype=np.int64)
     found = {user: histories.of_user(user) for user in users}
     return {user: numbers[item_ids] for user, item_ids in found.items() if item_ids is not None}
 

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from recbole_mgr.files import read_yaml, replacing, write_text
+from recbole_mgr.documents import read_yaml
+from recbole_mgr.files import replacing, write_text
 
 MARKER = "view.yaml"  # says that the folder is ours to write
 ASSETS = Path(__file__).with_name("assets")

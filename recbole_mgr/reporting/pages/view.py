@@ -14,7 +14,7 @@ from recbole_mgr.data.features import FeatureFile, read_feature_file
 from recbole_mgr.data.item_file import read_all_item_texts
 from recbole_mgr.data.provenance import read_provenance
 from recbole_mgr.data.semantic_id_file import read_table_file
-from recbole_mgr.files import read_yaml
+from recbole_mgr.documents import read_yaml
 from recbole_mgr.reporting.analysis.runs import read_runs
 from recbole_mgr.reporting.pages import data_facts
 from recbole_mgr.reporting.pages.comparison_page import add_comparison_page

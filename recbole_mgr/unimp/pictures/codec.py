@@ -10,7 +10,6 @@ A saved codec is a ``VQModel`` folder as diffusers writes it, so another trained
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional
 
+from recbole_mgr.documents import read_json
 from recbole_mgr.files import replacing, write_text
 
 if TYPE_CHECKING:
@@ -114,12 +114,7 @@ class PictureCodec:
         Raises:
             ValueError: If there is none, it is damaged, or it is no codec of square colour pictures.
         """
-        try:
-            about = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{folder / CONFIG_FILE}: not readable ({error}); name a folder with a diffusers VQModel"
-            ) from error
+        about = read_json(folder / CONFIG_FILE, remedy="name a folder with a diffusers VQModel")
         if not isinstance(about, dict) or about.get("_class_name") != "VQModel":
             raise ValueError(f"{folder / CONFIG_FILE}: not the configuration of a VQModel; name a folder with one")
         try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_mgr.data.arrays import read_array
 from recbole_mgr.files import replacing
 from recbole_mgr.unimp.pictures.codec import CONFIG_FILE, PictureCodec
 from recbole_mgr.unimp.pictures.pixels import read_pixels
@@ -56,13 +57,11 @@ class ItemPictures:
         """Read what `save` wrote; raises ValueError where files are missing, damaged or of different runs."""
         codec = PictureCodec.load(folder / CODEC_FOLDER)
         path = folder / CODES_FILE
-        try:
-            codes = np.load(path, allow_pickle=False).astype(np.int64)
-        except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f"{path}: not readable ({error}); copy the run directory again") from error
-        if codes.ndim != 2 or codes.shape[1] != codec.num_tokens or codes.max(initial=-1) >= codec.num_codes:
+        codes = read_array(path, remedy="copy the run directory again")
+        fits = codes.dtype.kind == "i" and codes.ndim == 2 and codes.shape[1] == codec.num_tokens
+        if not fits or codes.min(initial=-1) < -1 or codes.max(initial=-1) >= codec.num_codes:
             raise ValueError(f"{path}: these are not codes of the codec beside them; copy the run directory whole")
-        return cls(codec, codes)
+        return cls(codec, codes.astype(np.int64))
 
 
 def make_item_pictures(
