@@ -7,7 +7,8 @@ from pathlib import Path
 
 from recbole_mgr.cli.parser import CommandParser
 from recbole_mgr.cli.run import parse_settings
-from recbole_mgr.files import PROPERTIES, read_yaml
+from recbole_mgr.documents import read_yaml
+from recbole_mgr.files import PROPERTIES
 
 _DESCRIPTION = """\
 Run or resume the runs of one table and write it as Markdown, CSV and JSON, anew after each finished run.
