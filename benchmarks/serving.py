@@ -1,7 +1,7 @@
 """A service under load: CPU time of a request, requests a second by number of clients, and nothing lost or mixed up.
 
     python benchmarks/serving.py                                  # 200,000 items
-    python benchmarks/serving.py --items 20000 --requests 100000  # the run with faults, longer
+    python benchmarks/serving.py --seconds 0 --requests 100000    # the run with faults alone, of some minutes
 
 The catalogue and the weights are made up: neither changes how long a search takes, but for how many beams survive. The
 service runs in a process of its own; clients keep their connections.
@@ -65,8 +65,7 @@ def serve(items: int, started) -> None:
     from recbole_mgr.serving.http.service import Service
 
     torch.set_num_threads(1)
-    recommender = make_recommender(items)
-    service = Service({"made-up": Path("made-up")}, load=lambda folder, device: recommender)
+    service = Service({"made-up": Path("made-up")}, load=lambda folder, device: make_recommender(items))
     app = create_app(service, timeout=60)
 
     @app.get("/memory")
@@ -96,12 +95,12 @@ def cpu_milliseconds(recommender: Recommender, bodies: list[bytes], turns: int) 
     return statistics.median(taken[20:])
 
 
-def throughput(clients: int, bodies: list[bytes], seconds: float) -> tuple[float, float]:
+def throughput(clients: int, bodies: list[bytes], seconds: float, port: int = PORT) -> tuple[float, float]:
     """Requests a second and the median latency in ms."""
     until = time.perf_counter() + seconds
 
     def client(number: int) -> list[float]:
-        connection, taken, turn = http.client.HTTPConnection("127.0.0.1", PORT), [], number
+        connection, taken, turn = http.client.HTTPConnection("127.0.0.1", port), [], number
         while time.perf_counter() < until:
             started = time.perf_counter()
             ask(connection, bodies[turn % len(bodies)])
@@ -115,37 +114,49 @@ def throughput(clients: int, bodies: list[bytes], seconds: float) -> tuple[float
     return len(taken) / (time.perf_counter() - started), statistics.median(taken)
 
 
-def with_faults(requests: int, bodies: list[bytes], expected: list[list[str]], clients: int = 32) -> dict[str, int]:
-    """Many requests, among them clients that leave, bad JSON and reloads; every list is compared."""
+def with_faults(
+    requests: int,
+    bodies: list[bytes],
+    expected: list[list[str]],
+    *,
+    port: int = PORT,
+    clients: int = 32,
+    faults: float = 0.01,
+    reloads: float = 0.0001,
+) -> dict[str, int]:
+    """Many requests, among them clients that leave and bad JSON (a share of ``faults`` each) and reloads; every list is
+    compared with the one that is expected."""
     counts = dict.fromkeys(("equal", "lost or other", "left", "bad", "reloads"), 0)
     lock = threading.Lock()
 
     def client(number: int) -> None:
         generator = random.Random(number)
-        connection = http.client.HTTPConnection("127.0.0.1", PORT)
+        connection = http.client.HTTPConnection("127.0.0.1", port)
         for _ in range(requests // clients):
             place, chance = generator.randrange(len(bodies)), generator.random()
-            if chance < 0.01:  # leaves before the answer
+            if chance < faults:  # leaves before the answer
                 kind = "left"
-                with socket.create_connection(("127.0.0.1", PORT)) as raw:
+                with socket.create_connection(("127.0.0.1", port)) as raw:
                     head = "POST /recommend HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
                     raw.sendall(f"{head}Content-Length: {len(bodies[place])}\r\n\r\n".encode() + bodies[place])
-            elif chance < 0.02:
+            elif chance < 2 * faults:
                 kind = "bad"
                 connection.request("POST", "/recommend", b"{", {"Content-Type": "application/json"})
                 answer = connection.getresponse()
                 answer.read()
                 assert answer.status == 422
-            elif chance < 0.0205:
+            elif chance < 2 * faults + reloads:
                 kind = "reloads"
                 connection.request("POST", "/reload", b"{}", {"Content-Type": "application/json"})
-                connection.getresponse().read()
+                answer = connection.getresponse()
+                assert answer.status == 200, answer.read()
+                answer.read()
             else:
                 try:
                     kind = "equal" if ask(connection, bodies[place]) == expected[place] else "lost or other"
                 except (OSError, AssertionError, http.client.HTTPException):
                     kind = "lost or other"
-                    connection = http.client.HTTPConnection("127.0.0.1", PORT)
+                    connection = http.client.HTTPConnection("127.0.0.1", port)
             with lock:
                 counts[kind] += 1
 
@@ -158,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=200_000)
     parser.add_argument("--turns", type=int, default=200, help="requests of the first measurement")
-    parser.add_argument("--seconds", type=float, default=10, help="of each number of clients")
+    parser.add_argument("--seconds", type=float, default=10, help="of each number of clients; 0 leaves them out")
     parser.add_argument("--requests", type=int, default=20_000, help="of the run with faults; 0 leaves it out")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -181,9 +192,10 @@ def main() -> None:
             break
         except OSError:
             time.sleep(0.2)
-    print("\n| clients | requests/s | median latency, ms | against one client |\n|---:|---:|---:|---:|")
     alone = None
-    for clients in (1, 8, 32):
+    if arguments.seconds:
+        print("\n| clients | requests/s | median latency, ms | against one client |\n|---:|---:|---:|---:|")
+    for clients in (1, 8, 32) if arguments.seconds else ():
         rate, latency = throughput(clients, bodies, arguments.seconds)
         alone = alone or rate
         print(f"| {clients} | {rate:.0f} | {latency:.1f} | {rate / alone:.2f} |", flush=True)

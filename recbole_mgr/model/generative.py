@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,10 +39,12 @@ class GenerativeRecommender(SequentialRecommender):
     Attributes:
         fusion: ``late`` (one quantiser per modality, codes concatenated) or ``early`` (one for the fused vector).
         backbones: what the setting ``backbone`` may be.
+        task_names: what it is asked; none but recommendation where there are no names.
     """
 
     fusion: ClassVar[str] = "late"
     backbones: ClassVar[tuple[str, ...]] = ("hierarchical", "t5")
+    task_names: Sequence[str] = ()
 
     @classmethod
     def has_transitions(cls, settings: Mapping[str, Any]) -> bool:
@@ -199,6 +201,30 @@ class GenerativeRecommender(SequentialRecommender):
         found = ((self._candidates(batch, beam_size, count), targets) for batch, targets in batches)
         return self.part_weights.choose(found, k)
 
+    @torch.no_grad()
+    def score_parts(self, interaction: Interaction, item_ids: Tensor) -> dict[str, Tensor]:
+        """What each part adds to the scores of items, where several are summed: nothing where beams alone rank.
+
+        Args:
+            interaction: histories, B of them.
+            item_ids: int64 [B, M].
+
+        Returns:
+            By part, float [B, M].
+        """
+        if not self._joins_scores:
+            return {}
+        weights = self.part_weights.as_dict()
+        return {part: weights[part] * value for part, value in self._log_probs_of(interaction, item_ids).items()}
+
+    @torch.no_grad()
+    def pushed_priors(self, interaction: Interaction) -> dict[str, tuple[Prior, float]]:
+        """The priors of these histories that are pushed down the trie, with their weights, by part."""
+        if self.part_weights is None or self.ranking != "beams":
+            return {}
+        weights = self.part_weights.as_dict()
+        return {part: (prior, weights[part]) for part, prior in self._start(interaction)[1].items()}
+
     def predict(self, interaction: Interaction) -> Tensor:
         """Log-likelihood [B] of each row's candidate item; with priors the score that :meth:`generate` ranks by."""
         return self._scores_of(interaction, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
@@ -302,12 +328,18 @@ class GenerativeRecommender(SequentialRecommender):
 
     def _scores_of(self, interaction: Interaction, item_ids: Tensor) -> Tensor:
         """Scores [B, M] of items [B, M]."""
+        log_probs = self._log_probs_of(interaction, item_ids)
+        if not self._joins_scores:
+            return log_probs[CODES]
+        return Candidates(item_ids, log_probs).score(self.part_weights.as_dict())
+
+    def _log_probs_of(self, interaction: Interaction, item_ids: Tensor) -> dict[str, Tensor]:
+        """Log-probabilities [B, M] of items [B, M] by each part that their scores are summed of."""
         step, priors = self._start(interaction)
         codes = item_log_probs(
             step, self.trie, item_ids, code_softmax=self.code_softmax, priors=self._pushed_down(priors)
         )
         if not self._joins_scores:
-            return codes
+            return {CODES: codes}
         log_probs = {CODES: codes} if CODES in self.part_weights.parts else {}
-        log_probs |= {part: prior.log_probs(item_ids) for part, prior in priors.items()}
-        return Candidates(item_ids, log_probs).score(self.part_weights.as_dict())
+        return log_probs | {part: prior.log_probs(item_ids) for part, prior in priors.items()}

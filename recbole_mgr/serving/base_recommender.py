@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,9 +24,11 @@ from recbole_mgr.serving.run_directory import ITEMS_FILE
 
 logger = logging.getLogger(__name__)
 NAMES_SHOWN = 10
+_SETS_KEPT = 4  # of allowed items; one takes some bytes for each item of the catalogue
 
 
-class Catalogue(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Catalogue:
     """What one call works with from its beginning to its end, though another thread lets new items in meanwhile.
 
     Attributes:
@@ -71,6 +75,8 @@ class BaseRecommender(ABC):
         self, catalogue: Catalogue, histories: UserHistories | None, *, run_dir: Path, device: torch.device
     ) -> None:
         self._catalogue, self._histories, self._run_dir, self._device = catalogue, histories, run_dir, device
+        # clients tend to allow the same items again and again, and to look them up takes longer than a search
+        self._allowed = lru_cache(_SETS_KEPT)(self._allow_tokens)
 
     @property
     def run_dir(self) -> Path:
@@ -168,6 +174,9 @@ class BaseRecommender(ABC):
     def _beam_size(self, asked: int | None, k: int) -> int | None:
         """The width of the search for lists of k items; raises ValueError where what is asked cannot be."""
 
+    def _allow_tokens(self, catalogue: Catalogue, only: tuple[str, ...], unknown: str) -> Any:
+        return self._allow(catalogue, known_items(catalogue, only, unknown))
+
     @abstractmethod
     def _allow(self, catalogue: Catalogue, item_ids: Tensor) -> Any:
         """What :meth:`_rank` needs to recommend none but these items, int64 [n]; made once for all batches."""
@@ -246,7 +255,7 @@ class BaseRecommender(ABC):
         if unknown not in ("fail", "skip"):
             raise ValueError(f"unknown: {unknown!r} must be fail or skip")
         catalogue = self._catalogue
-        allowed = None if only is None else self._allow(catalogue, known_items(catalogue, only, unknown))
+        allowed = None if only is None else self._allowed(catalogue, tuple(only), unknown)
         asked = Asked(catalogue, k, mask_history, allowed, beam_size, unknown)
         requests = iter(requests)
         while batch := list(islice(requests, batch_size)):
@@ -261,7 +270,8 @@ class BaseRecommender(ABC):
         )
         if not served:
             return result
-        ranked = self._rank([batch[row] for row in served], [histories[row] for row in served], asked)
+        with torch.inference_mode():
+            ranked = self._rank([batch[row] for row in served], [histories[row] for row in served], asked)
         tokens, texts = asked.catalogue.tokens, asked.catalogue.texts
         for row, item_ids, scores in zip(served, ranked.item_ids.tolist(), ranked.scores.tolist(), strict=True):
             items = [item_id for item_id in item_ids if item_id]  # 0 where there are fewer than k

@@ -24,7 +24,6 @@ from recbole_mgr.serving.base_recommender import (
     Asked,
     BaseRecommender,
     Catalogue,
-    known_items,
     padded,
 )
 from recbole_mgr.serving.baseline_directory import read_baseline
@@ -84,6 +83,7 @@ class Recommender(BaseRecommender):
         device = next(run.network.parameters()).device
         catalogue = _catalogue_of(run.network, list(run.item_texts))
         super().__init__(catalogue, run.histories, run_dir=run_dir, device=device)
+        self._run = run
         self._settings = run.settings
         self._tokenizer = run.tokenizer
 
@@ -104,13 +104,18 @@ class Recommender(BaseRecommender):
         return load(fetched(name, **hub), device=device)
 
     @property
+    def run(self) -> Run:
+        """As it was read: without new items."""
+        return self._run
+
+    @property
     def beam_size(self) -> int:
         """The usual width of the search."""
         return self._settings["beam_size"]
 
     @property
     def about(self) -> dict[str, Any]:
-        """Model, items and modalities, as plain data."""
+        """Model, items, modalities and tasks, as plain data."""
         table = self._catalogue.network.semantic_ids
         return {
             "model": type(self._catalogue.network).__name__,
@@ -118,6 +123,7 @@ class Recommender(BaseRecommender):
             "users": 0 if self._histories is None else len(self._histories),
             "modalities": self.modalities,
             "digits": [digit.name for digit in table.digits],
+            "tasks": list(self._catalogue.network.task_names),
         }
 
     def codes_of(self, token: str) -> list[int]:
@@ -143,7 +149,7 @@ class Recommender(BaseRecommender):
             ValueError: As :meth:`recommend`.
         """
         catalogue = self._catalogue
-        allowed_items = None if only is None else self._allow(catalogue, known_items(catalogue, only, "fail"))
+        allowed_items = None if only is None else self._allowed(catalogue, tuple(only), "fail")
         asked = Asked(catalogue, k, mask_history, allowed_items, max(self.beam_size, k), "fail")
         item_ids = self._history_ids(Request("1", history), asked, {}).tolist()
         exclude = item_ids if mask_history else ()
@@ -221,6 +227,7 @@ class Recommender(BaseRecommender):
         network.load_state_dict(widened_weights(weights, network.state_dict(), dedup_size=table.sizes[-1]))
         new_texts = [ItemText(str(title), "") for title, is_there in zip(titles, there, strict=True) if is_there]
         self._catalogue = _catalogue_of(network, catalogue.texts + new_texts)
+        self._allowed.cache_clear()  # the sets belong to the catalogue of before
         return NewItems(added, left_out, moved)
 
     def _beam_size(self, asked: int | None, k: int) -> int:

@@ -268,6 +268,21 @@ def test_threads_share_a_run_and_do_not_see_each_other(any_run, monkeypatch):
         assert [call.result() for call in calls] == alone
 
 
+def test_allowed_items_are_looked_up_once_and_again_after_new_items(run, monkeypatch):
+    model, looked_up = recbole_mgr.load(run.folder, device="cpu"), []
+    usual = model._allow
+    monkeypatch.setattr(model, "_allow", lambda *asked: (looked_up.append(asked), usual(*asked))[1])
+    only = ["i2", "i5", "i7"]
+    lists = [model.recommend(histories=[["i1"]], only=only) for _ in range(3)]
+    assert lists[0] == lists[1] == lists[2]
+    assert set(lists[0].item_ids[0]) == set(only)
+    assert len(looked_up) == 1
+    model.add_items(["new"], random_features(model, run, 1))
+    assert set(model.recommend(histories=[["i1"]], only=only).item_ids[0]) == set(only)
+    assert set(model.recommend(histories=[["i1"]], only=[*only, "new"]).item_ids[0]) == {*only, "new"}
+    assert len(looked_up) == 3
+
+
 def test_a_call_that_has_begun_does_not_see_new_items(run):
     model = recbole_mgr.load(run.folder, device="cpu")
     requests = [Request(user) for user in run.histories]

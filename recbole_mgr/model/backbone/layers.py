@@ -97,6 +97,8 @@ class CausalTransformer(nn.Module):
         Returns:
             [T, H].
         """
+        if len(lengths) == 1:  # nothing to group, and nothing to pad
+            return self.padded(vectors.unsqueeze(0)).squeeze(0)
         starts = lengths.cumsum(0) - lengths  # [B]
         outputs, places = [], []
         for rows in _rows_of_similar_length(lengths):
@@ -104,14 +106,14 @@ class CausalTransformer(nn.Module):
             position = torch.arange(longest, device=vectors.device)
             place = starts[rows, None] + position  # [b, l]
             # behind a sequence's end stand others' vectors: causality keeps them from being seen
-            hidden = self._causal(vectors[place.clamp(max=len(vectors) - 1)])  # [b, l, H]
+            hidden = self.padded(vectors[place.clamp(max=len(vectors) - 1)])  # [b, l, H]
             real = position < lengths[rows, None]
             outputs.append(hidden[real])
             places.append(place[real])
         return torch.cat(outputs)[torch.cat(places).argsort()]
 
-    def _causal(self, vectors: Tensor) -> Tensor:
-        """[b, l, H] -> [b, l, H]."""
+    def padded(self, vectors: Tensor) -> Tensor:
+        """The same for sequences of one length, or padded on the right: [b, l, H] -> [b, l, H]."""
         length = vectors.shape[1]
         mask = nn.Transformer.generate_square_subsequent_mask(length, device=vectors.device, dtype=vectors.dtype)
         hidden = self.dropout(vectors + self.positions[:length])

@@ -8,97 +8,21 @@ import hmac
 import time
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import generate_latest
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from recbole_mgr.serving.beams import plain_beams
 from recbole_mgr.serving.http.batching import Asked, QueueFull
+from recbole_mgr.serving.http.bodies import ExplainBody, NewItemsBody, RecommendAnswer, RecommendBody, RunBody
 from recbole_mgr.serving.http.service import Service
+from recbole_mgr.serving.http.tasks import add_task_routes
 from recbole_mgr.serving.messages import Request
 from recbole_mgr.version import __version__
-
-MOST_LISTS, MOST_ITEMS, MOST_NEW, MOST_K = 64, 2_000, 100, 500
-Token = Annotated[str, StringConstraints(min_length=1, max_length=500)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class RecommendBody(_Strict):
-    """Whom to recommend what."""
-
-    run: str | None = Field(None, description="name of the run; the first one where none is named")
-    users: list[Token] | None = Field(None, max_length=MOST_LISTS, description="users of the training data")
-    histories: list[Annotated[list[Token], Field(max_length=MOST_ITEMS)]] | None = Field(
-        None, max_length=MOST_LISTS, description="item ids, oldest first; instead of users"
-    )
-    k: int = Field(10, ge=1, le=MOST_K, description="items of each list")
-    mask_history: bool = Field(False, description="leave out what is in the history")
-    only: list[Token] | None = Field(None, min_length=1, description="recommend none but these items")
-    beam_size: int | None = Field(None, ge=1, le=2_000, description="width of the search; the run's own by default")
-    unknown: Literal["fail", "skip"] = Field("fail", description="what to do about ids that the run does not know")
-
-
-class ItemScore(BaseModel):
-    """An item of a list; ``score`` is its log-probability."""
-
-    item_id: str
-    score: float
-    title: str
-    number: int | None = None
-
-
-class RankedItems(BaseModel):
-    """One list, best first; ``user`` is the user's id or the number of the history."""
-
-    user: str
-    items: list[ItemScore]
-
-
-class RecommendAnswer(BaseModel):
-    """Lists in the order of the request, and the ids that were skipped."""
-
-    run: str
-    lists: list[RankedItems]
-    unknown: list[str]
-
-
-class ExplainBody(_Strict):
-    """A history whose list is to be explained."""
-
-    run: str | None = None
-    history: list[Token] = Field(min_length=1, max_length=MOST_ITEMS)
-    k: int = Field(10, ge=1, le=50)
-    mask_history: bool = False
-    only: list[Token] | None = Field(None, min_length=1)
-
-
-class NewItem(_Strict):
-    """An item to let in, with a vector of each modality, encoded as the catalogue's were."""
-
-    item_id: Token
-    title: str = Field("", max_length=2_000)
-    vectors: dict[str, Annotated[list[float], Field(min_length=1, max_length=20_000)]]
-
-
-class NewItemsBody(_Strict):
-    """Items to let in, until the run is reloaded."""
-
-    run: str | None = None
-    items: list[NewItem] = Field(min_length=1, max_length=MOST_NEW)
-
-
-class RunBody(_Strict):
-    """A run, the first one where none is named."""
-
-    run: str | None = None
 
 
 def create_app(
@@ -162,8 +86,8 @@ def create_app(
         except TimeoutError:
             raise HTTPException(504, f"not done within {timeout:g} s") from None
 
-    @app.post("/recommend")
-    async def recommend(body: RecommendBody) -> RecommendAnswer:
+    @app.post("/recommend", response_model=RecommendAnswer)
+    async def recommend(body: RecommendBody) -> JSONResponse:
         """Lists for users or histories. Requests of many clients are computed together."""
         if (body.users is None) == (body.histories is None):
             raise HTTPException(400, "give either users or histories")
@@ -198,20 +122,18 @@ def create_app(
         finally:
             for future in futures:
                 future.cancel()  # no effect on those that are done
-        return RecommendAnswer(
-            run=body.run or service.runs[0],
-            lists=[
-                RankedItems(
-                    user=request.name,
-                    items=[
-                        ItemScore(item_id=token, score=score, title=title, number=numbers.get(token))
-                        for token, score, title in zip(*found, strict=True)
-                    ],
-                )
-                for request, found in zip(requests, listed, strict=True)
-            ],
-            unknown=unknown,
-        )
+        lists = [
+            {
+                "user": request.name,
+                "items": [
+                    {"item_id": token, "score": score, "title": title, "number": numbers.get(token)}
+                    for token, score, title in zip(*found, strict=True)
+                ],
+            }
+            for request, found in zip(requests, listed, strict=True)
+        ]
+        # a response as it is: to check our own answer against its model takes as long as a fifth of a search
+        return JSONResponse({"run": body.run or service.runs[0], "lists": lists, "unknown": unknown})
 
     @app.post("/explain")
     async def explain(body: ExplainBody) -> dict[str, Any]:
@@ -289,6 +211,7 @@ def create_app(
         """Counts and times for Prometheus."""
         return PlainTextResponse(generate_latest(service.numbers.registry), media_type="text/plain; version=0.0.4")
 
+    add_task_routes(app, service, recommender_of, timeout=timeout, numbers=numbers)
     app.add_middleware(_Guard, service=service, token=token, most_bytes=most_bytes)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     return app
