@@ -20,6 +20,7 @@ COMMANDS = {
     "collaborative": "vectors of items from interactions, learned by a baseline on the training part",
     "settings": "every setting of a model: default, type, range and meaning",
     "experiment": "make one table as its file says, resuming what is not done",
+    "export": "a run as programs that need torch and NumPy alone, with a small runtime beside them",
     "share": "a run as a folder with a model card, or on the Hugging Face hub",
     "serve": "trained runs behind HTTP, for other programs, and pages to try them",
     "view": "pages with pictures: the data, its semantic IDs, results; for a browser, without a server",

@@ -49,6 +49,13 @@ def make_run(tmp_path_factory, write_dataset, tiny_settings):
 
 
 @pytest.fixture(scope="session")
+def popular_run(make_run):
+    """A run whose prior, popularity, is pushed down the trie."""
+    weights = {"codes": 1.0, "popularity": 0.5}
+    return make_run("TIGER", modalities=["text"], popularity=True, ranking="beams", prior_weights=weights)
+
+
+@pytest.fixture(scope="session")
 def run(make_run):
     """An LF++ run, to be left as it is."""
     return make_run("MGRLFpp")

@@ -268,6 +268,8 @@ class HierarchicalBackbone(nn.Module):
         None stands for all rows: computing the forced ones too changes nothing, and is cheaper where they are few, or
         where a GPU would wait for their number.
         """
+        if torch.compiler.is_compiling():  # a program's shapes do not depend on what stands in the trie
+            return None
         if self.table.digits[depth].kind == "transition":
             return nodes.new_empty(0, dtype=torch.long)
         if self.code_softmax == "full" or nodes.device.type != "cpu":
@@ -286,6 +288,12 @@ class HierarchicalBackbone(nn.Module):
         real = torch.arange(history.shape[1], device=history.device) < lengths[:, None]  # [B, L]
         hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
         return BeamState(hidden[lengths.cumsum(0) - 1].unsqueeze(1), history.masked_fill(~real, 0))
+
+    def start_padded(self, history: Tensor, lengths: Tensor) -> BeamState:
+        """As :meth:`start`, computing the padding too, so that no shape depends on lengths: for exported programs."""
+        hidden = self.sequence.padded(self.items(history))  # [B, L, H]
+        last = (lengths - 1).view(-1, 1, 1).expand(-1, 1, hidden.shape[-1])
+        return BeamState(hidden.gather(1, last), history)
 
     def step(
         self, depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: BeamState

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mgr.model.backbone.layers import Dropout, random_keep
-from recbole_mgr.model.backbone.packing import Packing
+from recbole_mgr.model.backbone.packing import Packing, Padded
 
 DISTANCE_BUCKETS = 32  # T5's: distances share them, small ones exactly, larger ones in steps that grow
 LARGEST_DISTANCE = 128  # from here on all distances are one
@@ -55,7 +55,7 @@ class PackedTokens(NamedTuple):
     """
 
     token_ids: Tensor
-    groups: list[Packing]
+    groups: list[Packing] | list[Padded]
 
 
 class Memory(NamedTuple):

@@ -49,6 +49,40 @@ class Packing(NamedTuple):
         return bias.view(self.rows, 1, 1, self.length)
 
 
+class Padded(NamedTuple):
+    """Rows with their padding, in the place of a `Packing` where no shape may depend on how much of it there is.
+
+    Attributes:
+        is_real: bool [B, S].
+    """
+
+    is_real: Tensor
+
+    @property
+    def rows(self) -> int:
+        return self.is_real.shape[0]
+
+    @property
+    def length(self) -> int:
+        return self.is_real.shape[1]
+
+    @property
+    def size(self) -> int:
+        return self.rows * self.length
+
+    def pad(self, packed: Tensor) -> Tensor:
+        """[B * S, C] -> [B, S, C]."""
+        return packed.view(self.rows, self.length, -1)
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """[B, S, C] -> [B * S, C]."""
+        return padded.flatten(0, 1)
+
+    def key_bias(self, device: torch.device) -> Tensor:
+        """As of `Packing`."""
+        return torch.where(self.is_real, 0.0, HIDDEN)[:, None, None]
+
+
 def pack_rows(is_real: Tensor, group_sizes: list[int]) -> list[Packing]:
     """Packings of consecutive groups of rows, each row's real entries moved to its front.
 

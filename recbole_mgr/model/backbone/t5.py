@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from recbole_mgr.generation.trie import CodeSoftmax, PrefixTrie, check_code_softmax
 from recbole_mgr.model.backbone.packed_t5 import Memory, PackedT5, PackedTokens, Sizes, split_heads
-from recbole_mgr.model.backbone.packing import HIDDEN, Packing, pack_rows
+from recbole_mgr.model.backbone.packing import HIDDEN, Packing, Padded, pack_rows
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
 
@@ -149,6 +149,15 @@ class T5Backbone(nn.Module):
         root = torch.zeros_like(order).unsqueeze(1)  # [B, 1]
         return DecodingState(order, self.t5.read(tokens), root, [], [])
 
+    def start_padded(self, history: Tensor, lengths: Tensor) -> DecodingState:
+        """As :meth:`start`, computing the padding too, so that no shape depends on lengths: for exported programs."""
+        order = torch.arange(history.shape[0], device=history.device)
+        is_item = torch.arange(history.shape[1], device=history.device) < lengths.unsqueeze(1)  # [B, L]
+        tokens = PackedTokens(
+            self.token_ids[history].flatten(), [Padded(is_item.repeat_interleave(self.num_digits, dim=1))]
+        )
+        return DecodingState(order, self.t5.read(tokens), torch.zeros_like(order).unsqueeze(1), [], [])
+
     def step(
         self, depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: DecodingState
     ) -> tuple[Tensor, DecodingState]:
@@ -173,7 +182,7 @@ class T5Backbone(nn.Module):
             codes, parents = codes[order], parents[order]
             token_ids = codes + self.vocabulary.token_id_range(depth - 1).start  # [B, W]
             places = places.gather(1, parents)
-        beams, groups = self._undecided(depth, nodes, [len(bias) for bias in memory.biases])
+        beams, groups = self._undecided(depth, nodes, [bias.shape[0] for bias in memory.biases])
         if depth:
             earlier = places.flatten()[beams]  # [M]
             past_keys = [keys.index_select(0, earlier) for keys in past_keys]
@@ -193,7 +202,9 @@ class T5Backbone(nn.Module):
         computed = self._digit_logits(depth, hidden)  # [M, K]
         logits = computed.new_zeros(nodes.numel(), computed.shape[1]).index_copy_(0, beams, computed)
         logits = logits.view(*nodes.shape, -1)[order.argsort()]  # [B, W, K], in the order of the histories
-        places = torch.zeros_like(nodes).flatten().index_copy_(0, beams, torch.arange(len(beams), device=beams.device))
+        places = (
+            torch.zeros_like(nodes).flatten().index_copy_(0, beams, torch.arange(beams.shape[0], device=beams.device))
+        )
         return logits, DecodingState(order, memory, places.view_as(nodes), next_keys, next_values)
 
     # --- LF++'s alignment stage
@@ -270,7 +281,8 @@ class T5Backbone(nn.Module):
     def _undecided(self, depth: int, nodes: Tensor, group_sizes: list[int]) -> tuple[Tensor, list[Packing]]:
         """Which beams of ``nodes`` [B, W] to compute, int64 [M] within B * W, and where they stand in their groups."""
         beams = torch.arange(nodes.numel(), device=nodes.device)
-        if self.code_softmax == "full" or nodes.is_cuda:  # a GPU would wait for the number of undecided beams
+        # a GPU would wait for the number of undecided beams, and a program's shapes do not depend on the trie
+        if self.code_softmax == "full" or nodes.is_cuda or torch.compiler.is_compiling():
             return beams, [Packing(size, nodes.shape[1]) for size in group_sizes]
         is_open = self._is_open(depth, nodes)
         return beams[is_open.flatten()], pack_rows(is_open, group_sizes)
