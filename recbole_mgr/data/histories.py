@@ -45,6 +45,11 @@ class UserHistories:
         return len(self._row_of)
 
     @property
+    def users(self) -> list[str]:
+        """U user tokens, in order."""
+        return list(self._row_of)
+
+    @property
     def num_interactions(self) -> int:
         """Of all users together."""
         return len(self._item_ids)

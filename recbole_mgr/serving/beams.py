@@ -25,6 +25,7 @@ class Prefix(NamedTuple):
         log_prob: of the whole prefix, given the history.
         item_id: the item, at the last digit; else 0.
         leads: whether an item of the list is below it.
+        added: what each of the priors added to the logit of its last code, relative to the prefix before it.
     """
 
     code: int
@@ -32,6 +33,7 @@ class Prefix(NamedTuple):
     log_prob: float
     item_id: int
     leads: bool
+    added: tuple[float, ...] = ()
 
 
 class Beams(NamedTuple):
@@ -44,6 +46,8 @@ class Beams(NamedTuple):
         kept: how many prefixes the search kept at each digit.
         lost: the digit, 0..D-1, at which the wanted item's prefix left the beams; D where it never did; None where
             no item was asked for.
+        priors: names of those pushed down the trie.
+        parts: where items are ranked by a sum of scores, the terms of each item of the list, by part.
     """
 
     item_ids: list[int]
@@ -51,6 +55,8 @@ class Beams(NamedTuple):
     levels: list[list[Prefix]]
     kept: list[int]
     lost: int | None
+    priors: list[str]
+    parts: dict[str, list[float]]
 
 
 @torch.no_grad()
@@ -82,7 +88,9 @@ def beams_of(
     options: dict[str, Any] = {"trace": trace, "allowed_items": allowed_items}
     if exclude:
         options["exclude"] = torch.tensor([list(exclude)], device=device)
-    ranked = network.generate(history_of(network, [history]), k, **options)
+    interaction = history_of(network, [history])
+    ranked = network.generate(interaction, k, **options)
+    priors = network.pushed_priors(interaction)
     item_ids = [item_id for item_id in ranked.item_ids[0].tolist() if item_id]
     trie = network.trie
     paths = _whole_path(trie, torch.tensor(item_ids, dtype=torch.long, device=device))  # [k, D + 1]
@@ -96,11 +104,15 @@ def beams_of(
         parents = trie.parent(depth, nodes)
         codes, _ = trie.follow(depth - 1, parents, trie.slots_of(depth - 1, parents, nodes))
         leaves = trie.item_ids(nodes) if depth == trie.num_digits else torch.zeros_like(nodes)
-        columns = (column.tolist() for column in (nodes, parents, codes, log_probs[alive], leaves))
-        for node, parent, code, log_prob, item_id in zip(*columns, strict=True):
+        added = torch.zeros(len(nodes), len(priors), device=device)
+        for column, (prior, weight) in enumerate(priors.values()):
+            below, whole = prior.log_mass(depth, nodes[None]), prior.log_mass(depth - 1, parents[None])
+            added[:, column] = weight * (below - whole)[0]
+        columns = (column.tolist() for column in (nodes, parents, codes, log_probs[alive], leaves, added))
+        for node, parent, code, log_prob, item_id, parts in zip(*columns, strict=True):
             if parent in above and (node in leading or len(level) < KEPT):
                 places[node] = len(level)
-                level.append(Prefix(code, above[parent], log_prob, item_id, node in leading))
+                level.append(Prefix(code, above[parent], log_prob, item_id, node in leading, tuple(parts)))
         levels.append(level)
         above = places
     lost = None
@@ -109,7 +121,9 @@ def beams_of(
         gone = (digit for digit, (nodes, _) in enumerate(seen) if path[digit + 1] not in nodes.tolist())
         lost = next(gone, len(seen))
     kept = [int((log_probs > -torch.inf).sum()) for _, log_probs in seen]
-    return Beams(item_ids, ranked.scores[0].tolist()[: len(item_ids)], levels, kept, lost)
+    terms = network.score_parts(interaction, ranked.item_ids[:, : len(item_ids)])
+    parts = {part: values[0].tolist() for part, values in terms.items()}
+    return Beams(item_ids, ranked.scores[0].tolist()[: len(item_ids)], levels, kept, lost, [*priors], parts)
 
 
 def _whole_path(trie: PrefixTrie, item_ids: Tensor) -> Tensor:
@@ -138,13 +152,18 @@ def plain_beams(beams: Beams, number: Callable[[int], int]) -> dict[str, Any]:
         "scores": [round(score, 3) for score in beams.scores],
         "levels": [
             [
-                [prefix.code, prefix.parent, _share(prefix.log_prob), number(prefix.item_id), int(prefix.leads)]
+                [
+                    *(prefix.code, prefix.parent, _share(prefix.log_prob), number(prefix.item_id), int(prefix.leads)),
+                    *(round(part, 2) for part in prefix.added),
+                ]
                 for prefix in level
             ]
             for level in beams.levels
         ],
         "kept": beams.kept,
         "lost": beams.lost,
+        "priors": beams.priors,
+        "parts": {part: [round(value, 3) for value in values] for part, values in beams.parts.items()},
     }
 
 

@@ -1,8 +1,9 @@
 import math
 
 import pytest
+import torch
 
-from recbole_mgr.serving.beams import KEPT, beams_of, history_of
+from recbole_mgr.serving.beams import KEPT, beams_of, history_of, plain_beams
 from recbole_mgr.serving.run_directory import read_run
 
 
@@ -52,3 +53,32 @@ def test_an_item_that_is_kept_out_leaves_the_beams(network):
     assert first not in without.item_ids
     assert without.lost <= len(network.semantic_ids.digits) - 1
     assert beams_of(network, [1, 2], 5).lost is None
+
+
+def test_what_priors_add_along_an_items_path_is_its_log_probability_by_them(popular_run):
+    network = read_run(popular_run.folder).network
+    counts = network.item_counts[1:]
+    log_probs = 0.5 * ((counts + 1) / (counts + 1).sum()).log()  # [N], by the weight of the run
+    beams = beams_of(network, [1, 2, 3], 5)
+    assert (beams.priors, beams.parts) == (["popularity"], {})
+    added = {}
+    for prefix in beams.levels[-1]:
+        total, place = prefix.added[0], prefix.parent
+        for level in reversed(beams.levels[:-1]):
+            total += level[place].added[0]
+            place = level[place].parent
+        added[prefix.item_id] = total
+    assert set(beams.item_ids) <= set(added)
+    for item_id, total in added.items():
+        assert total == pytest.approx(float(log_probs[item_id - 1]), abs=1e-4)
+    level = plain_beams(beams, lambda item_id: item_id)["levels"][0]
+    assert [entry[5] for entry in level] == [round(prefix.added[0], 2) for prefix in beams.levels[0]]
+
+
+def test_terms_of_an_item_sum_to_its_score(popular_run):
+    network = read_run(popular_run.folder).network
+    network.ranking = "union"
+    beams = beams_of(network, [1, 2, 3], 5)
+    assert list(beams.parts) == ["codes", "popularity"]
+    assert torch.tensor(list(beams.parts.values())).sum(dim=0).tolist() == pytest.approx(beams.scores, abs=1e-4)
+    assert beams.priors == []

@@ -9,87 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from untrained_unimp import HISTORY, ITEMS, TITLES, make_run
 
 from recbole_mgr.data.histories import UserHistories
-from recbole_mgr.data.item_file import ItemText
-from recbole_mgr.integration.config import make_config, plain_settings
-from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.serving.personalize import PersonalRequest, personalize
 from recbole_mgr.serving.prompt_text import prompt_text
 from recbole_mgr.serving.run_directory import Run, make_network
-from recbole_mgr.unimp.catalogue import ItemCatalogue, RaggedTokenIds, tokenize
 from recbole_mgr.unimp.personal_data import PersonalData
-from recbole_mgr.unimp.pictures.item_pictures import ItemPictures
 from recbole_mgr.unimp.tasks import make_tasks
-from recbole_mgr.unimp.tokenizer import train_tokenizer
 from recbole_mgr.unimp.user_sequences import leave_one_out
-from recbole_mgr.unimp.visual_features import VisualFeatures
-from recbole_mgr.unimp.vocabulary import PromptVocabulary
-
-TITLES = ["red soap", "blue soap", "red comb", "blue comb", "red mask", "blue mask"]
-ITEMS = list("abcdef")
-HISTORY = ["a", "c", "f"]  # of ann; f has no picture
-
-
-class GreyCodec:
-    """Two codes a picture, the brightness of its halves."""
-
-    num_tokens, num_codes, picture_size = 2, 5, 4
-
-    def decode(self, codes):
-        return np.repeat(codes * 50, 24, axis=1).astype(np.uint8).reshape(-1, 4, 4, 3)
-
-
-def make_run(tasks: str, **said) -> Run:
-    changes = {
-        "data_path": "nowhere",
-        "tasks": tasks,
-        "hidden_size": 16,
-        "inner_size": 16,
-        "n_layers": 1,
-        "cross_attention_every": 1,
-        "n_heads": 2,
-        "history_items": 3,
-        "selection_candidates": 3,
-        "explanation_words": 3,
-        "beam_size": 6,
-        "topk": [5],
-        "valid_metric": "NDCG@5",
-        "gpu_id": "",
-    }
-    config = make_config("UniMP", "tiny", [], changes)
-    settings = plain_settings(config)
-    table = SemanticIdTable.from_blocks({"item": np.stack([np.arange(6) // 2, np.arange(6) % 2], 1)}, ITEMS)
-    tokenizer = train_tokenizer(TITLES, vocabulary_size=300)
-    codes = np.array([[-1, -1], *([item % 5, 4 - item % 5] for item in range(5)), [-1, -1]])
-    data = PersonalData(
-        catalogue=ItemCatalogue(
-            text=RaggedTokenIds.of([[], *tokenize(tokenizer, TITLES)]),
-            query=RaggedTokenIds.of([[], *tokenize(tokenizer, TITLES)]),
-            visual=VisualFeatures(np.ones((5, 1, 3), dtype=np.float32), np.array([-1, 0, 1, 2, 3, 4, -1])),
-            category=np.zeros(7, dtype=np.int64),
-            category_names=[""],
-            titles=["", *TITLES],
-            pictures=["", *(f"{item}.jpg" for item in "abcde"), ""],
-            queries=["", *TITLES],
-        ),
-        vocabulary=PromptVocabulary(len(tokenizer), table, num_ratings=3, num_candidates=3, picture_codes=5),
-        tokenizer=tokenizer,
-        table=table,
-        pictures=ItemPictures(GreyCodec(), codes) if "image" in tasks else None,
-        rating_values=np.array([1.0, 2.0, 5.0]),
-        seed=0,
-        **{"reviews": [], **said},
-    )
-    item_ids = [1 + ITEMS.index(item) for item in HISTORY]
-    return Run(
-        about={"model": "UniMP"},
-        settings=settings,
-        network=make_network(settings, table, data),
-        item_texts=[ItemText(title, "") for title in TITLES],
-        tokenizer=None,
-        histories=UserHistories.of(np.array([[1, item] for item in item_ids]), ["ann"]),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -251,10 +179,10 @@ def test_opinions_of_other_histories_are_refused(before_the_test):
         (PersonalRequest("rec", history=["a", "z"]), "no such item 'z'"),
         (PersonalRequest("rec,search", user="ann"), "one task at a time"),
         (PersonalRequest("dance", user="ann"), "dance"),
-        (PersonalRequest("search", user="ann"), "--query"),
-        (PersonalRequest("image", user="ann", query=" "), "--query"),
+        (PersonalRequest("search", user="ann"), "search needs words .* give a query"),
+        (PersonalRequest("image", user="ann", query=" "), "image_generation needs words .* give a query"),
         (PersonalRequest("image", history=["f"], query="soap"), "none of the last 1 items"),
-        (PersonalRequest("preference", user="ann"), "--item"),
+        (PersonalRequest("preference", user="ann"), "about an item; name an item"),
         (PersonalRequest("explanation", user="ann", item="z"), "no such item 'z'"),
         (PersonalRequest("selection", user="ann", candidates=["a"]), "choose from 3 items"),
     ],

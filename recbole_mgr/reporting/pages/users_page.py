@@ -138,7 +138,7 @@ def _lists(
         known = [id_of[items.tokens[number]] for number in history.tolist() if items.tokens[number] in id_of]
         wanted = id_of.get(items.tokens[target])
         if not known:
-            found.append({"items": [], "scores": [], "levels": [], "kept": [], "lost": None})
+            found.append({"items": [], "scores": [], "levels": [], "kept": [], "lost": None, "priors": [], "parts": {}})
             continue
         beams = beams_of(network, known, _LENGTH, wanted=wanted)
         found.append(plain_beams(beams, numbers.__getitem__))

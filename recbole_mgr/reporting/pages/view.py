@@ -24,11 +24,12 @@ from recbole_mgr.reporting.pages.items import ShownItems, items_of_data, items_o
 from recbole_mgr.reporting.pages.neighbours import Nearest, nearest_by_vectors
 from recbole_mgr.reporting.pages.sequences import TestedUsers, sequences_of_data, sequences_of_run, tested_users
 from recbole_mgr.reporting.pages.site import Site
+from recbole_mgr.reporting.pages.tasks_page import add_tasks_page
 from recbole_mgr.reporting.pages.users_page import add_users_page
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.semantic_id.table import SemanticIdTable
-from recbole_mgr.serving.run_directory import ITEMS_FILE, SETTINGS_FILE, TABLE_FILE
+from recbole_mgr.serving.run_directory import ITEMS_FILE, SETTINGS_FILE, TABLE_FILE, Run, read_about, read_run
 
 
 class DataFolder(NamedTuple):
@@ -136,6 +137,8 @@ def write_view(
         add_comparison_page(site, comparison, run_dirs, tested)
         if tested is not None and num_users:
             add_users_page(site, comparison, run_dirs, tested, items, shown, num_users=num_users)
+    if num_users and (personal := _personal_runs(runs)):
+        add_tasks_page(site, personal, items, shown)
     if not site.pages:
         raise ValueError("nothing to show: no data set, and no run with semantic IDs")
     if service_runs:
@@ -150,6 +153,17 @@ def _data_of_run(folder: Path) -> DataFolder | None:
     settings = read_yaml(folder / SETTINGS_FILE, remedy="copy the run directory again")
     path, name = Path(str(settings.get("data_path"))), str(settings.get("dataset"))
     return DataFolder(path, name) if (path / f"{name}.inter").is_file() else None
+
+
+def _personal_runs(runs: Sequence[tuple[Path, RunResult]]) -> dict[str, Run]:
+    """Label -> the first run of each row of UniMP that keeps its users' histories."""
+    found: dict[str, Run] = {}
+    for folder, result in runs:
+        if result.label not in found and read_about(folder)["model"] == "UniMP":
+            run = read_run(folder)
+            if run.histories is not None:
+                found[result.label] = run
+    return found
 
 
 def _tables(data: DataFolder | None, runs: Sequence[tuple[Path, RunResult]]) -> list[LabelledTable]:

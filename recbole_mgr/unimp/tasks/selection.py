@@ -103,7 +103,7 @@ class SelectionTask(EvaluatedTask):
     def reply(self, model: AnsweringModel, question: Question) -> Reply:
         wanted = self.settings["selection_candidates"]
         if len(question.candidates) != wanted:
-            raise ValueError(f"--candidates: this run has learned to choose from {wanted} items; give as many")
+            raise ValueError(f"candidates: this run has learned to choose from {wanted} items; give as many")
         case = SelectionCase(
             0,
             self.latest(question.history),

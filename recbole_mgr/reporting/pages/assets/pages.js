@@ -426,7 +426,7 @@ async function oneUser(index, place, config) {
     const list = own.lists[row];
     if (!list) return el("div", { class: "list-row" }, title, el("p", { class: "empty" }, "This run keeps no lists; its rank is known alone."));
     const items = await Promise.all(list.items.map(item));
-    const inner = items.map((one, nth) => el("li", {}, marked(one, { seen: seen.has(one.number), target: one.number === target, note: `${nth + 1}. ${percent(Math.exp(list.scores[nth]))}` })));
+    const inner = items.map((one, nth) => el("li", {}, marked(one, { seen: seen.has(one.number), target: one.number === target, note: placeNote(list, nth) })));
     const strip = el("ol", { class: "strip", tabindex: "0", "aria-label": `List of ${label}` }, inner);
     const details = el("details", {}, el("summary", {}, "How this list came about"));
     details.addEventListener("toggle", async () => {
@@ -443,6 +443,11 @@ function percent(share) {
   return share === 0 ? "0 %" : "< 0.1 %";
 }
 
+const NO_TARGET = -2;
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
+// A sum of scores is no probability; a list's place is all that it tells.
+const placeNote = (list, nth) => `${nth + 1}. ${Object.keys(list.parts).length ? list.scores[nth].toFixed(2) : percent(Math.exp(list.scores[nth]))}`;
+
 // The beam as a tree: a column for each digit, the likeliest prefix on top, a line to the prefix it extends.
 async function beamTree(list, digits, target) {
   const SVG = "http://www.w3.org/2000/svg";
@@ -454,8 +459,10 @@ async function beamTree(list, digits, target) {
   };
   const columns = list.levels.map((level, depth) => ({ level, depth, digit: digits[depth] })).filter(({ digit }) => digit.kind !== "transition");
   const width = 96;
-  const step = 30;
-  const box = { width: 66, height: 22 };
+  const priors = list.priors;
+  const box = { width: 66, height: priors.length ? 34 : 22 };
+  const step = box.height + 8;
+  const added = (prefix) => prefix.slice(5).reduce((sum, part) => sum + part, 0);
   const last = columns[columns.length - 1];
   const heights = columns.map(({ level }) => level.length);
   const total = { width: columns.length * width + 230, height: Math.max(...heights) * step + 34 };
@@ -488,6 +495,7 @@ async function beamTree(list, digits, target) {
         draw("text", { x: 6, y: 15, "font-weight": 600 }, String(prefix[0])),
         draw("text", { x: box.width - 4, y: 15, "text-anchor": "end", class: "quiet" }, percent(prefix[2])),
       );
+      if (priors.length) group.append(draw("text", { x: 6, y: 28, class: added(prefix) < 0 ? "less" : "more" }, `prior ${signed(added(prefix))}`));
       svg.append(group);
     });
   });
@@ -498,21 +506,99 @@ async function beamTree(list, digits, target) {
     svg.append(draw("text", { x: here.x + box.width + 8, y: here.y + 15, class: last.level[place][4] ? "" : "quiet" }, name.length > 28 ? `${name.slice(0, 27)}…` : name));
   });
   const sentences = [];
-  if (list.lost === null) sentences.push("The target is not in this run's catalogue.");
-  else if (list.lost < list.levels.length) {
-    sentences.push(`The target's prefix left the beams at the digit ${digits[list.lost].name}, where ${list.kept[list.lost].toLocaleString("en")} prefixes were kept.`);
-  } else sentences.push("The target's prefix stayed in the beams to the end.");
+  if (target !== NO_TARGET) {
+    if (list.lost === null) sentences.push("The target is not in this run's catalogue.");
+    else if (list.lost < list.levels.length) {
+      sentences.push(`The target's prefix left the beams at the digit ${digits[list.lost].name}, where ${list.kept[list.lost].toLocaleString("en")} prefixes were kept.`);
+    } else sentences.push("The target's prefix stayed in the beams to the end.");
+  }
   sentences.push("Each box is a prefix that the search kept: its code and its probability given the history. Pale boxes lead to no item of the list; of those the likeliest are shown.");
+  if (priors.length) sentences.push(`Below stands what ${priors.map((name) => name.replace("_", " ")).join(", ")} added to the code's logit, relative to the prefix before it.`);
+  const parts = Object.keys(list.parts);
+  if (parts.length) sentences.push("Items of the beams and the best of each other part are ranked by the sum of their scores, which the table has.");
+  const ofDigit = (level) => priors.map((_, place) => el("td", {}, level.length ? signed(level[0][5 + place]) : "–"));
   const table = el("table", {},
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Digit"), el("th", { scope: "col" }, "Prefixes kept"), el("th", { scope: "col" }, "Likeliest code"), el("th", { scope: "col" }, "Its probability"))),
-    el("tbody", {}, list.levels.map((level, depth) => el("tr", {}, el("th", { scope: "row" }, digits[depth].name), el("td", {}, String(list.kept[depth])), el("td", {}, level.length ? String(level[0][0]) : "–"), el("td", {}, level.length ? percent(level[0][2]) : "–")))),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Digit"), el("th", { scope: "col" }, "Prefixes kept"), el("th", { scope: "col" }, "Likeliest code"), el("th", { scope: "col" }, "Its probability"), priors.map((name) => el("th", { scope: "col" }, `Added by ${name.replace("_", " ")}`)))),
+    el("tbody", {}, list.levels.map((level, depth) => el("tr", {}, el("th", { scope: "row" }, digits[depth].name), el("td", {}, String(list.kept[depth])), el("td", {}, level.length ? String(level[0][0]) : "–"), el("td", {}, level.length ? percent(level[0][2]) : "–"), ofDigit(level)))),
+  );
+  const ranked = parts.length ? await Promise.all(list.items.map(item)) : [];
+  const sums = parts.length && el("table", {},
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Item"), parts.map((part) => el("th", { scope: "col" }, part.replace("_", " "))), el("th", { scope: "col" }, "Sum"))),
+    el("tbody", {}, ranked.map((found, nth) => el("tr", {}, el("th", { scope: "row" }, bdi(nameOf(found))), parts.map((part) => el("td", {}, list.parts[part][nth].toFixed(2))), el("td", {}, list.scores[nth].toFixed(2))))),
   );
   return [
     el("p", { class: "hint" }, sentences.join(" ")),
     el("div", { class: "beams", tabindex: "0", role: "group", "aria-label": "Beams, digit by digit; the numbers follow as a table" }, svg),
-    el("details", {}, el("summary", {}, "Numbers"), el("div", { class: "scroll" }, table)),
+    el("details", {}, el("summary", {}, "Numbers"), el("div", { class: "scroll" }, table), sums && el("div", { class: "scroll" }, sums)),
   ];
 }
+
+// --- what UniMP was asked
+
+function promptPart([kind, text, number], shown) {
+  // pictures and semantic IDs as links to their item, marks as chips, words as they are
+  if (kind === "words") return el("span", { class: "words" }, bdi(text));
+  if (kind === "answer") return el("span", { class: "part answer-part", title: "the answer begins here" }, "\u2192");
+  if (kind === "image" && number >= 0) return el("a", { class: "part-photo", href: link({ item: number }), "aria-label": `picture of ${nameOf(shown.get(number))}` }, photo(shown.get(number)));
+  if (kind === "item" && number >= 0) return el("a", { class: "part", href: link({ item: number }), title: nameOf(shown.get(number)) }, "item");
+  return el("span", { class: "part" }, kind === "picture" ? `picture, ${text}` : text || kind);
+}
+
+async function taskCase(found) {
+  const numbers = new Set(found.prompt.flat().map((part) => part[2]).filter((number) => number >= 0));
+  const shown = new Map(await Promise.all([...numbers].map(async (number) => [number, await item(number)])));
+  const lines = found.prompt.map((chunk) => el("li", {}, chunk.map((part) => promptPart(part, shown))));
+  const truth = new Set(found.truth.items);
+  const answer = [];
+  if (found.answer.items.length) {
+    const items = await Promise.all(found.answer.items.map(item));
+    const scores = found.answer.scores;
+    const inner = items.map((one, nth) => el("li", {}, marked(one, { target: truth.has(one.number), note: scores ? `${nth + 1}. ${percent(Math.exp(scores[nth]))}` : null })));
+    answer.push(el("ol", { class: "strip", tabindex: "0", "aria-label": "Answer" }, inner));
+  }
+  found.answer.lines.forEach((line) => answer.push(el("p", { class: "said" }, bdi(line || "(nothing)"))));
+  if (found.answer.picture) answer.push(el("img", { class: "drawn", src: found.answer.picture, alt: "the picture that was drawn" }));
+  if (!answer.length) answer.push(el("p", { class: "empty" }, "None of them."));
+  const wanted = [];
+  if (found.truth.items.length) {
+    const items = await Promise.all(found.truth.items.map(item));
+    wanted.push(el("ul", { class: "strip" }, items.map((one) => el("li", {}, marked(one)))));
+  }
+  found.truth.lines.forEach((line) => wanted.push(el("p", { class: "said" }, bdi(line))));
+  return el("article", { class: "user" },
+    el("h2", {}, "User ", bdi(found.user)),
+    el("ol", { class: "prompt", "aria-label": "Prompt, item by item; the question comes last" }, lines),
+    el("div", { class: "task-ends" },
+      el("div", { class: "task-end" }, el("h3", {}, "Answer"), answer),
+      el("div", { class: "task-end" }, el("h3", {}, "What the user did"), wanted)));
+}
+
+VIEWS.tasks = (element, config) => {
+  const runs = [...new Set(config.entries.map((entry) => entry.run))];
+  const runChoice = el("p", { class: "choice", role: "group", "aria-label": "Run" });
+  const taskChoice = el("p", { class: "choice", role: "group", "aria-label": "Task" });
+  const list = el("div");
+  const pages = el("div");
+  element.append(runs.length > 1 ? runChoice : "", taskChoice, list, pages);
+  const chooser = (box, key, names, chosen) => box.replaceChildren(...names.map((name, place) => {
+    const one = el("a", { href: link({ [key]: place || null, c: null }) }, bdi(name));
+    if (place === chosen) one.setAttribute("aria-current", "true");
+    return one;
+  }));
+  return async (now) => {
+    const run = Math.min(Number(now.get("run")) || 0, runs.length - 1);
+    const entries = config.entries.filter((entry) => entry.run === runs[run]);
+    const task = Math.min(Number(now.get("task")) || 0, entries.length - 1);
+    chooser(runChoice, "run", runs, run);
+    chooser(taskChoice, "task", entries.map((entry) => entry.task), task);
+    const cases = await load(entries[task].chunk);
+    const page = Math.min(Math.max(1, Number(now.get("c")) || 1), Math.max(1, Math.ceil(cases.length / USERS_PER_PAGE)));
+    const part = cases.slice((page - 1) * USERS_PER_PAGE, page * USERS_PER_PAGE);
+    list.replaceChildren(...(await Promise.all(part.map(taskCase))));
+    if (!cases.length) list.replaceChildren(el("p", { class: "empty" }, "No user has what this task asks about."));
+    pages.replaceChildren(...[pager(cases.length, page, "c", USERS_PER_PAGE)].filter(Boolean));
+  };
+};
 
 // --- trying a service: a history built by clicking, and the lists that change with it
 
@@ -586,12 +672,12 @@ VIEWS.try = (element, config) => {
       const code = found.codes[shown.token] || [];
       const chips = el("span", { class: "codes", "aria-label": `semantic ID ${code.join(" ")}` },
         found.digits.map((digit, depth) => (digit.kind === "transition" ? null : el("span", { class: chipClass(digit) }, String(code[depth])))));
-      const card = marked(shown, { seen: seen.has(shown.number), note: `${nth + 1}. ${percent(Math.exp(found.scores[nth]))}` });
+      const card = marked(shown, { seen: seen.has(shown.number), note: placeNote(found, nth) });
       return el("li", {}, card, chips, el("button", { type: "button", class: "add", onclick: () => add(shown.number), "aria-label": `Add ${nameOf(shown)}` }, "Add"));
     });
     const details = el("details", {}, el("summary", {}, "How this list came about"));
     details.addEventListener("toggle", async () => {
-      if (details.open && details.children.length === 1) details.append(...(await beamTree(found, found.digits, -2)));
+      if (details.open && details.children.length === 1) details.append(...(await beamTree(found, found.digits, NO_TARGET)));
     });
     return el("div", { class: "list-row" }, title, el("ol", { class: "strip", tabindex: "0", "aria-label": `List of ${run}` }, cards), details);
   }
