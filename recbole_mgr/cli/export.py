@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from recbole_mgr.cli.parser import CommandParser
-from recbole_mgr.serving.exporting import export_run_programs
 
 _DESCRIPTION = """\
 Write a trained run of TIGER, MGREF, MGRLF or MGRLFpp as torch.export programs, its semantic IDs and their trie as
@@ -24,6 +23,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("run_dir", type=Path, help="folder of a finished run of one of our models")
     parser.add_argument("folder", type=Path, help="a new folder")
     asked = parser.parse_args(arguments)
+
+    from recbole_mgr.serving.exporting import export_run_programs  # imports torch
+
     folder = export_run_programs(asked.run_dir, asked.folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"Written to {folder} ({size / 2**20:.1f} MiB); {folder / 'runtime.py'} says how to use it")
