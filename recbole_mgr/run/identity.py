@@ -232,6 +232,8 @@ def _obstacle_of_first_release(about: Mapping[str, Any], identity: RunIdentity, 
         return "0.1 validated general models with seen items kept out"
     if about.get("backbone") == "t5":
         return "0.1 started its T5 from other weights"
+    if about.get("learn_repeats"):
+        return "0.1 learned repeats at the last digits alone"
     if any(name in identity.files for name in ("semantic_ids", "picture_codec", "language_model", "images")):
         return "0.1 did not record the content of the other files it read"
     return None

@@ -21,7 +21,7 @@ from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.backbone.branches import BranchScores
 from recbole_mgr.model.backbone.item_softmax import ItemSoftmax
 from recbole_mgr.model.backbone.layers import CausalTransformer, ResidualMLP
-from recbole_mgr.model.backbone.repeats import RepeatScores
+from recbole_mgr.model.backbone.repeats import RepeatScores, distinct_items
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
 
@@ -140,7 +140,8 @@ WORTH_ALL_ROWS = 0.8  # with more rows to compute than this share, picking them 
 
 
 class BeamState(NamedTuple):
-    """What a beam carries: ``hidden`` [B, W, H], the state before the next digit, and the users' ``history`` [B, L]."""
+    """What a beam carries: ``hidden`` [B, W, H], the state before the next digit, and the users' ``history`` [B, L],
+    distinct items."""
 
     hidden: Tensor
     history: Tensor
@@ -231,7 +232,7 @@ class HierarchicalBackbone(nn.Module):
         counts = torch.ones_like(lengths) if target_counts is None else target_counts
         counted = real & (position >= (lengths - counts)[:, None])  # [B, L], M of them
         row, last = counted.nonzero(as_tuple=True)  # [M]
-        seen = history[row].masked_fill(position > last[:, None], 0)  # [M, L]
+        seen = distinct_items(history)[row].masked_fill(position > last[:, None], 0)  # [M, L]
         positions = hidden[counted[real]], sequence[:, 1:][counted], seen
         if self.item_softmax is None:
             return self.negative_log_likelihood(*positions).mean()
@@ -287,7 +288,7 @@ class HierarchicalBackbone(nn.Module):
             raise ValueError("item_length: a user without history cannot be served; use backbone: t5 or leave them out")
         real = torch.arange(history.shape[1], device=history.device) < lengths[:, None]  # [B, L]
         hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
-        return BeamState(hidden[lengths.cumsum(0) - 1].unsqueeze(1), history.masked_fill(~real, 0))
+        return BeamState(hidden[lengths.cumsum(0) - 1].unsqueeze(1), distinct_items(history.masked_fill(~real, 0)))
 
     def start_padded(self, history: Tensor, lengths: Tensor) -> BeamState:
         """As :meth:`start`, computing the padding too, so that no shape depends on lengths: for exported programs."""

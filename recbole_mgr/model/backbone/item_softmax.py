@@ -55,7 +55,8 @@ class ItemSoftmax(nn.Module):
         return keys if self.item_vectors is None else keys + self.item_vectors[rows]
 
     def negative_log_likelihood(self, hidden: Tensor, item_ids: Tensor, history: Tensor) -> Tensor:
-        """-log p(item | position) [M] of positions ``hidden`` [M, H], items [M] and what stood before [M, L]."""
+        """-log p(item | position) [M] of positions ``hidden`` [M, H], items [M] and what stood before
+        [M, L], distinct items and 0."""
         keys, size = self.keys(), max(1, SCORES_AT_A_TIME // len(self.item_bias))
         if len(hidden) <= size:
             return self._loss(hidden, item_ids, history, keys)
@@ -63,7 +64,8 @@ class ItemSoftmax(nn.Module):
         return torch.cat([checkpoint(self._loss, *part, keys, use_reentrant=False) for part in parts])
 
     def scores(self, hidden: Tensor, history: Tensor) -> Tensor:
-        """Logits of every item for states [B, H] and histories [B, L] (0 = none): [B, N + 1], -inf at PAD."""
+        """Logits of every item for states [B, H] and histories [B, L] (distinct items, 0 = none): [B, N + 1], -inf at
+        PAD."""
         return F.pad(self._scores(hidden, history, self.keys()), (1, 0), value=-torch.inf)
 
     def _loss(self, hidden: Tensor, item_ids: Tensor, history: Tensor, keys: Tensor) -> Tensor:
@@ -73,12 +75,5 @@ class ItemSoftmax(nn.Module):
     def _scores(self, hidden: Tensor, history: Tensor, keys: Tensor) -> Tensor:
         """[M, N], by item id - 1."""
         scores = torch.addmm(self.item_bias, self.query(self.mix(hidden)), keys.T)
-        once = _first_places(history).to(scores.dtype)  # [M, L]
-        return scores.scatter_add(1, (history - 1).clamp(min=0), STRETCH * self.repeat_score * once)
-
-
-def _first_places(history: Tensor) -> Tensor:
-    """Where an item of a history [M, L] stands for the first time, bool [M, L]; nowhere for 0."""
-    items, order = history.sort(dim=1, stable=True)
-    is_first = F.pad(items[:, 1:] != items[:, :-1], (1, 0), value=True) & (items > 0)
-    return torch.zeros_like(is_first).scatter(1, order, is_first)
+        is_item = (history > 0).to(scores.dtype)  # [M, L]
+        return scores.scatter_add(1, (history - 1).clamp(min=0), STRETCH * self.repeat_score * is_item)
