@@ -13,13 +13,16 @@ item was taken (popularity), a learned score of items. It meets generation in on
 Items are sorted by codes in the trie, so the items below a node are a range of leaves, and its mass is the difference
 of two cumulative sums: only nodes that a search meets are ever asked for.
 
+A prior holds the scores of every item (:class:`DensePrior`) or, where the catalogue is too large for that, those of a
+short list (:class:`ShortListPrior`) or a way to score a block of items at a time (:class:`SearchedPrior`).
+
 Shapes: B users, N items, W nodes a user, S slots of a node, M items of a short list, X excluded items.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -29,6 +32,9 @@ from torch.nn import functional as F
 
 from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
 
+DENSE_ITEMS = 50_000  # up to so many items a prior holds a score of each for every user
+LISTED = 2_000  # beyond, those of so many
+SCORES_AT_A_TIME = 2**25  # that are computed together, over all users
 FAINTEST = 25.0  # a score this far below the user's best is the lowest there is: double precision sums no smaller ones
 
 
@@ -124,7 +130,90 @@ class ShortListPrior:
         return self.trie.item_ids(leaves)
 
 
-Prior = DensePrior | ShortListPrior
+class SearchedPrior:
+    """Scores of every item, computed a block of items at a time and not kept: for catalogues too large for [B, N].
+
+    Its best items and their probabilities are exact. Pushed down the trie, the ``LISTED`` best items have their own
+    mass and all others share the rest equally.
+
+    Args:
+        trie: of the catalogue.
+        num_users: B.
+        score: scores of the items at a slice of leaves for all users, float [B, n].
+        score_of: scores of items [B, M], float [B, M]; padding may have any.
+    """
+
+    def __init__(
+        self,
+        trie: PrefixTrie,
+        num_users: int,
+        score: Callable[[slice], Tensor],
+        score_of: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.trie, self.num_users = trie, num_users
+        self._score, self._score_of = score, score_of
+
+    def log_mass(self, depth: int, nodes: Tensor) -> Tensor:
+        """As :meth:`DensePrior.log_mass`."""
+        return self._short_list.log_mass(depth, nodes)
+
+    def log_probs(self, item_ids: Tensor) -> Tensor:
+        """As :meth:`DensePrior.log_probs`."""
+        found = self._score_of(item_ids).float() - self._listed.log_total
+        return found.masked_fill(self.trie.leaf(item_ids) < 0, -torch.inf)
+
+    def best(self, count: int, allowed_items: AllowedItems | None = None) -> Tensor:
+        """As :meth:`DensePrior.best`."""
+        found = self._listed
+        if allowed_items is not None or count > found.item_ids.shape[1]:
+            found = self._search(count, allowed_items)
+        item_ids = found.item_ids[:, :count]
+        return item_ids.masked_fill(found.scores[:, :count] == -torch.inf, 0)
+
+    @cached_property
+    def _listed(self) -> _Searched:
+        return self._search(LISTED)
+
+    @cached_property
+    def _short_list(self) -> ShortListPrior:
+        """The best items, and a floor for the others that keeps the sum of all."""
+        found, num_items = self._listed, self.trie.num_items
+        scores = (found.scores - found.log_total).double()  # [B, M], log-probabilities
+        rest = (1 - scores.exp().sum(dim=1, keepdim=True)).clamp(min=1e-12) / max(1, num_items - scores.shape[1])
+        floor = torch.minimum(rest.log(), scores[:, -1:])  # [B, 1]
+        return ShortListPrior(self.trie, found.item_ids, scores - floor, floor=0.0)
+
+    def _search(self, count: int, allowed_items: AllowedItems | None = None) -> _Searched:
+        """The best ``count`` items of each user, and the log of the sum of exp(score) over the items asked for."""
+        size = max(1, SCORES_AT_A_TIME // self.num_users)
+        device = self.trie.device
+        best = torch.full((self.num_users, 0), -torch.inf, device=device)
+        item_ids = torch.zeros(self.num_users, 0, dtype=torch.int64, device=device)
+        log_total = torch.full((self.num_users, 1), -torch.inf, device=device)
+        for start in range(0, self.trie.num_items, size):
+            leaves = slice(start, min(start + size, self.trie.num_items))
+            block = self.trie.leaf_items[leaves].long()  # [n]
+            scores = self._score(leaves).float()  # [B, n]
+            if allowed_items is not None:
+                scores = scores.masked_fill(allowed_items.remaining[-1][leaves] == 0, -torch.inf)
+            log_total = torch.logaddexp(log_total, scores.logsumexp(dim=1, keepdim=True))
+            of_block = scores.topk(min(count, len(block)), dim=1)
+            best = torch.cat([best, of_block.values], dim=1)
+            item_ids = torch.cat([item_ids, block[of_block.indices]], dim=1)
+            best, order = best.topk(min(count, best.shape[1]), dim=1)
+            item_ids = item_ids.gather(1, order)
+        return _Searched(item_ids, best, log_total)
+
+
+class _Searched(NamedTuple):
+    """Item ids and scores [B, M], descending, and the log of the sum of exp(score), [B, 1]."""
+
+    item_ids: Tensor
+    scores: Tensor
+    log_total: Tensor
+
+
+Prior = DensePrior | ShortListPrior | SearchedPrior
 
 
 class WeightedPriors(NamedTuple):

@@ -287,7 +287,7 @@ class GenerativeRecommender(SequentialRecommender):
         priors = {}
         for part in self.part_weights.parts if self.part_weights else ():
             if part == "item_softmax":
-                priors[part] = DensePrior(self.trie, self.backbone.item_scores(first))
+                priors[part] = self.backbone.item_prior(first)
             elif part == "memory":
                 priors[part] = self.memory.prior(self.trie, *history)
             elif part == "popularity":

@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from recbole_mgr.data.features import feature_path, load_features
 from recbole_mgr.generation.item_memory import Counts, FittedMemory, MemorySettings
 from recbole_mgr.generation.likeness import by_codes, by_vectors, nearest_items
-from recbole_mgr.generation.priors import DensePrior, Prior, ShortListPrior
+from recbole_mgr.generation.priors import DENSE_ITEMS, LISTED, DensePrior, Prior, ShortListPrior
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.integration.dataset import GenerativeDataset
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
-DENSE_ITEMS = 50_000  # up to so many items every item is scored, beyond only those that the memory names
-LISTED = 2_000  # of them, at most
 OURS = {"content_weight": 10.0, "max_entries": 100}  # where a user says nothing else
 
 

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+import recbole_mgr.generation.priors as priors_module
 from recbole_mgr.generation.beam_search import beam_search, exhaustive_scores, item_log_probs
-from recbole_mgr.generation.priors import DensePrior, ShortListPrior, WeightedPriors, union_of_items
+from recbole_mgr.generation.priors import DensePrior, SearchedPrior, ShortListPrior, WeightedPriors, union_of_items
 
 USERS = 3
 
@@ -141,6 +142,39 @@ def test_the_best_items_are_allowed_ones(world, form):
     for user in range(USERS):
         wanted = expected.indices[user][expected.values[user].isfinite()].tolist()
         assert [item for item in found[user].tolist() if item] == wanted
+
+
+@pytest.mark.parametrize("listed", [4, 1000])
+def test_searched_in_blocks_it_is_the_dense_one(world, monkeypatch, listed):
+    monkeypatch.setattr(priors_module, "LISTED", listed)
+    monkeypatch.setattr(priors_module, "SCORES_AT_A_TIME", 7 * USERS)  # blocks of 7 items
+    trie, scores = world.trie(), scores_of(world)
+    by_leaf, blocks = scores[:, trie.leaf_items.long()], []
+
+    def score(leaves: slice) -> torch.Tensor:
+        blocks.append(leaves)
+        return by_leaf[:, leaves]
+
+    searched = SearchedPrior(trie, USERS, score, lambda item_ids: scores.gather(1, item_ids))
+    dense = DensePrior(trie, scores)
+    assert torch.equal(searched.best(3), dense.best(3))
+    assert len(blocks) == -(-trie.num_items // 7)
+    assert torch.equal(searched.best(6), dense.best(6))
+    allowed = trie.allow(torch.tensor(world.item_ids[::3]))
+    assert torch.equal(searched.best(5, allowed), dense.best(5, allowed))
+    everything = searched.best(trie.num_items + 2, allowed)  # longer than there are allowed ones
+    assert [sorted(filter(None, row)) for row in everything.tolist()] == [sorted(world.item_ids[::3])] * USERS
+    item_ids = torch.tensor([0, *world.item_ids]).expand(USERS, -1)
+    torch.testing.assert_close(searched.log_probs(item_ids), dense.log_probs(item_ids))
+    # pushed down, the listed items have their own mass and the others share what is left
+    pushed = WeightedPriors([searched], [1.0])
+    found = exhaustive_scores(flat_step(world), trie, batch_size=USERS, priors=pushed)
+    best = dense.best(min(listed, trie.num_items))
+    torch.testing.assert_close(found.gather(1, best), dense.log_probs(best), atol=1e-4, rtol=1e-4)
+    others = found.scatter(1, best, torch.nan)[:, world.item_ids]
+    for user in range(USERS if listed < trie.num_items else 0):
+        rest = others[user][~others[user].isnan()]
+        assert rest.max() - rest.min() < 1e-4
 
 
 def test_a_union_has_each_item_once_and_none_that_is_excluded():

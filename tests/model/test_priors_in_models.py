@@ -9,6 +9,8 @@ from recbole.data import create_dataset, data_preparation
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
+import recbole_mgr.generation.priors as priors
+import recbole_mgr.model.backbone.item_softmax as item_softmax
 from recbole_mgr.generation.item_memory import Counts, FittedMemory, MemorySettings
 from recbole_mgr.integration.config import make_config
 from recbole_mgr.integration.trainer import GenerativeTrainer
@@ -66,7 +68,7 @@ def either_world(request, make_world):
 def test_an_items_score_is_the_weighted_sum_of_its_log_probabilities(world):
     model, batch = world.model, world.batch
     state = model.backbone.start(batch["item_id_list"], batch["item_length"])
-    softmax = model.backbone.item_scores(state).log_softmax(dim=1)
+    softmax = model.backbone.item_softmax.scores(state.hidden[:, 0], state.history).log_softmax(dim=1)
     memory = model.memory
     plain = torch.zeros(len(batch), NUM_ITEMS + 1)
     for user, (history, length) in enumerate(zip(batch["item_id_list"], batch["item_length"], strict=True)):
@@ -128,12 +130,35 @@ def test_pushed_down_the_trie_they_give_a_distribution(make_world):
     assert not torch.allclose(scores, make_world(beam_size=NUM_ITEMS).scores())
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("ranking", ["union", "beams"])
+def test_a_large_catalogue_is_searched_in_blocks_with_equal_lists(make_world, monkeypatch, ranking):
+    world = make_world(**ALL, prior_weights=WEIGHTS, ranking=ranking)
+    history, allowed = world.batch["item_id_list"], world.model.trie.allow(torch.tensor([2, 3, 5, 7]))
+    world.model.backbone.item_softmax.repeat_score.fill_(-0.01)
+
+    def lists():
+        masks = ({}, {"exclude": history}, {"allowed_items": allowed})
+        return [world.model.generate(world.batch, 4, beam_size=8, **mask) for mask in masks]
+
+    dense, scores = lists(), world.scores()
+    monkeypatch.setattr(item_softmax, "DENSE_ITEMS", 0)
+    monkeypatch.setattr(item_softmax, "SCORES_AT_A_TIME", 100)
+    monkeypatch.setattr(priors, "SCORES_AT_A_TIME", 5 * len(world.batch))
+    for found, expected in zip(lists(), dense, strict=True):
+        assert torch.equal(found.item_ids, expected.item_ids)
+        torch.testing.assert_close(found.scores, expected.scores, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(world.scores(), scores, atol=1e-4, rtol=1e-4)
+
+
 def test_items_alone_need_no_codes(make_world):
     world = make_world(item_softmax=True, code_weight=0)
     batch = world.batch
     with torch.no_grad():
         state = world.model.backbone.start(batch["item_id_list"], batch["item_length"])
-        expected = world.model.backbone.item_scores(state).log_softmax(dim=1).topk(10)
+        expected = (
+            world.model.backbone.item_softmax.scores(state.hidden[:, 0], state.history).log_softmax(dim=1).topk(10)
+        )
     ranked = world.model.generate(batch, 10)
     assert torch.equal(ranked.item_ids, expected.indices)
     torch.testing.assert_close(ranked.scores, expected.values)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_mgr.generation.priors import Prior
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.backbone.branches import BranchScores
 from recbole_mgr.model.backbone.item_softmax import ItemSoftmax
@@ -326,9 +327,9 @@ class HierarchicalBackbone(nn.Module):
         logits[rows] = self._logits(depth, flat[rows], nodes.flatten()[rows], seen).to(logits.dtype)
         return logits.view(*nodes.shape, -1), BeamState(hidden, history)
 
-    def item_scores(self, state: BeamState) -> Tensor:
-        """Logits of every item by the item softmax from the state of the empty prefix: [B, N + 1], -inf at PAD."""
-        return self.item_softmax.scores(state.hidden[:, 0], state.history)
+    def item_prior(self, state: BeamState) -> Prior:
+        """The item softmax as a distribution over items, from the state of the empty prefix."""
+        return self.item_softmax.prior(self.trie, state.hidden[:, 0], state.history)
 
     def modality_encodings(self, item_ids: Tensor) -> dict[str, Tensor]:
         """Modality -> [n, H]: what LF++'s alignment stage brings together."""

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from recbole_mgr.generation.priors import DENSE_ITEMS, SCORES_AT_A_TIME, DensePrior, Prior, SearchedPrior
+from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.backbone.layers import ResidualMLP
 from recbole_mgr.model.backbone.repeats import STRETCH
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
-
-SCORES_AT_A_TIME = 2**25  # of the training loss: more are computed in parts, and again for the gradient
 
 
 class ItemSoftmax(nn.Module):
@@ -49,10 +49,15 @@ class ItemSoftmax(nn.Module):
         self.mix = ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
         self.query = nn.Sequential(nn.LayerNorm(hidden_size), nn.Linear(hidden_size, hidden_size))
 
-    def keys(self, rows: slice = slice(None)) -> Tensor:
-        """[N, H], of the items 1..N in their order, or of some of these rows."""
-        keys = F.embedding(self.token_ids[rows], self.embedding).sum(dim=1)
-        return keys if self.item_vectors is None else keys + self.item_vectors[rows]
+    def keys(self, item_ids: Tensor | None = None) -> Tensor:
+        """[N, H], of the items 1..N in their order; or of ``item_ids`` [...], [..., H], where padding gets any."""
+        if item_ids is None:
+            keys = F.embedding(self.token_ids, self.embedding).sum(dim=1)
+            return keys if self.item_vectors is None else keys + self.item_vectors
+        rows = (item_ids - 1).clamp(min=0).flatten()
+        keys = F.embedding_bag(self.token_ids[rows], self.embedding, mode="sum")
+        keys = keys if self.item_vectors is None else keys + self.item_vectors[rows]
+        return keys.view(*item_ids.shape, -1)
 
     def negative_log_likelihood(self, hidden: Tensor, item_ids: Tensor, history: Tensor) -> Tensor:
         """-log p(item | position) [M] of positions ``hidden`` [M, H], items [M] and what stood before
@@ -67,6 +72,32 @@ class ItemSoftmax(nn.Module):
         """Logits of every item for states [B, H] and histories [B, L] (distinct items, 0 = none): [B, N + 1], -inf at
         PAD."""
         return F.pad(self._scores(hidden, history, self.keys()), (1, 0), value=-torch.inf)
+
+    def prior(self, trie: PrefixTrie, hidden: Tensor, history: Tensor) -> Prior:
+        """The distribution over items as the searches take it; of a large catalogue no [B, N] scores are held."""
+        if len(self.item_bias) <= DENSE_ITEMS:
+            return DensePrior(trie, self.scores(hidden, history))
+        query, repeated = self.query(self.mix(hidden)), STRETCH * self.repeat_score  # [B, H], scalar
+        seen = trie.leaf(history)  # [B, L]
+
+        def score(leaves: slice) -> Tensor:
+            """[B, n]"""
+            item_ids = trie.leaf_items[leaves].long()
+            scores = torch.addmm(self.item_bias[item_ids - 1], query, self.keys(item_ids).T)
+            is_here = (seen >= leaves.start) & (seen < leaves.stop)
+            return scores.scatter_add(1, (seen - leaves.start) * is_here, (repeated * is_here).to(scores.dtype))
+
+        def score_of(item_ids: Tensor) -> Tensor:
+            """[B, M] of items [B, M], a few columns at a time."""
+            columns = item_ids.split(max(1, SCORES_AT_A_TIME // query.numel()), dim=1)
+            return torch.cat([score_columns(part) for part in columns], dim=1)
+
+        def score_columns(item_ids: Tensor) -> Tensor:
+            matches = (self.keys(item_ids) @ query.unsqueeze(-1)).squeeze(-1)
+            is_seen = (item_ids.unsqueeze(2) == history.unsqueeze(1)).any(dim=2)
+            return matches + self.item_bias[(item_ids - 1).clamp(min=0)] + repeated * is_seen
+
+        return SearchedPrior(trie, len(query), score, score_of)
 
     def _loss(self, hidden: Tensor, item_ids: Tensor, history: Tensor, keys: Tensor) -> Tensor:
         scores = self._scores(hidden, history, keys).float()
