@@ -43,24 +43,28 @@ def by_codes(codes: np.ndarray) -> Likeness:
     return likeness
 
 
-def nearest_items(modalities: Sequence[Likeness], num_items: int, neighbours: int = 30) -> sparse.csr_matrix:
+def nearest_items(
+    modalities: Sequence[Likeness], num_items: int, neighbours: int = 30, *, known: int | None = None
+) -> sparse.csr_matrix:
     """The matrix S.
 
     Args:
         modalities: one likeness each, of N items.
         num_items: N.
         neighbours: items kept in a row, fewer where less are alike at all.
+        known: of a catalogue whose items beyond so many are new: only their rows, of known items alike.
 
     Returns:
         float32 CSR [N + 1, N + 1]; row and column 0 are empty, each other row sums to 1 or has no entries.
     """
-    count = min(neighbours, num_items - 1)
+    count = min(neighbours, num_items - 1 if known is None else known)
     step = max(1, _VALUES // num_items)
     rows, columns, values = [], [], []
-    for start in range(0, num_items if count else 0, step):
+    for start in range(known or 0, num_items if count else 0, step):
         part = slice(start, min(start + step, num_items))
         alike = sum(likeness(part) for likeness in modalities) / len(modalities)  # [rows, N]
         alike.clamp_(min=0.0)
+        alike[:, known or num_items :] = 0.0
         own = torch.arange(part.stop - part.start)
         alike[own, own + part.start] = 0.0
         best = alike.topk(count, dim=1)

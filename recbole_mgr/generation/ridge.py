@@ -118,7 +118,7 @@ def solve_on_support(
             progress(part.stop, goal.shape[1])
     entries = (values[:filled], (rows[:filled], owners[:filled]))
     solution = sparse.csr_matrix(entries, shape=goal.shape, dtype=np.float32)
-    weights, kept = _rows_of(solution, max_entries)
+    weights, kept = largest_of_rows(solution, max_entries)
     return weights.to(device), kept.to(device)
 
 
@@ -156,7 +156,7 @@ def _solve_small(
     return torch.cholesky_solve(torch.from_numpy(right).to(device), factors).squeeze(-1).cpu().numpy()
 
 
-def _rows_of(matrix: sparse.csr_matrix, count: int) -> tuple[Tensor, Tensor]:
+def largest_of_rows(matrix: sparse.csr_matrix, count: int) -> tuple[Tensor, Tensor]:
     """The largest entries of each row of a sparse matrix, padded to ``count``."""
     weights = np.zeros((matrix.shape[0], count), dtype=np.float32)
     columns = np.zeros((matrix.shape[0], count), dtype=np.int64)

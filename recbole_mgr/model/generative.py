@@ -20,7 +20,7 @@ from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
 from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.model.backbone.t5 import T5Backbone
-from recbole_mgr.model.memory import OURS, MemoryPrior
+from recbole_mgr.model.memory import OURS, MemoryPrior, likeness_of_new_items
 from recbole_mgr.model.priors import CODES, Candidates, PartWeights, candidates_of
 from recbole_mgr.semantic_id.build import FUSED
 from recbole_mgr.semantic_id.table import SemanticIdTable
@@ -249,6 +249,14 @@ class GenerativeRecommender(SequentialRecommender):
             log_probs |= {part: prior.log_probs(everything) for part, prior in priors.items()}
             total = Candidates(everything, log_probs).score(self.part_weights.as_dict())
         return total.view(-1)
+
+    def know_new_items(self, known: int) -> None:
+        """Learn what can be told of the items behind the first ``known``, which joined after the training."""
+        if self.part_weights is None or "memory" not in self.part_weights.parts:
+            return
+        likeness = likeness_of_new_items(self.semantic_ids, known)
+        if likeness is not None:
+            self.memory.let_in(likeness)
 
     def other_parameter(self) -> dict[str, str]:
         """RecBole stores this in checkpoints: the identity of the semantic IDs the weights belong to."""

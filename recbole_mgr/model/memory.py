@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from recbole_mgr.data.features import feature_path, load_features
 from recbole_mgr.generation.item_memory import Counts, FittedMemory, MemorySettings
 from recbole_mgr.generation.likeness import by_codes, by_vectors, nearest_items
 from recbole_mgr.generation.priors import DENSE_ITEMS, LISTED, DensePrior, Prior, ShortListPrior
+from recbole_mgr.generation.ridge import largest_of_rows
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.integration.dataset import GenerativeDataset
 from recbole_mgr.semantic_id.table import SemanticIdTable
@@ -22,7 +24,7 @@ OURS = {"content_weight": 10.0, "max_entries": 100}  # where a user says nothing
 class MemoryPrior(nn.Module):
     """Which items follow those of a history, as ``log(max(score, 0) + floor)``.
 
-    Its entries are buffers, so that they are kept with a network's weights. Items that join later have none.
+    Its entries are buffers, so that they are kept with a network's weights.
 
     Args:
         num_items: N.
@@ -65,6 +67,24 @@ class MemoryPrior(nn.Module):
         scores = self._log(best.scores).masked_fill(best.item_ids == 0, self._log(best.scores.new_zeros(())).item())
         return ShortListPrior(trie, best.item_ids, scores, floor=float(self._log(torch.zeros(()))))
 
+    def let_in(self, likeness: sparse.csr_matrix) -> None:
+        """Give new items, of which it knows nothing, what the known items most like them have: they follow, and are
+        followed by, what those are on average. Of each item the largest entries stay.
+
+        Args:
+            likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1.
+        """
+        size, entries = self.weights.shape
+        rows = np.repeat(np.arange(size), entries)
+        weights, targets = (part.flatten().cpu().numpy() for part in (self.weights, self.targets))
+        memory = sparse.csr_matrix((weights, (rows, targets)), (size, size))
+        memory = memory + memory @ likeness.T  # new items follow
+        memory = memory + likeness @ memory  # and are followed
+        memory.eliminate_zeros()
+        weights, targets = largest_of_rows(memory, entries)
+        self.weights.copy_(weights)
+        self.targets.copy_(targets)
+
     def _log(self, scores: Tensor) -> Tensor:
         return (scores.clamp(min=0) + self.floor).log()
 
@@ -92,3 +112,14 @@ def item_likeness(dataset: GenerativeDataset) -> sparse.csr_matrix:
             "memory_options: content_weight needs a modality of content beside the collaborative one; set it to 0"
         )
     return nearest_items(alike, table.num_items)
+
+
+def likeness_of_new_items(table: SemanticIdTable, known: int) -> sparse.csr_matrix | None:
+    """Which of the first ``known`` items those behind them are like, by the codes of their content; None where the
+    codes say nothing of content."""
+    alike = [
+        by_codes(table.codes[1:, table.block(modality)].numpy())
+        for modality in table.modalities
+        if modality != "collaborative"
+    ]
+    return nearest_items(alike, table.num_items, known=known) if alike else None

@@ -146,8 +146,8 @@ _OF_ITEMS = re.compile(r"(item_softmax\.item_(vectors|bias)|^memory\.(weights|ta
 def with_new_items(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A network's weights with rows for items that join behind the others.
 
-    A new item has no vector of its own, so its key is the sum of its codes' embeddings; it has the mean bias, follows
-    no item in the memory and was never taken.
+    A new item has no vector of its own, so its key is the sum of its codes' embeddings; it has the mean bias, and was
+    never taken. What the memory may know of it comes later (`GenerativeRecommender.know_new_items`).
 
     Args:
         weights: of the network, by name.

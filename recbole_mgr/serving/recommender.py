@@ -225,6 +225,7 @@ class Recommender(BaseRecommender):
         weights = moved_branches(catalogue.network.trie, network.trie, catalogue.network.state_dict())
         weights = with_new_items(weights, network.state_dict())
         network.load_state_dict(widened_weights(weights, network.state_dict(), dedup_size=table.sizes[-1]))
+        network.know_new_items(table.num_items)
         new_texts = [ItemText(str(title), "") for title, is_there in zip(titles, there, strict=True) if is_there]
         self._catalogue = _catalogue_of(network, catalogue.texts + new_texts)
         self._allowed.cache_clear()  # the sets belong to the catalogue of before

@@ -61,7 +61,7 @@ def test_the_entries_kept_are_the_largest_by_absolute_value(problem, monkeypatch
     order = np.argsort(-np.abs(expected), axis=1)[:, :3]
     np.testing.assert_array_equal(columns.numpy(), order)
     np.testing.assert_allclose(weights.numpy(), np.take_along_axis(expected, order, axis=1), atol=1e-5)
-    kept_weights, kept_columns = ridge._rows_of(sparse.csr_matrix(expected), 3)
+    kept_weights, kept_columns = ridge.largest_of_rows(sparse.csr_matrix(expected), 3)
     assert torch.equal(kept_columns, columns)
     torch.testing.assert_close(kept_weights, weights, atol=1e-5, rtol=0)
 

@@ -8,13 +8,15 @@ import torch
 from recbole.data import create_dataset, data_preparation
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
+from scipy import sparse
 
 import recbole_mgr.generation.priors as priors
 import recbole_mgr.model.backbone.item_softmax as item_softmax
 from recbole_mgr.generation.item_memory import Counts, FittedMemory, MemorySettings
+from recbole_mgr.generation.ridge import largest_of_rows
 from recbole_mgr.integration.config import make_config
 from recbole_mgr.integration.trainer import GenerativeTrainer
-from recbole_mgr.model.memory import item_likeness
+from recbole_mgr.model.memory import MemoryPrior, item_likeness
 from recbole_mgr.model.priors import Candidates, PartWeights
 
 NUM_ITEMS = 24
@@ -179,6 +181,27 @@ def test_the_memory_has_seen_training_interactions_alone(make_world):
     plain = FittedMemory.fit(Counts.of(sequences, NUM_ITEMS, settings), settings).weights
     found = torch.zeros_like(plain).scatter(1, world.model.memory.targets.long(), world.model.memory.weights)
     torch.testing.assert_close(found, plain)
+
+
+@pytest.mark.parametrize("entries", [6, 2])
+def test_new_items_get_what_those_like_them_have(entries):
+    generator = np.random.default_rng(0)
+    known = generator.normal(size=(7, 7)) * (generator.random((7, 7)) < 0.4)
+    known[0] = known[:, 0] = known[5:] = known[:, 5:] = 0  # items 5 and 6 are new
+    likeness = np.zeros((7, 7))
+    likeness[5, [1, 2]], likeness[6, 4] = [0.7, 0.3], 1.0
+    memory = MemoryPrior(6, MemorySettings(max_entries=entries), 0.003)
+    weights, targets = largest_of_rows(sparse.csr_matrix(known), entries)
+    memory.weights.copy_(weights), memory.targets.copy_(targets)
+    known = np.zeros((7, 7))
+    np.add.at(known, (np.arange(7)[:, None], targets.numpy()), weights.numpy())
+    memory.let_in(sparse.csr_matrix(likeness))
+    found = np.zeros((7, 7))
+    np.add.at(found, (np.arange(7)[:, None], memory.targets.numpy()), memory.weights.numpy())
+    everybody = np.eye(7) + likeness  # each by itself, new ones by those like them
+    expected = everybody @ known @ everybody.T
+    smallest = -np.sort(-np.abs(expected), axis=1)[:, entries - 1 : entries]
+    np.testing.assert_allclose(found, np.where(np.abs(expected) >= smallest, expected, 0), atol=1e-6)
 
 
 def test_content_is_what_the_items_vectors_say(make_world):
