@@ -73,6 +73,7 @@ def _tiny_settings(folder: Path, **changes: Any) -> dict[str, Any]:
         changes: what else is set.
     """
     return {
+        "preset": None,  # the models themselves, and nothing beside them that a test does not ask for
         "data_path": str(folder),
         "checkpoint_dir": str(folder / "saved"),
         "epochs": 1,

@@ -26,7 +26,7 @@ VARIANTS = {
     "SASRec": {"train_neg_sample_args": None, "loss_type": "CE"},
 }
 
-GENERATIVE_KEYS = ("codebook_size", "codebook_levels", "beam_size")
+GENERATIVE_KEYS = ("preset", "codebook_size", "codebook_levels", "beam_size")
 
 
 @pytest.fixture(autouse=True)

@@ -118,9 +118,11 @@ def install_property_hooks() -> None:
             given = {**self.file_config_dict, **self.variable_config_dict}
             known = known_keys(model) | set(Processes.model_fields)  # RecBole's own launcher gives the latter
             refuse_unknown_keys(given, known, f"model {model}")
-            self.internal_config_dict.update(model_properties(model_class))
-            if given.get("preset") is not None:
-                self.internal_config_dict.update(_preset(given["preset"], known))
+            properties = model_properties(model_class)
+            self.internal_config_dict.update(properties)
+            preset = given.get("preset", properties.get("preset"))
+            if preset is not None:
+                self.internal_config_dict.update(_preset(preset, known))
             self.internal_config_dict.update(_dataset_properties(dataset))
 
     @functools.wraps(merge)
@@ -131,6 +133,8 @@ def install_property_hooks() -> None:
                 # a default that only looks different, as 1 for True, stays as it is written: runs are found by it
                 if value != settings[key] or key in self.external_config_dict:
                     settings[key] = value
+            if "eval_step" not in self.external_config_dict:  # a preset's, beside the epochs of a user
+                settings["eval_step"] = min(settings["eval_step"], settings["epochs"])
             if settings["load_col"] == _read_yaml(PROPERTIES / "overall.yaml")["load_col"]:
                 settings["load_col"] = {"inter": [settings[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME")]}
             if not settings["use_gpu"]:
@@ -196,6 +200,8 @@ def default_settings(model: str) -> dict[str, Any]:
     if class_.type == ModelType.SEQUENTIAL:
         settings["repeatable"] = True
     settings |= model_properties(class_)
+    if settings.get("preset"):
+        settings |= _preset(settings["preset"], known_keys(model))
     if settings.get("loss_type") == "CE":
         settings["train_neg_sample_args"] = None
     return settings

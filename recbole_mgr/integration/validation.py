@@ -157,14 +157,20 @@ def _check_network(values: dict[str, Any]) -> None:
         if values[key] and (values["backbone"], values["code_softmax"]) != ("hierarchical", "legal"):
             raise ValueError(
                 f"{key}: {values[key]} needs backbone: hierarchical and code_softmax: legal, not {values['backbone']} "
-                f"and {values['code_softmax']}; leave it out or change those"
+                f"and {values['code_softmax']}; {_without_preset(values)}leave it out or change those"
             )
+
+
+def _without_preset(values: dict[str, Any]) -> str:
+    """The remedy where it was a preset that asked for something."""
+    return f"preset: {values['preset']} asks for it, preset: None does not; " if values["preset"] else ""
 
 
 def _check_priors(values: dict[str, Any]) -> None:
     if values["item_softmax"] and values["backbone"] != "hierarchical":
         raise ValueError(
-            f"item_softmax: needs backbone: hierarchical, not {values['backbone']}; leave it out or change that"
+            f"item_softmax: needs backbone: hierarchical, not {values['backbone']}; "
+            f"{_without_preset(values)}leave it out or change that"
         )
     if values["code_weight"] == 0 and not values["item_softmax"]:
         raise ValueError("code_weight: 0 leaves nothing to learn without item_softmax: True; give it a weight")

@@ -250,6 +250,15 @@ class GenerativeRecommender(SequentialRecommender):
             total = Candidates(everything, log_probs).score(self.part_weights.as_dict())
         return total.view(-1)
 
+    @property
+    def notes(self) -> list[str]:
+        """What a table says below about the row: what ranks beside codes."""
+        if self.part_weights is None:
+            return []
+        weights = ", ".join(f"{part} {weight:g}" for part, weight in self.part_weights.as_dict().items())
+        how = "chosen on validation" if self.chooses_weights else "given"
+        return [f"ranked with priors, which are ours and not the papers'; weights ({how}): {weights}"]
+
     def know_new_items(self, known: int) -> None:
         """Learn what can be told of the items behind the first ``known``, which joined after the training."""
         if self.part_weights is None or "memory" not in self.part_weights.parts:

@@ -56,6 +56,9 @@ class MGRLFpp(GenerativeRecommender):
     recommendation training; its loss is not given in the paper, see :mod:`recbole_mgr.model.alignment` for our
     reading. For ablations each part can be switched off, and the alignment loss can accompany recommendation training
     (as in MACRec) instead of preceding it, or both.
+
+    Its default settings are those of ``preset: best``, which is ours and validates best; ``preset: paper`` and
+    ``preset: None`` are the model of the paper.
     """
 
     def __init__(self, config, dataset) -> None:

@@ -10,7 +10,7 @@ from recbole_mgr.settings.tables import Row, markdown_table, rows, written
 
 # A class of models: its title, and a model whose defaults of the keys that all of them have are those of every one.
 _FAMILIES = {
-    "GenerativeRecommender": ("Every generating model", "MGRLFpp"),
+    "GenerativeRecommender": ("Every generating model", "MGRLF"),
     "ClosedFormRecommender": ("Every closed-form baseline", "HistoryAgain"),
 }
 _INTRODUCTION = """\
@@ -20,10 +20,10 @@ Written by `python docs/write_settings.py`; `recbole-mgr settings MODEL` shows t
 
 A setting is given on the command line (`--epochs=20`), in a YAML file (`--config_files my.yaml`), for one model of a
 table (`--model MGRLFpp:beam_size=100`) or in `config_dict` of RecBole's own functions. The later of these wins:
-RecBole's defaults, `properties/overall.yaml`, `properties/model/`, `properties/dataset/`, `--config_files`,
-`--key=value`, a model's own settings. A key that a model does not know, a value of another type or out of range, and
-settings that contradict each other are errors. `True`, `yes`, `on` and `1` mean the same, as do `False`, `no`, `off`
-and `0`.
+RecBole's defaults, `properties/overall.yaml`, `properties/model/`, the setting `preset`, `properties/dataset/`,
+`--config_files`, `--key=value`, a model's own settings. A key that a model does not know, a value of another type or
+out of range, and settings that contradict each other are errors. `True`, `yes`, `on` and `1` mean the same, as do
+`False`, `no`, `off` and `0`.
 """
 
 

@@ -34,9 +34,9 @@ from recbole_mgr.serving.run_directory import ABOUT_FILE, SETTINGS_FILE
 TRAINING_FORMAT = 1
 EVALUATIONS = "evaluations"  # below a run directory, a folder for each evaluation but the one it was trained with
 
-# Settings that change where, how loudly or how fast a run goes, not what it computes.
+# Settings that change where, how loudly or how fast a run goes, not what it computes, or only set others (preset).
 OPERATIONAL = frozenset(
-    "seed gpu_id use_gpu device state show_progress checkpoint_dir data_path worker local_rank single_spec "
+    "preset seed gpu_id use_gpu device state show_progress checkpoint_dir data_path worker local_rank single_spec "
     "num_threads log_wandb wandb_project eval_batch_size config_files save_dataset save_dataloaders "
     "dataset_save_path dataloaders_save_path keep_histories loss_decimal_place nproc world_size offset ip port".split()
 )

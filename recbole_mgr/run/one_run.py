@@ -153,7 +153,7 @@ class _Work:
             settings=plain_settings(config),
             environment=environment(config["device"]),
             tasks=tasks,
-            notes=trained["notes"],
+            notes=trained["notes"] + (self.model.notes if is_generative(config["model"]) else []),
             repeated=test.ranking.repeated,
             semantic_ids=self._semantic_id_facts(),
         )

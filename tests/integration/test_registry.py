@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from recbole_mgr.integration import registry
 from recbole_mgr.integration.dataset import GenerativeDataset
@@ -116,8 +117,7 @@ def test_a_run_is_not_loaded_with_semantic_ids_of_another(trained):
 def test_hyper_tuning_tries_our_settings(settings, tmp_path):
     pytest.importorskip("hyperopt")
     fixed = tmp_path / "fixed.yaml"
-    lines = [f"{key}: {value!r}" for key, value in {**settings, "model": "MGRLFpp", "dataset": "tiny"}.items()]
-    fixed.write_text("\n".join(lines))
+    fixed.write_text(yaml.safe_dump({**settings, "model": "MGRLFpp", "dataset": "tiny"}))
     tuning = HyperTuning(
         objective_function,
         params_dict={"choice": {"codebook_levels": [1, 2]}},

@@ -14,7 +14,7 @@ import recbole_mgr.generation.priors as priors
 import recbole_mgr.model.backbone.item_softmax as item_softmax
 from recbole_mgr.generation.item_memory import Counts, FittedMemory, MemorySettings
 from recbole_mgr.generation.ridge import largest_of_rows
-from recbole_mgr.integration.config import make_config
+from recbole_mgr.integration.config import default_settings, make_config
 from recbole_mgr.integration.trainer import GenerativeTrainer
 from recbole_mgr.model.memory import MemoryPrior, item_likeness
 from recbole_mgr.model.priors import Candidates, PartWeights
@@ -233,6 +233,8 @@ def test_the_trainer_chooses_weights_on_validation_and_keeps_them(make_world, ca
     world.model.part_weights.set(dict.fromkeys(world.model.part_weights.parts, 9.0))
     trainer.evaluate(world.test, load_best_model=True)
     assert torch.equal(world.model.part_weights.values, kept) and (kept != 9).all()
+    (note,) = world.model.notes
+    assert note.endswith(", ".join(f"{part} {w:g}" for part, w in world.model.part_weights.as_dict().items()))
 
 
 @pytest.mark.parametrize(
@@ -258,9 +260,15 @@ def test_settings_that_contradict_each_other_are_refused(tmp_path, write_dataset
 def test_a_preset_gives_defaults_that_a_users_settings_beat(tmp_path, write_dataset, tiny_settings):
     write_dataset(tmp_path)
     settings = tiny_settings(tmp_path)
+    default = {key: value for key, value in settings.items() if key != "preset"}
+    assert make_config("MGRLFpp", "tiny", [], default)["memory"] and default_settings("MGRLFpp")["branch_size"] == 32
+    for name, changes in (("MGRLF", {}), ("MGRLFpp", {"preset": None})):
+        assert not any(make_config(name, "tiny", [], {**default, **changes})[key] for key in ("memory", "branch_size"))
+    with pytest.raises(ValueError, match="preset: best asks for it, preset: None does not"):
+        make_config("MGRLFpp", "tiny", [], {**default, "backbone": "t5"})
     best = make_config("MGRLFpp", "tiny", [], {**settings, "preset": "best", "memory": False})
     assert best["item_softmax"] and best["branch_size"] == 32 and best["alignment_epochs"] == 0
-    assert not best["memory"] and best["epochs"] == settings["epochs"]
+    assert not best["memory"] and best["epochs"] == settings["epochs"] == best["eval_step"] == 1
     assert make_config("TIGER", "tiny", [], {**settings, "modalities": ["text"], "preset": "best"})["memory"]
     paper = make_config("MGRLFpp", "tiny", [], {**settings, "preset": "paper"})
     assert (paper["backbone"], paper["code_softmax"], paper["quantizer"]) == ("t5", "full", "rqvae")

@@ -85,6 +85,24 @@ def test_what_a_model_reads_and_learns_by_trains_it_anew(world):
     assert world.trained == 5
 
 
+def test_a_preset_is_the_settings_that_it_stands_for(world):
+    digests = set()
+    for settings in ({"preset": "paper"}, {"preset": None, "backbone": "t5"}):
+        keys = (
+            "code_softmax",
+            "quantizer",
+            "n_layers",
+            "n_heads",
+            "t5_head_size",
+            "hidden_dropout_prob",
+            "lr_scheduler",
+        )
+        own = {"preset": None, **settings, "stopping_step": 3, "MAX_ITEM_LIST_LENGTH": 9, "weight_decay": 0.1}
+        own |= dict(zip(keys, ("full", "rqvae", 1, 2, 8, 0.2, "linear"), strict=True)) | {"warmup_epochs": 0}
+        digests.add(RunIdentity.of(make_config("MGRLF", "tiny", [], {**world.settings, **own})).training_digest)
+    assert len(digests) == 1
+
+
 def test_equal_numbers_are_one_setting_and_files_are_read_once(world, monkeypatch):
     digests = {
         RunIdentity.of(make_config("MGRLF", "tiny", [], {**world.settings, "weight_decay": zero})).training_digest
