@@ -141,7 +141,7 @@ class TIGER(GenerativeRecommender):
 
 class MGRLFpp(GenerativeRecommender):
     preset: Literal["best", "paper"] | None = key(
-        "Its default is best, which is ours; paper (the papers' form), or None for the model with nothing beside codes"
+        "best (ours), paper (the papers' form), or None: the model with nothing beside its codes"
     )
     transitions: Switch = key("A transition token between two modalities' codes; False is an ablation")
     alignment_epochs: Whole = key("Passes over all items before recommendation training; 0 switches the stage off")
