@@ -79,7 +79,7 @@ setup(
         "urllib3>=2",
     ],
     extras_require={
-        "gguf": ["gguf>=0.10", "accelerate>=0.26"],  # language models in .gguf files
+        "gguf": ["gguf>=0.10", "accelerate>=0.34"],  # language models in .gguf files
         "serve": SERVE,
         "docs": DOCS,
         "test": TEST,

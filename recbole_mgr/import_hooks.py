@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 RECBOLE_VERSION = "1.2.1"
@@ -103,14 +104,24 @@ def torchvision_schemas() -> None:
         return
     import torch
 
-    library = PathFinder.find_spec("_C", list(spec.submodule_search_locations or ()))
-    try:
-        if library is not None:
-            torch.ops.load_library(library.origin)
-    except (ImportError, OSError):
-        library = None
-    if library is None:
+    if not any(_loads(library) for library in _compiled(spec)):
         declared = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _torchvision_operators.append(declared)
+
+
+def _compiled(torchvision: ModuleSpec) -> list[Path]:
+    """Where its operators may stand: the file ``_C`` is called ``_C_stable`` since 0.29."""
+    files = (file for folder in torchvision.submodule_search_locations or () for file in Path(folder).glob("_C*"))
+    return [file for file in files if file.name.endswith(tuple(EXTENSION_SUFFIXES))]
+
+
+def _loads(library: Path) -> bool:
+    import torch
+
+    try:
+        torch.ops.load_library(str(library))
+    except (ImportError, OSError):
+        return False
+    return True

@@ -123,8 +123,7 @@ class Key:
 
     @cached_property
     def _adapter(self) -> TypeAdapter:
-        own = isinstance(self.annotation, type) and issubclass(self.annotation, BaseModel)
-        return TypeAdapter(self.annotation, config=None if own else _CHECKS)
+        return TypeAdapter(self.annotation, config=None if _is_class_of(self.annotation, BaseModel) else _CHECKS)
 
 
 def check_values(values: Mapping[str, Any], keys: Mapping[str, Key]) -> dict[str, Any]:
@@ -202,12 +201,17 @@ def _located(key: Key, value: Any, error: Mapping[str, Any]) -> _Wrong:
     return _Wrong(path, annotation, value, unknown, found)
 
 
+def _is_class_of(annotation: Any, parent: type) -> bool:
+    """Whether an annotation is a class that derives from another; to Python 3.10 ``list[int]`` is a type, too."""
+    return isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, parent)
+
+
 def _group_of(annotation: Any) -> type[Keys] | None:
     """The class of the keys inside, where an annotation is one, or one or None."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     options: Iterable[Any] = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    groups = [option for option in options if isinstance(option, type) and issubclass(option, Keys)]
+    groups = [option for option in options if _is_class_of(option, Keys)]
     return groups[0] if groups else None
 
 

@@ -83,7 +83,7 @@ def create_app(
             return await asyncio.wait_for(asyncio.to_thread(function, *arguments, **options), timeout)
         except ValueError as error:
             raise HTTPException(400, str(error)) from error
-        except TimeoutError:
+        except asyncio.TimeoutError:  # another class than TimeoutError before Python 3.11
             raise HTTPException(504, f"not done within {timeout:g} s") from None
 
     @app.post("/recommend", response_model=RecommendAnswer)
@@ -115,7 +115,7 @@ def create_app(
             listed = await asyncio.wait_for(asyncio.gather(*map(asyncio.wrap_future, futures)), timeout)
         except QueueFull:
             raise HTTPException(503, "too many requests wait; try again", headers={"Retry-After": "1"}) from None
-        except TimeoutError:
+        except asyncio.TimeoutError:  # another class than TimeoutError before Python 3.11
             raise HTTPException(504, f"not done within {timeout:g} s") from None
         except ValueError as error:
             raise HTTPException(400, str(error)) from error
