@@ -97,6 +97,16 @@ def write_dataset():
     return _write_dataset
 
 
+@pytest.fixture
+def walkers(tmp_path, monkeypatch):
+    """A data set below the working folder whose users walk; ``last`` is only ever the last item of a user and ``late``
+    the one before the last."""
+    monkeypatch.chdir(tmp_path)
+    rows = [(f"u{u}", f"i{(u + step) % 12}", step) for u in range(12) for step in range(5)]
+    rows += [("u0", "late", 10), ("u0", "last", 11)]
+    return _write_dataset(tmp_path, interactions=rows)
+
+
 @pytest.fixture(scope="session")
 def tiny_settings():
     """The function above."""

@@ -7,6 +7,7 @@ RecBole's batches (they would be joined for the *target* item) and never a check
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import NamedTuple
@@ -100,6 +101,30 @@ def read_feature_file(
     return file
 
 
+def rows_of_items(file: FeatureFile, name: str, item_tokens: Sequence[str]) -> np.ndarray:
+    """Rows of a file's vectors.
+
+    Args:
+        file: the feature file.
+        name: of the data set.
+        item_tokens: its N items.
+
+    Returns:
+        int64 [N], -1 for an item without a vector.
+
+    Raises:
+        ValueError: If no item has one, showing an id of each side.
+    """
+    row_of = {token: row for row, token in enumerate(file.item_tokens)}
+    rows = np.array([row_of.get(token, -1) for token in item_tokens])
+    if (rows < 0).all():
+        raise ValueError(
+            f"{file.path}: none of its {len(row_of)} item ids (first: {file.item_tokens[0]!r}) is an item of {name} "
+            f"(first: {item_tokens[0]!r}); the ids must be written as in {name}.inter"
+        )
+    return rows
+
+
 def load_features(
     folder: Path,
     name: str,
@@ -126,21 +151,15 @@ def load_features(
         ValueError: As :func:`read_feature_file`; also if no item of the data set has a vector.
     """
     file = read_feature_file(folder, name, modality, format)
-    row_of = {token: row for row, token in enumerate(file.item_tokens)}
-    rows = np.array([row_of.get(token, -1) for token in item_tokens])  # [N]
+    rows = rows_of_items(file, name, item_tokens)  # [N]
     present = rows >= 0
-    if not present.any():
-        raise ValueError(
-            f"{file.path}: none of its {len(row_of)} item ids (first: {file.item_tokens[0]!r}) is an item of "
-            f"{name} (first: {item_tokens[0]!r}); the ids must be written as in {name}.inter"
-        )
     fill_vector = np.zeros(file.vectors.shape[1])
     if policy == "mean":
         known = OrderedRows(file.vectors, np.sort(rows[present]))  # sorted, to read the file from front to back
         fill_vector = sum(known[part].sum(axis=0, dtype=np.float64) for part in chunk_slices(*known.shape)) / len(known)
     fill_vector = fill_vector.astype(file.vectors.dtype)
     vectors = OrderedRows(file.vectors, rows, filler=fill_vector)
-    unknown, missing = len(row_of) - int(present.sum()), int((~present).sum())
+    unknown, missing = len(file.item_tokens) - int(present.sum()), int((~present).sum())
     getLogger().info(
         f"features {modality}: {file.path.name}, {vectors.shape[1]} values per item, {int(present.sum())} of "
         f"{len(item_tokens)} items have a vector (missing_modality: {policy} for {missing}), "

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_mgr.data.features import feature_path, read_feature_file
+from recbole_mgr.data.features import feature_path, read_feature_file, rows_of_items
 from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
 
 
@@ -50,14 +50,8 @@ def read_visual_features(
             f"(recbole-mgr encode {name} --modality {modality}) or set image_features: none"
         )
     file = read_feature_file(folder, name, modality, format, grids=True)
-    row_of = {token: row for row, token in enumerate(file.item_tokens)}
-    file_rows = np.array([row_of.get(token, -1) for token in item_tokens])  # [N]
+    file_rows = rows_of_items(file, name, item_tokens)  # [N]
     present = file_rows >= 0
-    if not present.any():
-        raise ValueError(
-            f"{path}: none of its {len(row_of)} item ids (first: {file.item_tokens[0]!r}) is an item of {name} "
-            f"(first: {item_tokens[0]!r}); the ids must be written as in {name}.inter"
-        )
     vectors = file.vectors[file_rows[present]]  # [n, P, dim] or, pooled, [n, dim]
     if vectors.ndim == 2:
         vectors = vectors[:, None]  # [n, 1, dim]

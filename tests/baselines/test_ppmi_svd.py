@@ -57,22 +57,13 @@ def test_settings_out_of_range_are_refused_by_name(sequences, key, value):
         ppmi_svd_vectors(sequences, N, PpmiSettings()._replace(**{"dim": 3, key: value}))
 
 
-@pytest.fixture
-def folder(tmp_path, write_dataset, monkeypatch):
-    """Users walk; ``last`` is only ever the last item of a user and ``late`` the one before the last."""
-    monkeypatch.chdir(tmp_path)
-    rows = [(f"u{u}", f"i{(u + step) % 12}", step) for u in range(12) for step in range(5)]
-    rows += [("u0", "late", 10), ("u0", "last", 11)]
-    return write_dataset(tmp_path, interactions=rows)
-
-
-def test_the_command_writes_vectors_of_training_alone_that_the_guard_knows(folder, tiny_settings, capsys):
+def test_the_command_writes_vectors_of_training_alone_that_the_guard_knows(walkers, tiny_settings, capsys):
     command = ["collaborative", "tiny", "--data_path=.", "--method", "ppmi_svd", "--dim=4", "--state=ERROR"]
     assert main(command) == 0
     assert "2 items occur in no training interaction" in capsys.readouterr().out
     assert set(Path("tiny/tiny.collaborative.ids").read_text().split()) == {f"i{n}" for n in range(12)}
     assert np.load("tiny/tiny.collaborative.npy").shape == (12, 4)
-    about = yaml.safe_load((folder / "tiny.collaborative.yaml").read_text())
+    about = yaml.safe_load((walkers / "tiny.collaborative.yaml").read_text())
     assert (about["trained_on"], about["model"], about["settings"]["dim"]) == ("interactions", "PPMI-SVD", 4)
 
     settings = tiny_settings(Path("."), checkpoint_dir="saved", n_layers=1, modalities=["text", "collaborative"])
@@ -88,6 +79,6 @@ def test_the_command_writes_vectors_of_training_alone_that_the_guard_knows(folde
 
 
 @pytest.mark.parametrize("wrong", [["--method", "ppmi_svd", "--model", "BPR"], ["--model", "BPR", "--dim", "4"]])
-def test_options_of_the_other_method_are_refused(folder, wrong, capsys):
+def test_options_of_the_other_method_are_refused(walkers, wrong, capsys):
     assert main(["collaborative", "tiny", "--data_path=.", *wrong]) != 0
     assert "belongs to --method" in capsys.readouterr().err

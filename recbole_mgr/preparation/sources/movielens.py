@@ -26,20 +26,27 @@ _GENRES = (
 ).split("|")
 
 
-class MovieLens100k:
-    """``u.data`` and ``u.item``."""
+class _MovieLens:
+    """What the editions share; each names its files and the separator of its ratings."""
 
     field_types: dict[str, str] = {}
+    edition, archive, ratings_file, movies_file, separator = "", "", "", "", ""
 
     def __init__(self, raw: RawFolder) -> None:
-        folder = raw.unpacked("u.data", f"{_BASE}/ml-100k.zip")
-        self._ratings, self._movies = folder / "u.data", existing(folder, "u.item")
+        folder = raw.unpacked(self.ratings_file, f"{_BASE}/{self.archive}")
+        self._ratings, self._movies = folder / self.ratings_file, existing(folder, self.movies_file)
         self.conversions, self.joins = Conversions(NumberForm(".")), []
         self.picture_folder = subfolder(folder, "images", "posters")
-        self.provenance = {"source": "MovieLens 100K, GroupLens", "licence": _LICENCE}
+        self.provenance = {"source": f"MovieLens {self.edition}, GroupLens", "licence": _LICENCE}
 
     def interactions(self) -> Iterator[Batch]:
-        return _ratings(self._ratings, "\t", self.conversions)
+        return _ratings(self._ratings, self.separator, self.conversions)
+
+
+class MovieLens100k(_MovieLens):
+    """``u.data`` and ``u.item``."""
+
+    edition, archive, ratings_file, movies_file, separator = "100K", "ml-100k.zip", "u.data", "u.item", "\t"
 
     def items(self) -> Iterator[Batch]:
         columns = ["item_id", "title", "release", "video_release", "imdb_url", *_GENRES]
@@ -55,20 +62,10 @@ class MovieLens100k:
             yield batch._replace(frame=frame)
 
 
-class MovieLens1m:
+class MovieLens1m(_MovieLens):
     """``ratings.dat`` and ``movies.dat``."""
 
-    field_types: dict[str, str] = {}
-
-    def __init__(self, raw: RawFolder) -> None:
-        folder = raw.unpacked("ratings.dat", f"{_BASE}/ml-1m.zip")
-        self._ratings, self._movies = folder / "ratings.dat", existing(folder, "movies.dat")
-        self.conversions, self.joins = Conversions(NumberForm(".")), []
-        self.picture_folder = subfolder(folder, "images", "posters")
-        self.provenance = {"source": "MovieLens 1M, GroupLens", "licence": _LICENCE}
-
-    def interactions(self) -> Iterator[Batch]:
-        return _ratings(self._ratings, "::", self.conversions)
+    edition, archive, ratings_file, movies_file, separator = "1M", "ml-1m.zip", "ratings.dat", "movies.dat", "::"
 
     def items(self) -> Iterator[Batch]:
         columns = ["item_id", "title", "categories"]

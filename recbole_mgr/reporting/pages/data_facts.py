@@ -9,33 +9,19 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from recbole_mgr.data.interactions import judged_interactions, numbered
+from recbole_mgr.data.interactions import Interactions, judged_interactions, numbered
 from recbole_mgr.data.table import PROBLEM
-from recbole_mgr.preparation.filtering import k_core
-from recbole_mgr.preparation.interactions import Interactions
+from recbole_mgr.preparation.filtering import Counts, core_sizes
+from recbole_mgr.preparation.interactions import Interactions as PreparedInteractions
 
 CORES = range(1, 11)
 _UNIX_SECONDS = (3e8, 1e10)
 
 
-class DataInteractions(NamedTuple):
-    """Interactions of a data set sorted by user, then time, then order of the file; n rows.
+def read_data_interactions(folder: Path, name: str) -> Interactions:
+    """Read ``<name>.inter``, sorted by user, then time, then order of the file.
 
-    Attributes:
-        user_tokens, item_tokens: of the numbers below.
-        users, items: int64 [n].
-        times: float64 [n].
-    """
-
-    user_tokens: list[str]
-    item_tokens: list[str]
-    users: np.ndarray
-    items: np.ndarray
-    times: np.ndarray
-
-
-def read_data_interactions(folder: Path, name: str) -> DataInteractions:
-    """Read ``<name>.inter``; rows that a run would refuse are left out (``recbole-mgr check`` names them).
+    Rows that a run would refuse are left out (``recbole-mgr check`` names them).
 
     Raises:
         ValueError: If there is no such file, it lacks a column, or no row is left.
@@ -45,30 +31,14 @@ def read_data_interactions(folder: Path, name: str) -> DataInteractions:
     rows = rows.filter(pl.col(PROBLEM).is_null())
     if rows.is_empty():
         raise ValueError(f"{path}: no row with user, item and time; recbole-mgr check names what is wrong")
-    user_tokens, item_tokens, users, items, times = numbered(rows)
-    order = np.lexsort((times, users))  # stable
-    return DataInteractions(
-        user_tokens, item_tokens, users[order].astype(np.int64), items[order].astype(np.int64), times[order]
-    )
+    data = numbered(rows)
+    order = np.lexsort((data.times, data.users))  # stable
+    return data._replace(users=data.users[order], items=data.items[order], times=data.times[order])
 
 
-class Core(NamedTuple):
-    """What the k-core keeps."""
-
-    k: int
-    users: int
-    items: int
-    interactions: int
-
-
-def cores(data: DataInteractions) -> list[Core]:
+def cores(data: Interactions) -> list[Counts]:
     """What each k of CORES keeps."""
-    part = Interactions(data.users.astype(np.uint32), data.items.astype(np.uint32), data.times, None, data.users)
-    kept = []
-    for k in CORES:
-        part = k_core(part, k)  # of a smaller core: the same result, sooner
-        kept.append(Core(k, len(np.unique(part.users)), len(np.unique(part.items)), len(part.users)))
-    return kept
+    return core_sizes(PreparedInteractions(data.users, data.items, data.times, None, data.users), CORES)
 
 
 class Targets(NamedTuple):
@@ -89,13 +59,13 @@ class Targets(NamedTuple):
     cold: int
 
 
-def targets(data: DataInteractions) -> Targets:
+def targets(data: Interactions) -> Targets:
     """Count what the test targets of a leave-one-out split are like."""
     last = np.flatnonzero(np.append(np.diff(data.users) != 0, True))  # the last row of each user
     first = np.append(0, last[:-1] + 1)
     enough = last > first
     last, before = last[enough], last[enough] - 1
-    pairs = data.users * len(data.item_tokens) + data.items
+    pairs = data.users.astype(np.int64) * len(data.item_tokens) + data.items
     _, inverse, counts = np.unique(pairs, return_inverse=True, return_counts=True)
     copies = data.items[last] == data.items[before]
     return Targets(
@@ -107,17 +77,17 @@ def targets(data: DataInteractions) -> Targets:
     )
 
 
-def item_counts(data: DataInteractions) -> np.ndarray:
+def item_counts(data: Interactions) -> np.ndarray:
     """int64 [items], how often each was taken."""
     return np.bincount(data.items, minlength=len(data.item_tokens))
 
 
-def history_lengths(data: DataInteractions) -> np.ndarray:
+def history_lengths(data: Interactions) -> np.ndarray:
     """int64 [users]."""
     return np.bincount(data.users, minlength=len(data.user_tokens))
 
 
-def over_time(data: DataInteractions) -> tuple[list[str], list[int]] | None:
+def over_time(data: Interactions) -> tuple[list[str], list[int]] | None:
     """Names of equal spans of time and the interactions in each; months or days where times are unix seconds, None
     where all are equal."""
     low, high = float(data.times.min()), float(data.times.max())
@@ -129,7 +99,7 @@ def over_time(data: DataInteractions) -> tuple[list[str], list[int]] | None:
     return [day(edge) if unix else f"{edge:.6g}" for edge in edges[:-1]], counts.tolist()
 
 
-def time_span(data: DataInteractions) -> str:
+def time_span(data: Interactions) -> str:
     """The first and the last time, as dates where they are unix seconds."""
     low, high = float(data.times.min()), float(data.times.max())
     if _UNIX_SECONDS[0] < low and high < _UNIX_SECONDS[1]:

@@ -10,8 +10,9 @@ import numpy as np
 
 from recbole_mgr.checking.check import check_dataset
 from recbole_mgr.data.features import FeatureFile
+from recbole_mgr.data.interactions import Interactions
+from recbole_mgr.preparation.filtering import Counts
 from recbole_mgr.reporting.pages import data_facts
-from recbole_mgr.reporting.pages.data_facts import DataInteractions
 from recbole_mgr.reporting.pages.figures import Figure, bars, curve, histogram
 from recbole_mgr.reporting.pages.items import ShownItems
 from recbole_mgr.reporting.pages.neighbours import Nearest, look_alikes
@@ -25,7 +26,7 @@ def add_data_page(
     site: Site,
     folder: Path,
     name: str,
-    data: DataInteractions,
+    data: Interactions,
     items: ShownItems,
     shown: Mapping[str, Any],
     vectors: Mapping[str, FeatureFile],
@@ -60,7 +61,6 @@ def add_data_page(
             ("pictures", shown["pictured"], f"of {len(items.tokens):,} items"),
         ],
         targets=targets,
-        core_rows=cores,
         figures=_figures(data, lengths, counts, cores),
         alike={modality: look_alikes(found, ALIKE, _PAIRS) for modality, found in nearest.items()},
         alike_at=ALIKE,
@@ -69,9 +69,7 @@ def add_data_page(
     )
 
 
-def _figures(
-    data: DataInteractions, lengths: np.ndarray, counts: np.ndarray, cores: list[data_facts.Core]
-) -> list[Figure]:
+def _figures(data: Interactions, lengths: np.ndarray, counts: np.ndarray, cores: list[Counts]) -> list[Figure]:
     kinds = (("users", "--text"), ("items", "--image"), ("interactions", "--accent"))
     core = Figure(
         "What each k of the k-core keeps",
@@ -80,7 +78,7 @@ def _figures(
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": kind,
-                "x": [entry.k for entry in cores],
+                "x": list(data_facts.CORES),
                 "y": [getattr(entry, kind) / max(1, getattr(cores[0], kind)) for entry in cores],
                 "line": {"color": colour},
             }
@@ -88,7 +86,7 @@ def _figures(
         ],
         {"xaxis": {"title": {"text": "k"}, "dtick": 1}, "yaxis": {"tickformat": ".0%", "rangemode": "tozero"}},
         ["k", "users", "items", "interactions"],
-        [list(entry) for entry in cores],
+        [[k, *entry[1:]] for k, entry in zip(data_facts.CORES, cores, strict=True)],
     )
     figures = [core]
     spans = data_facts.over_time(data)
@@ -102,7 +100,7 @@ def _figures(
 
 
 def _missing(
-    data: DataInteractions, items: ShownItems, vectors: Mapping[str, FeatureFile]
+    data: Interactions, items: ShownItems, vectors: Mapping[str, FeatureFile]
 ) -> list[tuple[str, int, list[int]]]:
     """What is missing, of how many items that were taken, and the numbers of the most popular ones."""
     number_of = items.number_of()

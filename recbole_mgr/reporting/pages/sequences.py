@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recbole_mgr.data.interactions import Interactions
 from recbole_mgr.data.item_file import read_all_item_texts
-from recbole_mgr.reporting.pages.data_facts import DataInteractions
 from recbole_mgr.serving.run_directory import HISTORIES_FILE, ITEMS_FILE, read_histories
 
 _HELD_OUT = 2  # of each user: validation and test target
@@ -31,7 +31,7 @@ class TestedUsers(NamedTuple):
     seen_transitions: np.ndarray
 
 
-def sequences_of_data(data: DataInteractions, number_of: Mapping[str, int]) -> dict[str, np.ndarray]:
+def sequences_of_data(data: Interactions, number_of: Mapping[str, int]) -> dict[str, np.ndarray]:
     """User token -> item numbers in time order."""
     numbers = np.array([number_of[token] for token in data.item_tokens], dtype=np.int64)[data.items]
     starts = np.searchsorted(data.users, np.arange(len(data.user_tokens) + 1))

@@ -11,6 +11,7 @@ import numpy as np
 
 from recbole_mgr.checking.vectors import find_modalities
 from recbole_mgr.data.features import FeatureFile, read_feature_file
+from recbole_mgr.data.interactions import Interactions
 from recbole_mgr.data.item_file import read_all_item_texts
 from recbole_mgr.data.provenance import read_provenance
 from recbole_mgr.data.semantic_id_file import read_table_file
@@ -183,7 +184,7 @@ def _tables(data: DataFolder | None, runs: Sequence[tuple[Path, RunResult]]) -> 
 
 def _items(
     data: DataFolder | None,
-    interactions: data_facts.DataInteractions | None,
+    interactions: Interactions | None,
     runs: Sequence[tuple[Path, RunResult]],
     tables: Sequence[LabelledTable],
 ) -> ShownItems:
@@ -197,7 +198,7 @@ def _items(
     return items_of_run(list(texts), list(texts.values()), None)
 
 
-def _counts(interactions: data_facts.DataInteractions, items: ShownItems) -> np.ndarray:
+def _counts(interactions: Interactions, items: ShownItems) -> np.ndarray:
     """How often each item was taken, by its number."""
     counts = dict(zip(interactions.item_tokens, data_facts.item_counts(interactions).tolist(), strict=True))
     return np.array([counts.get(token, 0) for token in items.tokens], dtype=np.int64)
@@ -206,7 +207,7 @@ def _counts(interactions: data_facts.DataInteractions, items: ShownItems) -> np.
 def _tested(
     comparison: Comparison,
     run_dirs: Sequence[Path],
-    interactions: data_facts.DataInteractions | None,
+    interactions: Interactions | None,
     items: ShownItems,
 ) -> TestedUsers | None:
     """What is known of the tested users: from the data set, or else from a run that keeps histories."""
