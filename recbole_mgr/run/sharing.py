@@ -16,12 +16,12 @@ import yaml
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import write_text
 from recbole_mgr.run.model_card import model_card
-from recbole_mgr.serving.run_directory import ABOUT_FILE, HISTORIES_FILE, OPINIONS_FILE, read_run
+from recbole_mgr.serving.run_directory import ABOUT_FILE, HISTORIES_FILE, OLD_RATINGS_FILE, RATINGS_FILE, read_run
 
 CARD_FILE = "README.md"
 CONFIG_FILE = "config.json"  # by which the hub counts and shows a model
 _OF_TRAINING = ("*.pth", "ranking.npz", "result.json", "epochs.json", "evaluations", "training.npz", ".*")
-_OF_USERS = (HISTORIES_FILE, Path(OPINIONS_FILE).name)
+_OF_USERS = (HISTORIES_FILE, Path(RATINGS_FILE).name, Path(OLD_RATINGS_FILE).name)
 _LIBRARY = "recbole_mgr"
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from recbole_mgr.serving.prompt_text import prompt_text
 from recbole_mgr.serving.recommender import Recommender
-from recbole_mgr.serving.run_directory import HISTORIES_FILE, OPINIONS_FILE, Run
+from recbole_mgr.serving.run_directory import HISTORIES_FILE, RATINGS_FILE, Run
 from recbole_mgr.unimp.tasks import make_tasks, task_names
 from recbole_mgr.unimp.tasks.task import Question, Reply, Task
 
@@ -165,7 +165,7 @@ class _RequestReader:
             interactions = np.full_like(interactions, -1)
         elif known != wanted:
             raise ValueError(
-                f"{OPINIONS_FILE} is about {known} interactions, {HISTORIES_FILE} about {wanted}; copy the run "
+                f"{RATINGS_FILE} is about {known} interactions, {HISTORIES_FILE} about {wanted}; copy the run "
                 "directory whole"
             )
         return history.astype(np.int64), interactions

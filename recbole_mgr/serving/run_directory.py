@@ -9,7 +9,8 @@
     histories.npz               what each user took; absent with ``keep_histories: False``
     training.npz                the interactions that a general model of RecBole's was trained on, likewise
     unimp/                      UniMP alone: what its prompts say and show of the items, and its tokenizer
-    unimp/opinions.npz          ratings and reviews of what stands in histories.npz; absent without it or them
+    unimp/ratings_and_reviews.npz
+                                of what stands in histories.npz; absent without it or them
 
 ``best.pth`` beside them holds the checkpoint that RecBole reads, and is all there is of a RecBole model's weights;
 ``progress.pth`` stands there until training has ended. ``run.yaml`` knows every file's SHA-256.
@@ -56,7 +57,8 @@ TRAINING_FILE = "training.npz"
 _COPY_AGAIN = "copy the run directory again"
 # Settings that say how large a network is.
 _SIZES = ("hidden_size", "inner_size", "embedding_size", "branch_size", "n_layers")
-OPINIONS_FILE = "unimp/opinions.npz"  # which the model itself writes and reads, see PersonalData
+# which the model itself writes and reads, see PersonalData; the second name is that of earlier versions
+RATINGS_FILE, OLD_RATINGS_FILE = "unimp/ratings_and_reviews.npz", "unimp/opinions.npz"
 
 
 class Run(NamedTuple):
@@ -154,7 +156,7 @@ def _is_lasting(file: Path) -> bool:
 
 def forget_histories(run_dir: Path) -> None:
     """Remove what a run directory knows of its users."""
-    for name in (HISTORIES_FILE, OPINIONS_FILE, TRAINING_FILE):
+    for name in (HISTORIES_FILE, RATINGS_FILE, OLD_RATINGS_FILE, TRAINING_FILE):
         (run_dir / name).unlink(missing_ok=True)
 
 

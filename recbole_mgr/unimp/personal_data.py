@@ -23,7 +23,8 @@ from recbole_mgr.unimp.vocabulary import PromptVocabulary
 if TYPE_CHECKING:
     from recbole_mgr.unimp.pictures.item_pictures import ItemPictures
 
-_ABOUT, _TOKENIZER, _PICTURES, _OPINIONS = "personal.yaml", "tokenizer", "pictures", "opinions.npz"
+_ABOUT, _TOKENIZER, _PICTURES = "personal.yaml", "tokenizer", "pictures"
+_RATINGS_FILES = ("ratings_and_reviews.npz", "opinions.npz")  # the name, and the one of earlier versions
 
 
 class PersonalData:
@@ -131,7 +132,7 @@ class PersonalData:
             self.pictures.save(folder / _PICTURES)
         if interactions is not None and (self.has_ratings or self.has_reviews):
             reviews = self._review_token_ids.take(interactions)
-            with replacing(folder / _OPINIONS) as unfinished:
+            with replacing(folder / _RATINGS_FILES[0]) as unfinished:
                 np.savez_compressed(
                     unfinished,
                     rating_index=self.rating_index(interactions).astype(np.int8),  # [m], -1 = none
@@ -175,7 +176,7 @@ class PersonalData:
             from recbole_mgr.unimp.pictures.item_pictures import ItemPictures  # imports diffusers, seconds
 
             pictures = ItemPictures.load(folder / _PICTURES)
-        ratings, review_token_ids = _load_opinions(folder / _OPINIONS, rating_values)
+        ratings, review_token_ids = _load_ratings_and_reviews(folder, rating_values)
         return cls(
             catalogue=ItemCatalogue.load(folder),
             vocabulary=vocabulary,
@@ -190,13 +191,14 @@ class PersonalData:
         )
 
 
-def _load_opinions(path: Path, rating_values: np.ndarray) -> tuple[np.ndarray, RaggedTokenIds]:
+def _load_ratings_and_reviews(folder: Path, rating_values: np.ndarray) -> tuple[np.ndarray, RaggedTokenIds]:
     """Ratings float64 [m], nan where there is none, and m reviews; m = 0 where the run keeps none.
 
     Raises:
         ValueError: Naming the file: it is damaged, or belongs to another rating scale.
     """
-    if not path.is_file():
+    path = next((folder / name for name in _RATINGS_FILES if (folder / name).is_file()), None)
+    if path is None:
         return np.empty(0), RaggedTokenIds.of([])
     arrays = read_arrays(path, remedy="copy the run directory whole")
     try:

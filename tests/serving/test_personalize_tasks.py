@@ -161,14 +161,16 @@ def test_of_a_history_alone_and_in_older_runs_nobody_said_anything(before_the_te
         f"<item {item}><end>" for item in HISTORY
     ]
     older = Path(shutil.copytree(folder, tmp_path / "older"))
-    (older / "unimp" / "opinions.npz").unlink()
+    (older / "unimp" / "ratings_and_reviews.npz").unlink()
     assert personalize(reread(run, older), PersonalRequest(task, user="ann", item="e")).prompt == by_history.prompt
 
 
-def test_opinions_of_other_histories_are_refused(before_the_test):
+def test_ratings_of_other_histories_are_refused(before_the_test):
     _, folder, run = before_the_test
     other = reread(run, folder)._replace(histories=UserHistories.of(np.array([[1, 1]]), ["ann"]))
-    with pytest.raises(ValueError, match="opinions.npz is about 5 interactions, histories.npz about 1; copy the run"):
+    with pytest.raises(
+        ValueError, match="ratings_and_reviews.npz is about 5 interactions, histories.npz about 1; copy the run"
+    ):
         personalize(other, PersonalRequest("rec", user="ann"))
 
 

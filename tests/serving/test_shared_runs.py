@@ -14,7 +14,7 @@ from recbole_mgr.serving import Recommender, load
 def test_a_shared_folder_gives_equal_lists_and_tells_nothing_of_users(run, tmp_path, monkeypatch):
     shared = save_pretrained(run.folder, tmp_path / "shared")
     names = {path.name for path in shared.rglob("*")}
-    assert names.isdisjoint({"histories.npz", "opinions.npz", "ranking.npz", "result.json"})
+    assert names.isdisjoint({"histories.npz", "ratings_and_reviews.npz", "ranking.npz", "result.json"})
     assert not [name for name in names if name.endswith(".pth")]
     user = sorted(run.histories)[0]
     content = b"".join(path.read_bytes() for path in shared.rglob("*") if path.is_file())

@@ -27,7 +27,7 @@ def tokenizer():
 
 @pytest.fixture
 def make(tokenizer):
-    def make(**opinions) -> PersonalData:
+    def make(**said) -> PersonalData:
         words = ItemWords({"title": TITLES}, TITLES, [""] * 3, [""] * 3, TITLES)
         return PersonalData(
             catalogue=ItemCatalogue.of(words, tokenizer, VisualFeatures.none(3), text_fields={"title": 5}),
@@ -37,7 +37,7 @@ def make(tokenizer):
             pictures=None,
             seed=7,
             sequences={"train": [SEQUENCE]},
-            **{"rating_values": np.array([1.0, 3.0, 5.0]), **opinions},
+            **{"rating_values": np.array([1.0, 3.0, 5.0]), **said},
         )
 
     return make
@@ -99,13 +99,15 @@ def test_a_run_keeps_what_users_said_where_it_is_told(tmp_path, make, tokenizer)
     assert after.rating_index(np.array([0, 1, 2, -1])).tolist() == [2, 0, -1, -1]
     said = [tokenizer.decode(after.review_token_ids(row)) for row in (0, 1, 2, -1)]
     assert said == [" balm", " soap mask", "", ""]
-    with np.load(tmp_path / "opinions.npz", allow_pickle=False) as arrays:
+    with np.load(tmp_path / "ratings_and_reviews.npz", allow_pickle=False) as arrays:
         assert {array.dtype for array in arrays.values()} == {np.dtype(kind) for kind in (np.int8, np.int32, np.int64)}
+    (tmp_path / "ratings_and_reviews.npz").rename(tmp_path / "opinions.npz")  # as earlier versions called it
+    assert PersonalData.load(tmp_path, table()).rating_index(np.array([0, 1])).tolist() == [2, 0]
 
 
 def test_where_nobody_can_say_anything_no_file_is_kept(tmp_path, make):
     make(rating_values=np.array([]), ratings=np.full(3, np.nan)).save(tmp_path, np.array([0, 1, 2]))
-    assert not (tmp_path / "opinions.npz").exists()
+    assert not (tmp_path / "ratings_and_reviews.npz").exists()
     assert PersonalData.load(tmp_path, table()).num_interactions == 0
 
 
@@ -120,10 +122,12 @@ def test_where_nobody_can_say_anything_no_file_is_kept(tmp_path, make):
     ],
     ids=["cut short", "no reviews", "more ratings", "another scale", "code"],
 )
-def test_damaged_opinions_are_named(tmp_path, make, damage):
+def test_damaged_ratings_and_reviews_are_named(tmp_path, make, damage):
     make(ratings=np.array([1, 3, 5.0])).save(tmp_path, np.array([0, 1, 2]))
-    damage(tmp_path / "opinions.npz")
-    with pytest.raises(ValueError, match=r"opinions\.npz: (this file is damaged|not readable).*copy the run"):
+    damage(tmp_path / "ratings_and_reviews.npz")
+    with pytest.raises(
+        ValueError, match=r"ratings_and_reviews\.npz: (this file is damaged|not readable).*copy the run"
+    ):
         PersonalData.load(tmp_path, table())
 
 

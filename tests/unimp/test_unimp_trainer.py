@@ -136,7 +136,7 @@ def test_the_run_directory_asks_with_what_users_said(finished, settings, task):
 def test_what_users_said_is_kept_only_where_wanted(finished, settings):
     _, folder = finished
     shutil.copytree(folder.parents[2], "saved", ignore=shutil.ignore_patterns("Pop-*"))
-    forgotten = ["histories.npz", "opinions.npz"]
+    forgotten = ["histories.npz", "ratings_and_reviews.npz"]
     assert sorted(file.name for file in Path("saved").rglob("*.npz") if file.name in forgotten) == forgotten
     run(settings, "UniMP", keep_histories=False)  # read back
     assert not any(file.name in forgotten for file in Path("saved").rglob("*"))
