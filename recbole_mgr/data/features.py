@@ -78,6 +78,23 @@ def read_feature_file(
             f"(semantic_ids: <path>), or take {modality!r} out of modalities"
         )
     file = _read_binary(path, grids=grids) if path.suffix == ".npy" else _read_text(path, modality, format)
+    _check_ids(file)
+    for rows in chunk_slices(len(file.vectors), file.vectors[:1].size):
+        part = file.vectors[rows]
+        finite = np.isfinite(part).reshape(len(part), -1).all(axis=1)
+        if not finite.all():
+            row = rows.start + int(np.argmin(finite))
+            raise ValueError(
+                f"{file.path}: the vector of item {file.item_tokens[row]!r} (row {row + 1}) holds NaN or "
+                "infinity; encode it again or leave the item out (missing_modality says what happens then)"
+            )
+    return file
+
+
+def _check_ids(file: FeatureFile) -> None:
+    tokens = file.item_tokens
+    if "" not in tokens and list(map(str.strip, tokens)) == tokens and len(set(tokens)) == len(tokens):
+        return
     seen: dict[str, int] = {}
     for row, token in enumerate(file.item_tokens):
         if not token:
@@ -89,16 +106,6 @@ def read_feature_file(
                 f"{file.path}: item {token!r} stands in rows {seen[token] + 1} and {row + 1}; keep one of them"
             )
         seen[token] = row
-    for rows in chunk_slices(len(file.vectors), file.vectors[:1].size):
-        part = file.vectors[rows]
-        finite = np.isfinite(part).reshape(len(part), -1).all(axis=1)
-        if not finite.all():
-            row = rows.start + int(np.argmin(finite))
-            raise ValueError(
-                f"{file.path}: the vector of item {file.item_tokens[row]!r} (row {row + 1}) holds NaN or "
-                "infinity; encode it again or leave the item out (missing_modality says what happens then)"
-            )
-    return file
 
 
 def rows_of_items(file: FeatureFile, name: str, item_tokens: Sequence[str]) -> np.ndarray:

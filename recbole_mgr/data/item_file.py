@@ -175,9 +175,12 @@ def read_item_texts(path: Path, item_tokens: Sequence[str], format: AtomicFormat
     Raises:
         ValueError: As `read_items`.
     """
-    texts = read_all_item_texts(path, format) if path.is_file() else {}
-    unknown = ItemText("", "")
-    return [texts.get(token, unknown) for token in item_tokens]
+    if not path.is_file():
+        return [ItemText("", "")] * len(item_tokens)
+    table, _ = _read(path, format, only=(TITLE_FIELD, PICTURE_FIELD))
+    found = _rows_of(table, item_tokens)
+    columns = (found[field] if field in table.columns else [""] * len(found) for field in (TITLE_FIELD, PICTURE_FIELD))
+    return list(map(ItemText._make, zip(*columns, strict=True)))
 
 
 def read_all_item_texts(path: Path, format: AtomicFormat = DEFAULT_FORMAT) -> dict[str, ItemText]:
@@ -207,14 +210,19 @@ def read_item_fields(
     if not path.is_file():
         return {}
     table, types = _read(path, format)
-    row_of = {token: row for row, token in enumerate(table[ITEM_FIELD])}
-    rows = pl.Series([row_of.get(token) for token in item_tokens], dtype=pl.UInt32)
+    found = _rows_of(table, item_tokens)
     fields = {}
     for field in types:
         if field not in (ITEM_FIELD, TITLE_FIELD, PICTURE_FIELD):
-            values = table[field].gather(rows).fill_null("").str.replace_all(r"\s", " ").str.strip_chars()
+            values = found[field].str.replace_all(r"\s", " ").str.strip_chars()
             fields[field] = (values if longest is None else values.str.slice(0, longest)).to_list()
     return fields
+
+
+def _rows_of(table: pl.DataFrame, item_tokens: Sequence[str]) -> pl.DataFrame:
+    """The rows of items in their order, "" everywhere where there is none."""
+    wanted = pl.DataFrame({ITEM_FIELD: pl.Series(item_tokens, dtype=pl.String)})
+    return wanted.join(table, on=ITEM_FIELD, how="left", maintain_order="left").fill_null("")
 
 
 def write_item_texts(

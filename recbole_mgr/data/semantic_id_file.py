@@ -10,11 +10,12 @@ ends in .json is read as `semantic_id_json` says: codes of one modality, whose n
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 import yaml
 
 from recbole_mgr.data.semantic_id_json import read_json_codes
@@ -54,19 +55,18 @@ def write_table_file(path: Path, table: TableFile) -> None:
     """
     if path.suffix != ".tsv":
         raise ValueError(f"{path}: a file of semantic IDs must end in .tsv")
-    for token in table.item_tokens:
-        if not token or any(mark in token for mark in "\t\n\r"):
-            raise ValueError(f"{path}: the item token {token!r} is empty or has a tab or line break; rename it")
-    columns = [table.item_tokens, *(_joined(block) for block in table.blocks.values())]
-    header = [ITEM_COLUMN, *(modality + CODES_SUFFIX for modality in table.blocks)]
+    tokens = pl.Series(table.item_tokens, dtype=pl.String)
+    unfit = tokens.filter((tokens == "") | tokens.str.contains("[\t\n\r]"))
+    if len(unfit):
+        raise ValueError(f"{path}: the item token {unfit[0]!r} is empty or has a tab or line break; rename it")
+    columns = {ITEM_COLUMN: tokens}
+    columns |= {modality + CODES_SUFFIX: _joined(block) for modality, block in table.blocks.items()}
     if table.dedup is not None:
-        header.append(DEDUP_COLUMN)
-        columns.append(map(str, table.dedup.tolist()))
+        columns[DEDUP_COLUMN] = pl.Series(table.dedup)
     if table.description is not None:
         write_text(description_path(path), yaml.safe_dump(table.description, sort_keys=False, allow_unicode=True))
-    with replacing(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="\n") as file:
-        file.write("\t".join(header) + "\n")
-        file.writelines("\t".join(row) + "\n" for row in zip(*columns, strict=True))
+    with replacing(path) as unfinished:
+        pl.DataFrame(columns).write_csv(unfinished, separator="\t", quote_style="never")
 
 
 def read_columns(path: Path) -> list[str]:
@@ -121,6 +121,43 @@ def read_table_file(path: Path, *, item2id: Path | None = None) -> TableFile:
     rows = _lines(path)
     header = next(rows, "").split("\t")
     _check_header(path, header)
+    item_tokens, matrices = _clean_rows(path, header) or _careful_rows(path, header, rows)
+    dedup = matrices.pop(DEDUP_COLUMN, None)
+    return TableFile(
+        item_tokens,
+        blocks={column.removesuffix(CODES_SUFFIX): codes for column, codes in matrices.items()},
+        dedup=None if dedup is None else dedup[:, 0],
+        description=_read_description(description_path(path)),
+    )
+
+
+def _clean_rows(path: Path, header: Sequence[str]) -> tuple[list[str], dict[str, np.ndarray]] | None:
+    """Items and codes int64 [rows, levels] by column; None where a row is not as `write_table_file` writes it."""
+    try:
+        table = pl.read_csv(path, separator="\t", quote_char=None, schema=dict.fromkeys(header, pl.String))
+    except (pl.exceptions.PolarsError, OSError):
+        return None
+    tokens = table[ITEM_COLUMN]
+    if table.is_empty() or any(table.null_count().row(0)):
+        return None
+    if (tokens.str.strip_chars() != tokens).any() or tokens.n_unique() < len(tokens):
+        return None
+    matrices = {}
+    for column in header:
+        if column == ITEM_COLUMN:
+            continue
+        width = 1 if column == DEDUP_COLUMN else table[column][0].count(" ") + 1
+        if not table[column].str.contains(f"^[0-9]{{1,7}}( [0-9]{{1,7}}){{{width - 1}}}$").all():
+            return None
+        codes = table[column].str.split(" ").explode().cast(pl.Int64).to_numpy().reshape(-1, width)
+        if codes.max() > LARGEST_CODE:
+            return None
+        matrices[column] = np.array(codes)
+    return tokens.to_list(), matrices
+
+
+def _careful_rows(path: Path, header: Sequence[str], rows: Iterator[str]) -> tuple[list[str], dict[str, np.ndarray]]:
+    """The same line by line, which tells what is wrong and where."""
     values = {column: array("q") for column in header if column != ITEM_COLUMN}
     widths: dict[str, int] = {DEDUP_COLUMN: 1}
     lines: dict[str, int] = {}  # item token -> line
@@ -146,18 +183,13 @@ def read_table_file(path: Path, *, item2id: Path | None = None) -> TableFile:
             values[column].extend(codes)
     if not lines:
         raise ValueError(f"{path}: the file has no rows; add one row for each item")
-    matrices = {column: np.array(codes).reshape(len(lines), -1) for column, codes in values.items()}
-    dedup = matrices.pop(DEDUP_COLUMN, None)
-    return TableFile(
-        item_tokens=list(lines),
-        blocks={column.removesuffix(CODES_SUFFIX): codes for column, codes in matrices.items()},
-        dedup=None if dedup is None else dedup[:, 0],
-        description=_read_description(description_path(path)),
-    )
+    return list(lines), {column: np.array(codes).reshape(len(lines), -1) for column, codes in values.items()}
 
 
-def _joined(block: np.ndarray) -> Iterable[str]:
-    return (" ".join(map(str, codes)) for codes in block.tolist())
+def _joined(block: np.ndarray) -> pl.Series:
+    """Codes [N, levels] as N texts."""
+    digits = [pl.Series(str(level), block[:, level]) for level in range(block.shape[1])]
+    return pl.DataFrame(digits).select(pl.concat_str(pl.all().cast(pl.String), separator=" ")).to_series()
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
 
 def token_order(item_tokens: Sequence[str]) -> np.ndarray:
     """Places of the items in the order of their tokens, int64 [N]."""
-    return np.array(sorted(range(len(item_tokens)), key=item_tokens.__getitem__), dtype=np.int64)
+    return pl.Series(item_tokens, dtype=pl.String).arg_sort().to_numpy().astype(np.int64)
 
 
 def group_ids(codes: np.ndarray) -> np.ndarray:

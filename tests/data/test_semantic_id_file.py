@@ -33,6 +33,20 @@ def test_windows_files_and_any_order_of_columns(read):
     assert content.dedup.tolist() == [1, 0]
 
 
+def test_a_clean_file_reads_as_it_does_line_by_line(read):
+    rng = np.random.default_rng(0)
+    tokens = [f'ü"{number}' for number in rng.permutation(50)]
+    rows = [
+        f"{token}\t{a} {b}\t{c}" for token, (a, b, c) in zip(tokens, rng.integers(2**20, size=(50, 3)), strict=True)
+    ]
+    text = "\n".join([HEADER, *rows]) + "\n"
+    clean, careful = read(text), read(text + "\n\n")  # blank lines are for the careful way
+    assert clean.item_tokens == careful.item_tokens == tokens
+    for modality in ("text", "image"):
+        assert clean.blocks[modality].dtype == careful.blocks[modality].dtype == np.int64
+        assert np.array_equal(clean.blocks[modality], careful.blocks[modality])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

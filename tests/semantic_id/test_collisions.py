@@ -36,3 +36,8 @@ def test_large_group_and_large_codes():
 
 def test_token_order_is_that_of_strings():
     assert token_order(["10", "9", "1"]).tolist() == [2, 0, 1]
+
+
+def test_tokens_are_in_pythons_order():
+    tokens = ["b", "B", "", "é", "z", "10", "9", "\uffff", "\U0001f600", "a b"]
+    assert token_order(tokens).tolist() == sorted(range(len(tokens)), key=tokens.__getitem__)
