@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 from recbole.data.dataloader import AbstractDataLoader
 
+MANY_USERS, SAMPLE = 50_000, 10_000  # beyond so many a validation of all costs more than the epoch before it
+
+
+def users_that_steer(asked: int | None, num_users: int) -> int | None:
+    """How many users steer training: as many as are asked for, or all (None), or a sample where there are many."""
+    return SAMPLE if asked is None and num_users > MANY_USERS else asked
+
 
 def sample_of_users(loader: AbstractDataLoader, count: int) -> AbstractDataLoader:
     """An evaluation loader of RecBole's over some of its users.

@@ -127,9 +127,7 @@ class Training(Keys):
 class Evaluation(Keys):
     eval_args: EvalArgs = key("RecBole's evaluation settings")
     repeatable: Switch = key("Items of the history may be recommended again; sequential models need True")
-    valid_users: Count | None = key(
-        "Users of a fixed random sample that steer early stopping; None = all. Tests use all"
-    )
+    valid_users: Count | None = key("Sampled users to validate on; None = all up to 50,000, else 10,000. Tests use all")
     mask_history: Switch = key("Keep seen items out of the ranking on validation; tests report both ways")
     metrics: Metrics = key("RecBole's metrics; with one target per user Recall equals Hit")
     topk: Counts = key("Cut-offs")
