@@ -11,6 +11,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_trainer, init_seed
 
 from recbole_mgr.integration.config import make_config
+from recbole_mgr.integration.histories import histories_of
 from recbole_mgr.integration.seen_items import mark_seen_items
 from recbole_mgr.integration.trainer import comparable
 
@@ -40,9 +41,9 @@ def trained(settings, name, device):
     config["device"] = device
     init_seed(1, True)
     dataset = create_dataset(config)
-    pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]].to_numpy(dtype=np.int64)
+    histories = histories_of(dataset)
     train, valid, test = data_preparation(config, dataset)
-    mark_seen_items(pairs, valid._dataset, test._dataset)
+    mark_seen_items(histories, valid._dataset, test._dataset)
     model = config.model_class(config, train._dataset).to(device)
     trainer = comparable(get_trainer(config["MODEL_TYPE"], config["model"]))(config, model)
     trainer.fit(train, valid, verbose=False)

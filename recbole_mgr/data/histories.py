@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mgr.data.interaction_histories import InteractionHistories
 from recbole_mgr.files import replacing
 
 
@@ -40,6 +41,12 @@ class UserHistories:
         order = np.argsort(pairs[:, 0], kind="stable")
         starts = np.searchsorted(pairs[order, 0], np.arange(1, len(user_tokens) + 2))
         return cls(user_tokens, starts, pairs[order, 1].astype(np.int32), order)
+
+    @classmethod
+    def of_all(cls, histories: InteractionHistories) -> UserHistories:
+        """Those of a data set, as they stand there."""
+        columns = (histories.starts[1:], histories.items, histories.order)
+        return cls(histories.user_tokens, *(column.numpy() for column in columns))
 
     def __len__(self) -> int:
         return len(self._row_of)

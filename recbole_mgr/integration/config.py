@@ -32,6 +32,8 @@ from recbole_mgr.settings.schema import Key, check_values
 class CommandConfig(Config):
     """RecBole's ``Config`` for our command, which owns its arguments: ``sys.argv`` is not read here."""
 
+    is_checked = True  # what the data are read by, see `install_shared_histories`
+
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}
 

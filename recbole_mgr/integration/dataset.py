@@ -12,15 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction
+from recbole.utils import FeatureType
 
 from recbole_mgr.data.features import items_with_features, load_features
 from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.data.leak_guard import refuse_leaking_vectors
 from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.generation.item_memory import Sequences
+from recbole_mgr.integration.histories import (
+    are_plain,
+    histories_of,
+    interactions_frame,
+    plain_histories,
+    take_histories,
+)
+from recbole_mgr.integration.history_rows import HistoryRows
 from recbole_mgr.integration.seen_items import SeenItems, mark_seen_items
 from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_semantic_ids, quantize_modalities
 from recbole_mgr.semantic_id.report import format_report, table_report
@@ -63,7 +73,7 @@ def _drop_items_without(dataset: Dataset, modalities: list[str]) -> None:
 
 def tokens_of(dataset: Dataset, field: str) -> list[str]:
     """Tokens of users (``uid_field``) or items (``iid_field``) in the order of RecBole's internal ids, PAD left out."""
-    return [str(token) for token in dataset.field2id_token[field][1:]]
+    return dataset.field2id_token[field][1:].tolist()
 
 
 class CheckedDataset(SequentialDataset):
@@ -76,6 +86,24 @@ class CheckedDataset(SequentialDataset):
 
     seen_items: SeenItems
     training_sequences: Sequences
+
+    @functools.cached_property
+    def inter_feat(self) -> pd.DataFrame:
+        """The interactions where they came as histories and nothing else was put here yet."""
+        return interactions_frame(self)
+
+    def _from_scratch(self) -> None:
+        if are_plain(self.config):
+            take_histories(self, plain_histories(self.config, self.dataset_name))
+        else:
+            super()._from_scratch()
+
+    def _change_feat_format(self) -> None:
+        if self.histories is None:
+            return super()._change_feat_format()
+        self.inter_feat = HistoryRows.of(self.histories, self.columns_of)
+        self.data_augmentation()
+        return None
 
     def _load_data(self, token: str, dataset_path: str) -> None:
         if self.benchmark_filename_list:
@@ -93,6 +121,13 @@ class CheckedDataset(SequentialDataset):
                 "item_inter_num_interval or val_interval"
             )
 
+    def counter(self, field: str) -> Counter:
+        """RecBole's count of a token column's values, without a loop over the rows."""
+        if self.field2type.get(field) != FeatureType.TOKEN:
+            return super().counter(field)  # which says what is wrong
+        values, counts = np.unique(np.asarray(self.inter_feat[field]), return_counts=True)
+        return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+
     @property
     def item_tokens(self) -> list[str]:
         """N strings, see `tokens_of`."""
@@ -104,8 +139,8 @@ class CheckedDataset(SequentialDataset):
         Returns:
             Training, validation and test part.
         """
-        pairs = self.inter_feat[[self.uid_field, self.iid_field]].to_numpy(dtype=np.int64)
-        if np.bincount(pairs[:, 0]).max() < 4:
+        histories = histories_of(self)
+        if int(histories.lengths.max()) < 4:
             raise ValueError(
                 f"{self.dataset_name}: no user has 4 interactions left after filtering, the fewest that give a row to "
                 "training, validation and test each; loosen the filters or bring more data"
@@ -113,7 +148,7 @@ class CheckedDataset(SequentialDataset):
         train, valid, test = super().build()
         if self.config["modalities"]:
             refuse_leaking_vectors(self, valid, test)
-        mark_seen_items(pairs, valid, test)
+        mark_seen_items(histories, valid, test)
         train.training_sequences = training_sequences(train)
         return [train, valid, test]
 
@@ -225,9 +260,16 @@ def training_sequences(*parts: SequentialDataset) -> Sequences:
     rows = [part.inter_feat for part in parts]
     users = torch.cat([part[train.uid_field] for part in rows]).numpy()
     targets = torch.cat([part[train.iid_field] for part in rows]).numpy()
-    oldest = torch.cat([part[list_field][:, 0] for part in rows]).numpy()
-    _, first = np.unique(users, return_index=True)  # a user's first row: the item before its target is no target itself
-    return Sequences.of(np.concatenate([users[first], users]), np.concatenate([oldest[first], targets]), train.user_num)
+    first = np.full(train.user_num, len(users))
+    first[users[::-1]] = np.arange(len(users) - 1, -1, -1)
+    first = np.sort(first[first < len(users)])  # the item before a user's first row is no target itself
+    oldest, start = [], 0
+    for part in rows:
+        inside = first[(first >= start) & (first < start + len(part))]
+        oldest.append(part[inside - start][list_field][:, 0].numpy())
+        start += len(part)
+    items = np.concatenate([*oldest, targets])
+    return Sequences.of(np.concatenate([users[first], users]), items, train.user_num)
 
 
 def semantic_id_settings(config: Any, layout: type) -> SemanticIdSettings:

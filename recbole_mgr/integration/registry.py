@@ -115,6 +115,8 @@ def install() -> None:
     import recbole.trainer as recbole_trainers
 
     from recbole_mgr.integration.dataset import GenerativeDataset, install_feature_filter
+    from recbole_mgr.integration.histories import install_shared_histories
+    from recbole_mgr.integration.history_rows import install_history_rows
     from recbole_mgr.integration.trainer import GenerativeTrainer
 
     if not any(isinstance(finder, _ModelModuleFinder) for finder in sys.meta_path):
@@ -126,3 +128,5 @@ def install() -> None:
             setattr(recbole_trainers, f"{name}Trainer", GenerativeTrainer)
     recbole_datasets.__getattr__ = recbole_trainers.__getattr__ = _own_class
     install_feature_filter()
+    install_history_rows()
+    install_shared_histories()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from recbole_mgr.data.interaction_histories import InteractionHistories
+
 
 class SeenItems:
     """Items per user, as one flat array with offsets (a CSR matrix without values).
@@ -17,7 +19,7 @@ class SeenItems:
 
     def __init__(self, users: np.ndarray, items: np.ndarray, num_users: int) -> None:
         order = np.argsort(users, kind="stable")
-        self._items = torch.from_numpy(items[order].astype(np.int64))
+        self._items = torch.from_numpy(items[order].astype(np.int32))
         self._starts = torch.from_numpy(np.searchsorted(users[order], np.arange(num_users + 1)))
 
     def contains(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
@@ -38,43 +40,43 @@ class SeenItems:
         start, length = self._starts[users], self._starts[users + 1] - self._starts[users]
         columns = torch.arange(int(length.max()) if len(length) else 0)  # [X]
         index = (start[:, None] + columns).clamp(max=max(len(self._items) - 1, 0))
-        return torch.where(columns < length[:, None], self._items[index], 0).to(device)  # [B, X]
+        return torch.where(columns < length[:, None], self._items[index].long(), 0).to(device)  # [B, X]
 
     @classmethod
     def split(
-        cls, pairs: np.ndarray, valid: np.ndarray, test: np.ndarray, num_users: int
+        cls, users: np.ndarray, items: np.ndarray, valid: np.ndarray, test: np.ndarray, num_users: int
     ) -> tuple[SeenItems, SeenItems]:
         """What has been seen before validation and before test.
 
         Args:
-            pairs: [n, 2] all (user, item) interactions of the data set; repeats are legal.
+            users, items: integer [n], all interactions of the data set; repeats are legal.
             valid, test: [m, 2] the (user, item) targets of the two phases.
             num_users: number of users, PAD included.
 
         Returns:
             Items to mask on validation (training items) and on test (training and validation items).
         """
-        return cls._without(pairs, np.concatenate([valid, test]), num_users), cls._without(pairs, test, num_users)
+        keys, counts = np.unique(users.astype(np.int64) << 32 | items, return_counts=True)
+        parts = []
+        for targets in (np.concatenate([valid, test]), test):
+            target_keys, target_counts = np.unique(targets[:, 0] << 32 | targets[:, 1], return_counts=True)
+            before = counts.copy()  # a pair that occurs more often than it is a target was also seen before
+            before[np.searchsorted(keys, target_keys)] -= target_counts
+            seen = keys[before > 0]
+            parts.append(cls(seen >> 32, seen & 0xFFFFFFFF, num_users))
+        return tuple(parts)
 
-    @classmethod
-    def _without(cls, pairs: np.ndarray, targets: np.ndarray, num_users: int) -> SeenItems:
-        keys, counts = np.unique(pairs[:, 0] << 32 | pairs[:, 1], return_counts=True)
-        target_keys, target_counts = np.unique(targets[:, 0] << 32 | targets[:, 1], return_counts=True)
-        # a pair that occurs more often than it is a target was also seen before
-        counts[np.searchsorted(keys, target_keys)] -= target_counts
-        keys = keys[counts > 0]
-        return cls(keys >> 32, keys & 0xFFFFFFFF, num_users)
 
-
-def mark_seen_items(pairs: np.ndarray, valid, test) -> None:
+def mark_seen_items(histories: InteractionHistories, valid, test) -> None:
     """Give the validation and test parts of a RecBole data set what their users have seen (``seen_items``).
 
     Args:
-        pairs: [n, 2] all (user, item) interactions before the split.
+        histories: all interactions before the split.
         valid, test: the two parts, built.
     """
 
     def targets(part) -> np.ndarray:
         return np.stack([part.inter_feat[part.uid_field].numpy(), part.inter_feat[part.iid_field].numpy()], axis=1)
 
-    valid.seen_items, test.seen_items = SeenItems.split(pairs, targets(valid), targets(test), test.user_num)
+    columns = histories.users.numpy(), histories.items.numpy()
+    valid.seen_items, test.seen_items = SeenItems.split(*columns, targets(valid), targets(test), test.user_num)

@@ -26,6 +26,7 @@ from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import add_content, remembered_digest
 from recbole_mgr.integration.config import model_properties, plain_settings
+from recbole_mgr.integration.histories import are_plain, plain_histories
 from recbole_mgr.integration.registry import OURS
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.serving.run_directory import ABOUT_FILE, SETTINGS_FILE
@@ -93,7 +94,10 @@ def files_read(config: Config) -> dict[str, Path]:
 def checked_provenance(config: Config, dataset: str) -> Provenance:
     """Label, origin and fingerprint of a data set; raises ValueError where its interactions are not fit to be read."""
     folder = Path(config["data_path"])
-    check_interactions(folder / f"{dataset}.inter", AtomicFormat.of(config))
+    if are_plain(config):
+        plain_histories(config, dataset)  # which are kept for what follows
+    else:
+        check_interactions(folder / f"{dataset}.inter", AtomicFormat.of(config))
     return read_provenance(folder, dataset)
 
 

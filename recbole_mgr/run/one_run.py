@@ -31,10 +31,12 @@ from recbole_mgr.integration.collector import Ranking
 from recbole_mgr.integration.config import plain_settings
 from recbole_mgr.integration.dataset import tokens_of
 from recbole_mgr.integration.environment import environment
+from recbole_mgr.integration.histories import histories_of
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.integration.resume import PROGRESS_FILE
 from recbole_mgr.integration.seen_items import mark_seen_items
 from recbole_mgr.integration.trainer import ComparableTrainer, comparable
+from recbole_mgr.integration.user_sample import users_that_steer
 from recbole_mgr.integration.validation import require_enough_items
 from recbole_mgr.run.id_level import id_level_metrics
 from recbole_mgr.run.identity import RunIdentity, about_run, is_trained, result_directory, run_directory
@@ -102,7 +104,7 @@ class _Work:
         init_seed(config["seed"], config["reproducibility"])
         self.dataset = create_dataset(config)
         require_enough_items(config["topk"], self.dataset.item_num - 1)
-        self.pairs = self._pairs(self.dataset.inter_feat)
+        self.histories = histories_of(self.dataset)
         # read now, so that a malformed file is told before the training and not after it
         items = (
             Path(config["data_path"]) / f"{config['dataset']}.item",
@@ -110,8 +112,10 @@ class _Work:
         )
         self.item_texts = read_item_texts(*items, AtomicFormat.of(config))
         self.item_fields = read_item_fields(*items, AtomicFormat.of(config), longest=_LONGEST_FIELD)
+        config["valid_users"] = users_that_steer(config["valid_users"], self.dataset.user_num - 1)
         self.train_data, self.valid_data, self.test_data = data_preparation(config, self.dataset)
-        mark_seen_items(self.pairs, self.valid_data._dataset, self.test_data._dataset)
+        if not hasattr(self.test_data._dataset, "seen_items"):  # of RecBole's models
+            mark_seen_items(self.histories, self.valid_data._dataset, self.test_data._dataset)
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
         self.model = config.model_class(config, self.train_data._dataset).to(config["device"])
         self.trainer: ComparableTrainer = comparable(get_trainer(config["MODEL_TYPE"], config["model"]))(
@@ -203,7 +207,7 @@ class _Work:
         if tokenizer is not None:  # so that items to come can be encoded as these were
             keep_encoders(Path(self.config["data_path"]), self.config["dataset"], tokenizer.modalities, self.run_dir)
         keeps = self.config["keep_histories"]
-        histories = UserHistories.of(self.pairs, tokens_of(self.dataset, self.dataset.uid_field)) if keeps else None
+        histories = UserHistories.of_all(self.histories) if keeps else None
         knows_users = self.config["MODEL_TYPE"] != ModelType.SEQUENTIAL  # and is built from what they took in training
         export_run(
             self.run_dir,

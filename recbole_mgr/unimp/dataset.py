@@ -11,6 +11,7 @@ import polars as pl
 from recbole_mgr.data.item_file import picture_file
 from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.integration.dataset import GenerativeDataset, tokens_of
+from recbole_mgr.integration.histories import histories_of
 from recbole_mgr.semantic_id.report import table_report
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.unimp import user_sequences
@@ -42,9 +43,11 @@ class UniMPDataset(GenerativeDataset):
 
     def build(self) -> list[UniMPDataset]:
         """Split, build the semantic IDs, and gather what the tasks need; every text file is read here, once."""
-        users, item_ids = self.inter_feat[[self.uid_field, self.iid_field]].to_numpy(np.int64).T  # in time order
+        users, item_ids, times = histories_of(self).in_time_order()
+        if self.histories is not None:
+            self._times = times
         parts = super().build()
-        self.personal = self._personal_data(users, item_ids)
+        self.personal = self._personal_data(users.astype(np.int64), item_ids.astype(np.int64))
         for part in parts:
             part.personal = self.personal
         return parts

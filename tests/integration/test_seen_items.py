@@ -35,7 +35,7 @@ def test_split_against_sets():
     pairs = np.array([(user, item) for user, items in histories.items() for item in items])
     valid = np.array([(user, items[-2]) for user, items in histories.items()])
     test = np.array([(user, items[-1]) for user, items in histories.items()])
-    before_valid, before_test = SeenItems.split(rng.permutation(pairs), valid, test, num_users=40)
+    before_valid, before_test = SeenItems.split(*rng.permutation(pairs).T, valid, test, num_users=40)
     users = list(histories)
     for part, seen, target in ((-2, before_valid, valid), (-1, before_test, test)):
         assert masked(seen, users) == [set(histories[user][:part]) for user in users]

@@ -12,9 +12,10 @@ from recbole.trainer import Trainer
 from recbole.utils import get_trainer, init_seed
 
 from recbole_mgr.integration.config import make_config
+from recbole_mgr.integration.histories import histories_of
 from recbole_mgr.integration.seen_items import mark_seen_items
 from recbole_mgr.integration.trainer import ComparableTrainer, GenerativeTrainer, comparable
-from recbole_mgr.integration.user_sample import sample_of_users
+from recbole_mgr.integration.user_sample import sample_of_users, users_that_steer
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
 
@@ -39,9 +40,9 @@ def prepare(folder, tiny_settings, tmp_path, monkeypatch):
         config = make_config(name, "tiny", [], {**settings, **changes})
         init_seed(1, True)
         dataset = create_dataset(config)
-        pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]].to_numpy(dtype=np.int64)
+        histories = histories_of(dataset)
         loaders = data_preparation(config, dataset)
-        mark_seen_items(pairs, loaders[1]._dataset, loaders[2]._dataset)
+        mark_seen_items(histories, loaders[1]._dataset, loaders[2]._dataset)
         model = config.model_class(config, loaders[0]._dataset)
         return comparable(get_trainer(config["MODEL_TYPE"], name))(config, model), *loaders
 
@@ -240,6 +241,11 @@ def test_every_model_validates_on_the_same_users_and_ranks_them_as_ever(prepare,
 def test_as_many_users_as_there_are_need_no_sample(prepare):
     _, _, valid, _ = prepare("SASRec")
     assert sample_of_users(valid, 10**6) is valid
+
+
+def test_many_users_are_sampled_unless_their_number_is_said():
+    assert [users_that_steer(None, count) for count in (1, 50_000, 50_001)] == [None, None, 10_000]
+    assert users_that_steer(70_000, 80_000) == 70_000
 
 
 def test_the_setting_steers_training_and_leaves_the_test_alone(prepare):
