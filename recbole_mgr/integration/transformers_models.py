@@ -4,6 +4,7 @@ A keyword that another release renames must not pass in silence: transformers 5.
 ``cache`` (the old name goes in 5.40). So no other module names the argument; what is not found is refused.
 """
 
+import copy
 import functools
 import inspect
 from collections.abc import Iterable, Mapping
@@ -49,6 +50,14 @@ def returned_cache(model: nn.Module, output: ModelOutput) -> Cache:
 def cached_tokens(args: Iterable[Any], kwargs: Mapping[str, Any]) -> int:
     """How many tokens the cache among the arguments of a forward pass holds, whatever its name; 0 without a cache."""
     return sum(int(value.get_seq_length()) for value in (*args, *kwargs.values()) if isinstance(value, Cache))
+
+
+def branch_of_cache(cache: Cache) -> Cache:
+    """A cache that holds the same tokens, to be read on from beside the given one: keys and values are shared, and
+    each appends its own."""
+    branch = copy.copy(cache)
+    branch.layers = [copy.copy(layer) for layer in cache.layers]
+    return branch
 
 
 def unexpected(model: nn.Module, what: str) -> ValueError:

@@ -175,8 +175,6 @@ def _check_priors(values: dict[str, Any]) -> None:
     if values["code_weight"] == 0 and not values["item_softmax"]:
         raise ValueError("code_weight: 0 leaves nothing to learn without item_softmax: True; give it a weight")
     on = [part for part in ("item_softmax", "memory", "popularity") if values[part]]
-    if on and values["backbone"] == "prompt":
-        raise ValueError(f"{on[0]}: {values['model']} ranks by its prompts alone; leave it out")
     if values["memory"]:
         MemorySettings.of(values["memory_options"])
     weights = values["prior_weights"]

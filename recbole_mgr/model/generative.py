@@ -301,15 +301,19 @@ class GenerativeRecommender(SequentialRecommender):
         def step(depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: Any):
             return self.backbone.step(depth, nodes, codes, parents, first if state is None else state)
 
+        return step, self._priors(first, *history[:2])
+
+    def _priors(self, first: Any, history: Tensor, lengths: Tensor) -> dict[str, Prior]:
+        """By part, from the backbone's first state and the histories [B, L] of ``lengths`` [B]."""
         priors = {}
         for part in self.part_weights.parts if self.part_weights else ():
             if part == "item_softmax":
                 priors[part] = self.backbone.item_prior(first)
             elif part == "memory":
-                priors[part] = self.memory.prior(self.trie, *history)
+                priors[part] = self.memory.prior(self.trie, history, lengths)
             elif part == "popularity":
                 priors[part] = DensePrior(self.trie, (self.item_counts + 1).log().unsqueeze(0))
-        return step, priors
+        return priors
 
     def _pushed_down(self, priors: dict[str, Prior]) -> WeightedPriors | None:
         if not priors or self.ranking != "beams":

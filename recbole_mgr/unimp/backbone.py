@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
+from recbole_mgr.integration.transformers_models import branch_of_cache
 from recbole_mgr.unimp.language_model import read
 from recbole_mgr.unimp.rows import Row, RowBatch, collate
 from recbole_mgr.unimp.vision import VisualConditioning
@@ -29,7 +30,8 @@ class BeamState(NamedTuple):
     Attributes:
         hidden: [B, W, H] at each beam's newest token.
         visible: bool [B, W, T], which of the T cached tokens each beam descends from.
-        cache: keys and values of these T tokens; a step appends to it, so a state serves one step only.
+        cache: keys and values of these T tokens; a step appends to it, so a state serves one step only; the first
+            one may serve several searches.
         prompt: the prompts, left-padded.
     """
 
@@ -122,7 +124,9 @@ class PromptBackbone(nn.Module):
         Returns:
             Logits [B, W, K] and the new state.
         """
-        if codes is not None:
+        if codes is None:  # reading on changes a cache, and another search may begin at the same state
+            state = state._replace(cache=branch_of_cache(state.cache))
+        else:
             state = self._extend(self.vocabulary.digit_ids(depth - 1).start + codes, parents, state)
         return self.head.logits(state.hidden, self.vocabulary.digit_ids(depth)), state
 

@@ -38,5 +38,10 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
         TASKS[name].check_settings(settings)
     if settings["semantic_ids"] and settings["item_ids"] == "atomic":
         raise ValueError("semantic_ids: atomic item_ids would ignore the file; leave one of the two out")
+    prior = next((name for name in ("memory", "popularity") if settings[name]), None)
+    if prior and "recommendation" not in tasks:
+        raise ValueError(
+            f"{prior}: it ranks what is recommended, and tasks: {', '.join(tasks)} has no recommendation; leave it out"
+        )
     if settings["compile"]:
         raise ValueError("compile: True means nothing to UniMP; leave it out")

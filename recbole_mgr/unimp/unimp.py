@@ -26,6 +26,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_mgr.data.features import feature_files
+from recbole_mgr.generation.priors import Prior
 from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.unimp.backbone import PromptBackbone
@@ -255,6 +256,18 @@ class UniMP(GenerativeRecommender):
     def _untrained(self, prefix: str = "") -> list[str]:
         named = self.named_parameters(remove_duplicate=False)
         return [prefix + name for name, parameter in named if not parameter.requires_grad]
+
+    @property
+    def _recommends(self) -> bool:
+        return self.ranking_task is not None and self.ranking_task.name == "recommendation"
+
+    @property
+    def _joins_scores(self) -> bool:
+        return self._recommends and super()._joins_scores
+
+    def _priors(self, first: Any, history: Tensor, lengths: Tensor) -> dict[str, Prior]:
+        """They tell what a user takes next, and nothing of what matches the words of a search."""
+        return super()._priors(first, history, lengths) if self._recommends else {}
 
     def _history(self, interaction: Interaction) -> tuple[Any, ...]:
         """What `PromptBackbone.start` asks for: histories, their lengths, their prompt and, for a search, what is

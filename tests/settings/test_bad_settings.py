@@ -35,6 +35,7 @@ BAD = [
     ("BPR --shuffle=sometimes", "shuffle: 'sometimes' must be True or False"),
     ("BPR --use_gpu=cuda", "use_gpu: 'cuda' must be True or False"),
     ("MGRLFpp --transitions=none", "transitions: None must be True or False"),
+    ("UniMP:memory=True,tasks=search", "memory: it ranks what is recommended, and tasks: search has no recommendation"),
     ("UniMP --context_targets=all", "context_targets: 'all' must be True or False"),
     # evaluation
     ("BPR --topk=0", "topk: 0 must be a list of whole numbers >= 1"),

@@ -198,6 +198,32 @@ def test_a_search_reads_its_query_and_recommendation_does_not_know_the_target(wo
         searching.generate(histories_alone, 3)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("ranking", ["union", "beams"])
+def test_priors_rank_recommendations_and_no_searches(make_world, ranking):
+    weights = {"codes": 0.5, "memory": 1.0, "popularity": 0.25} if ranking == "union" else {"memory": 0.5}
+    asked = {"memory": True, "popularity": ranking == "union", "memory_options": {"content_weight": 0}}
+    world = make_world(tasks="rec,search", ranking=ranking, prior_weights=weights, **asked)
+    plain = make_world(tasks="rec,search")
+    plain.model.load_state_dict(world.model.state_dict(), strict=False)
+    scores = world.scores()
+    ranked = world.model.generate(world.users, 10)
+    assert torch.equal(ranked.item_ids, scores.topk(10).indices)
+    history = world.users["item_id_list"], world.users["item_length"]
+    memory = world.model.memory.prior(world.model.trie, *history)
+    every = torch.arange(NUM_ITEMS + 1).expand(len(scores), -1)
+    if ranking == "union":
+        popular = (world.model.item_counts[1:] + 1).log().log_softmax(dim=0)
+        expected = 0.5 * plain.scores()[:, 1:] + memory.log_probs(every)[:, 1:] + 0.25 * popular
+        torch.testing.assert_close(scores[:, 1:], expected, atol=1e-4, rtol=1e-4)
+    else:
+        torch.testing.assert_close(scores.exp().sum(dim=1), torch.ones(len(scores)))
+        assert not torch.allclose(scores[:, 1:], plain.scores()[:, 1:], atol=1e-2)
+    search = {one.name: one for one in world.tasks}["search"]
+    found, of_plain = (one.model.ranking_by(search).generate(one.users, 10) for one in (world, plain))
+    assert torch.equal(found.item_ids, of_plain.item_ids)
+
+
 def test_a_run_without_ranking_tasks_ranks_nothing(make_world):
     world = make_world(tasks="preference")
     with pytest.raises(ValueError, match="tasks: preference: this run has not learned to rank items"):
