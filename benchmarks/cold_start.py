@@ -7,7 +7,7 @@ against drawing at random and against the items whose vectors are nearest to the
 Known flaw, the same for all rows: what the user took after the target was seen in training.
 
     python benchmarks/cold_start.py --dataset Beauty --data_path dataset_atomic \\
-        --model MGRLFpp MGRLFpp:code_softmax=full --epochs 30 --work <scratch folder>
+        --model MGRLFpp MGRLFpp:preset=None MGRLFpp:preset=None,code_softmax=full --epochs 30 --work <scratch folder>
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3, help="measured turns")
     arguments = arguments_with(parser)
     shared = {"modalities": arguments.modalities, "semantic_ids": arguments.semantic_ids, "branch_size": 32}
-    shared |= {"hidden_size": 64, "inner_size": 256, "alignment_epochs": 0, "learn_repeats": True}
+    shared |= {"preset": None, "hidden_size": 64, "inner_size": 256, "alignment_epochs": 0, "learn_repeats": True}
     workloads, made = {}, {}
     for kind, settings in KINDS.items():
         started = time.process_time()
