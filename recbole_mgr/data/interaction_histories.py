@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recbole_mgr.data.interactions import Interactions
+from recbole_mgr.data.interactions import Interactions, by_appearance
 from recbole_mgr.files import replacing
 
 Kept = Callable[[np.ndarray], np.ndarray]  # numbers of interactions [n] -> whether each is allowed, bool [n]
@@ -153,9 +153,5 @@ def _within_counts(
 
 def _numbered(numbers: np.ndarray, tokens: list[str]) -> tuple[list[str], np.ndarray]:
     """The tokens that are there in the order in which they first appear, and ids from 1 in that order, int32 [n]."""
-    first = np.full(len(tokens), len(numbers), dtype=np.int64)
-    first[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
-    appearing = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(numbers))]
-    id_of = np.zeros(len(tokens), dtype=np.int32)
-    id_of[appearing] = np.arange(1, len(appearing) + 1)
-    return [tokens[number] for number in appearing], id_of[numbers]
+    appearing, ranks = by_appearance(numbers, len(tokens))
+    return [tokens[number] for number in appearing.tolist()], ranks + np.int32(1)

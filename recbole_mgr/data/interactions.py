@@ -110,11 +110,21 @@ def numbered(rows: pl.DataFrame) -> Interactions:
 def _numbers(tokens: pl.Series) -> tuple[list[str], np.ndarray]:
     """Distinct tokens in the order in which they first appear, and the number of each row's: int32 [n]."""
     codes = tokens.to_physical().to_numpy()  # a category's number: neither dense nor in this order
-    distinct, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty(len(distinct), dtype=np.int32)
-    rank[order] = np.arange(len(distinct), dtype=np.int32)
-    return tokens.gather(first[order]).cast(pl.String).to_list(), rank[inverse]
+    appearing, ranks = by_appearance(codes, int(codes.max(initial=0)) + 1)
+    first = np.empty(len(appearing), dtype=np.int64)
+    first[ranks[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    return tokens.gather(first).cast(pl.String).to_list(), ranks
+
+
+def by_appearance(numbers: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers below ``count`` that are there, in the order in which they first appear; and in place of each of
+    ``numbers`` its rank in that order, int32 [n]."""
+    first = np.full(count, len(numbers))
+    first[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
+    appearing = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(numbers))]
+    rank = np.zeros(count, dtype=np.int32)
+    rank[appearing] = np.arange(len(appearing), dtype=np.int32)
+    return appearing, rank[numbers]
 
 
 def _number(name: str) -> pl.Expr:

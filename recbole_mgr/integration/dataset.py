@@ -73,6 +73,8 @@ def _drop_items_without(dataset: Dataset, modalities: list[str]) -> None:
 
 def tokens_of(dataset: Dataset, field: str) -> list[str]:
     """Tokens of users (``uid_field``) or items (``iid_field``) in the order of RecBole's internal ids, PAD left out."""
+    if dataset.histories is not None:
+        return dataset.histories.user_tokens if field == dataset.uid_field else dataset.histories.item_tokens
     return dataset.field2id_token[field][1:].tolist()
 
 

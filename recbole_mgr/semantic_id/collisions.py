@@ -47,8 +47,23 @@ def collision_ranks(codes: np.ndarray, item_tokens: Sequence[str]) -> np.ndarray
 
 def _grouped(codes: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows sorted by codes (ties as in ``first``), int64 [N], and the group of each row, int64 [N]."""
-    order = first[np.lexsort(codes[first].T[::-1])]  # lexsort is stable
-    changes = (np.diff(codes[order], axis=0) != 0).any(axis=1)  # [N - 1]
+    keys = _packed(codes)
+    order = first[np.lexsort([key[first] for key in reversed(keys)])]  # lexsort is stable
+    changes = np.any([np.diff(key[order]) != 0 for key in keys], axis=0)  # [N - 1]
     groups = np.empty(len(codes), dtype=np.int64)
     groups[order] = np.concatenate([np.zeros(min(1, len(codes)), dtype=np.int64), np.cumsum(changes)])
     return order, groups
+
+
+def _packed(codes: np.ndarray) -> list[np.ndarray]:
+    """Columns int64 [N], fewer than digits, that sort and differ as the rows of codes do."""
+    keys, bits = [np.zeros(len(codes), dtype=np.int64)], 0
+    for column in codes.T:
+        lowest, highest = (int(column.min()), int(column.max())) if len(column) else (0, 0)
+        width = (highest - lowest).bit_length()
+        if bits + width > 63:
+            keys.append(np.zeros(len(codes), dtype=np.int64))
+            bits = 0
+        keys[-1] = keys[-1] << width | (column - lowest)
+        bits += width
+    return keys

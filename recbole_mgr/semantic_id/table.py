@@ -175,7 +175,8 @@ class SemanticIdTable:
         ignored = len(row_of) - len(item_tokens)
         if ignored > 0:
             logger.info("%s: ignored %d rows of items that the data set does not have", path, ignored)
-        rows = np.array([row_of[token] for token in item_tokens], dtype=np.int64)
+        in_place = content.item_tokens == list(item_tokens)
+        rows = slice(None) if in_place else np.array([row_of[token] for token in item_tokens], dtype=np.int64)
         keep_dedup = content.dedup is not None and names == list(content.blocks)
         return cls.from_blocks(
             {name: content.blocks[name][rows] for name in names},

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from recbole_mgr.semantic_id.collisions import collision_ranks, group_ids, group_sizes, token_order
 
@@ -36,6 +37,16 @@ def test_large_group_and_large_codes():
 
 def test_token_order_is_that_of_strings():
     assert token_order(["10", "9", "1"]).tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("digits", [1, 5, 30])
+def test_long_ids_are_grouped_and_ordered_as_tuples(digits):
+    rng = np.random.default_rng(digits)
+    codes = rng.integers(-3, 2**20, size=(60, digits))
+    codes = np.concatenate([codes, codes[rng.permutation(60)[:20]]])
+    rows = [tuple(row) for row in codes.tolist()]
+    place = {row: number for number, row in enumerate(sorted(set(rows)))}
+    assert group_ids(codes).tolist() == [place[row] for row in rows]
 
 
 def test_tokens_are_in_pythons_order():
