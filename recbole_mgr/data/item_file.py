@@ -186,8 +186,10 @@ def read_item_texts(path: Path, item_tokens: Sequence[str], format: AtomicFormat
 def read_all_item_texts(path: Path, format: AtomicFormat = DEFAULT_FORMAT) -> dict[str, ItemText]:
     """Item token -> text of a ``.item`` file, in its order; errors as in `read_items`."""
     table, types = _read(path, format, only=(TITLE_FIELD, PICTURE_FIELD))
-    columns = (table[field] if field in types else [""] * table.height for field in (TITLE_FIELD, PICTURE_FIELD))
-    return {token: ItemText(title, image) for token, title, image in zip(table[ITEM_FIELD], *columns, strict=True)}
+    columns = [
+        table[field].to_list() if field in types else [""] * table.height for field in (TITLE_FIELD, PICTURE_FIELD)
+    ]
+    return dict(zip(table[ITEM_FIELD].to_list(), map(ItemText._make, zip(*columns, strict=True)), strict=True))
 
 
 def read_item_fields(

@@ -83,11 +83,17 @@ class CheckedDataset(SequentialDataset):
 
     Attributes (after :meth:`build`):
         seen_items (SeenItems): on the validation and test parts, what each user has already.
+        rows_of_one_target (HistoryRows): on the training part, its rows before they are merged into windows.
         training_sequences (Sequences): on the training part, the training items of every internal user id.
     """
 
     seen_items: SeenItems
-    training_sequences: Sequences
+    rows_of_one_target: HistoryRows
+
+    @functools.cached_property
+    def training_sequences(self) -> Sequences:
+        """Made where a model asks for them."""
+        return training_sequences(self.copy(self.rows_of_one_target))
 
     @functools.cached_property
     def inter_feat(self) -> pd.DataFrame:
@@ -151,7 +157,7 @@ class CheckedDataset(SequentialDataset):
         if self.config["modalities"]:
             refuse_leaking_vectors(self, valid, test)
         mark_seen_items(histories, valid, test)
-        train.training_sequences = training_sequences(train)
+        train.rows_of_one_target = train.inter_feat[:]
         return [train, valid, test]
 
 

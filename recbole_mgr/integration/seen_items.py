@@ -19,8 +19,16 @@ class SeenItems:
 
     def __init__(self, users: np.ndarray, items: np.ndarray, num_users: int) -> None:
         order = np.argsort(users, kind="stable")
-        self._items = torch.from_numpy(items[order].astype(np.int32))
-        self._starts = torch.from_numpy(np.searchsorted(users[order], np.arange(num_users + 1)))
+        starts = torch.from_numpy(np.searchsorted(users[order], np.arange(num_users + 1)))
+        self._items, self._starts, self._ends = torch.from_numpy(items[order].astype(np.int32)), starts[:-1], starts[1:]
+
+    @classmethod
+    def at_first(cls, histories: InteractionHistories, held_out: torch.Tensor) -> SeenItems:
+        """All items of each user but the last ``held_out`` int64 [U + 1], which stay where they are."""
+        seen = cls.__new__(cls)
+        seen._items, seen._starts = histories.items, histories.starts[:-1]
+        seen._ends = histories.starts[1:] - held_out
+        return seen
 
     def contains(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Whether each user has the item already, bool [B], on the device of ``users``, from ids [B] each."""
@@ -33,11 +41,11 @@ class SeenItems:
             users: [B] user ids.
 
         Returns:
-            [B, X] item ids, right-padded with 0, on the device of ``users``.
+            [B, X] item ids, some perhaps twice, right-padded with 0, on the device of ``users``.
         """
         device = users.device
         users = users.cpu()
-        start, length = self._starts[users], self._starts[users + 1] - self._starts[users]
+        start, length = self._starts[users], self._ends[users] - self._starts[users]
         columns = torch.arange(int(length.max()) if len(length) else 0)  # [X]
         index = (start[:, None] + columns).clamp(max=max(len(self._items) - 1, 0))
         return torch.where(columns < length[:, None], self._items[index].long(), 0).to(device)  # [B, X]
@@ -78,5 +86,25 @@ def mark_seen_items(histories: InteractionHistories, valid, test) -> None:
     def targets(part) -> np.ndarray:
         return np.stack([part.inter_feat[part.uid_field].numpy(), part.inter_feat[part.iid_field].numpy()], axis=1)
 
-    columns = histories.users.numpy(), histories.items.numpy()
-    valid.seen_items, test.seen_items = SeenItems.split(*columns, targets(valid), targets(test), test.user_num)
+    valid_targets, test_targets = targets(valid), targets(test)
+    after_valid, after_test = (_held_out(histories, users) for users in (valid_targets[:, 0], test_targets[:, 0]))
+    if _are_last(histories, test_targets, 0 * after_test) and _are_last(histories, valid_targets, after_test):
+        valid.seen_items = SeenItems.at_first(histories, after_valid + after_test)
+        test.seen_items = SeenItems.at_first(histories, after_test)
+    else:
+        columns = histories.users.numpy(), histories.items.numpy()
+        valid.seen_items, test.seen_items = SeenItems.split(*columns, valid_targets, test_targets, test.user_num)
+
+
+def _held_out(histories: InteractionHistories, users: np.ndarray) -> torch.Tensor:
+    """Targets of each user, int64 [U + 1]."""
+    return torch.from_numpy(np.bincount(users, minlength=len(histories.starts) - 1))
+
+
+def _are_last(histories: InteractionHistories, targets: np.ndarray, after: torch.Tensor) -> bool:
+    """Whether targets [m, 2] are one a user, and the item that only ``after`` [U + 1] others of the user follow."""
+    users = torch.from_numpy(targets[:, 0])
+    places = histories.starts[users + 1] - 1 - after[users]
+    if len(users.unique()) < len(users) or (places < histories.starts[users]).any():
+        return False
+    return bool((histories.items[places] == torch.from_numpy(targets[:, 1])).all())

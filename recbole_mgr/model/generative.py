@@ -105,7 +105,7 @@ class GenerativeRecommender(SequentialRecommender):
         self.prior_candidates = config["prior_candidates"]
         parts = [CODES] if config["code_weight"] else []
         parts += [part for part in ("item_softmax", "memory", "popularity") if config[part]]
-        is_learning = hasattr(dataset, "training_sequences")  # else the weights are read from a run directory
+        is_learning = hasattr(dataset, "rows_of_one_target")  # else the weights are read from a run directory
         num_items = self.semantic_ids.num_items
         if config["memory"]:
             settings, floor = MemorySettings.of(OURS | config["memory_options"]), config["memory_floor"]

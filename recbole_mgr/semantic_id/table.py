@@ -248,7 +248,7 @@ class SemanticIdTable:
 def _fingerprint(item_tokens: Sequence[str], digits: Sequence[Digit], codes: Tensor) -> str:
     order = token_order(item_tokens)
     digest = hashlib.sha256(json.dumps(list(digits)).encode())
-    digest.update("\n".join(item_tokens[item] for item in order).encode())
+    digest.update("\n".join(map(item_tokens.__getitem__, order.tolist())).encode())
     digest.update(codes[1:].numpy()[order].astype("<i8").tobytes())
     return digest.hexdigest()
 

@@ -13,6 +13,7 @@ from recbole_mgr.integration.config import known_keys, make_config
 from recbole_mgr.integration.dataset import CheckedDataset
 from recbole_mgr.integration.histories import are_plain, histories_of
 from recbole_mgr.integration.history_rows import HistoryRows
+from recbole_mgr.integration.seen_items import SeenItems, mark_seen_items
 
 START = 1_400_000_000
 
@@ -121,6 +122,22 @@ def test_a_model_of_recboles_sees_the_same_batches(data_of, recboles_own):
     recboles_own()
     for expected, found in zip(batches(), ours, strict=True):
         assert all(torch.equal(expected[field], found[field]) for field in expected.columns)
+
+
+@pytest.mark.parametrize("split", [None, {"split": {"LS": "valid_only"}}, {"split": {"RS": [6, 2, 2]}}])
+@pytest.mark.parametrize("model", ["TIGER", "BPR"])
+def test_what_was_seen_is_what_is_left_of_all_pairs(data_of, model, split):
+    for seed in range(3):
+        data = data_of(model, seed, split=split)
+        whole = histories_of(data)
+        _, valid, test = data.build()
+        mark_seen_items(whole, valid, test)
+        targets = [np.stack([part.inter_feat["user_id"], part.inter_feat["item_id"]], axis=1) for part in (valid, test)]
+        everybody = torch.arange(1, data.user_num)
+        expected = SeenItems.split(whole.users.numpy(), whole.items.numpy(), *targets, data.user_num)
+        for part, other in zip((valid, test), expected, strict=True):
+            seen = [set(row.tolist()) - {0} for row in part.seen_items.rows(everybody)]
+            assert seen == [set(row.tolist()) - {0} for row in other.rows(everybody)]
 
 
 def test_the_second_model_maps_what_the_first_made(data_of, monkeypatch):
