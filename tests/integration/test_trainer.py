@@ -158,9 +158,8 @@ def unseen(trainer, loader) -> tuple[np.ndarray, list[set], dict]:
     """[n, k] ranked items, what each of these users had before the target, and the metrics."""
     metrics = trainer.evaluate(loader, load_best_model=False)
     ranking = trainer.eval_collector.ranking
-    users, items = loader._dataset.seen_items._starts, loader._dataset.seen_items._items
-    seen = [set(items[users[user] : users[user + 1]].tolist()) for user in ranking.users]
-    return ranking.item_ids, seen, metrics
+    rows = loader._dataset.seen_items.rows(torch.from_numpy(ranking.users))
+    return ranking.item_ids, [set(row) - {0} for row in rows.tolist()], metrics
 
 
 @pytest.mark.parametrize("mode", ["full", "uni12"])
