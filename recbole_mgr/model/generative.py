@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from recbole_mgr.data.features import feature_files
 from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_search, exhaustive_scores, item_log_probs
 from recbole_mgr.generation.item_memory import MemorySettings
-from recbole_mgr.generation.priors import DensePrior, Prior, WeightedPriors
+from recbole_mgr.generation.priors import DENSE_ITEMS, DensePrior, Prior, WeightedPriors
 from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
 from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
@@ -25,6 +26,8 @@ from recbole_mgr.model.priors import CODES, Candidates, PartWeights, candidates_
 from recbole_mgr.semantic_id.build import FUSED
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.user_supplied import supplied_modalities
+
+logger = logging.getLogger(__name__)
 
 
 class GenerativeRecommender(SequentialRecommender):
@@ -107,6 +110,12 @@ class GenerativeRecommender(SequentialRecommender):
         parts += [part for part in ("item_softmax", "memory", "popularity") if config[part]]
         is_learning = hasattr(dataset, "rows_of_one_target")  # else the weights are read from a run directory
         num_items = self.semantic_ids.num_items
+        costly = [part for part in ("item_softmax", "memory") if config[part]]
+        if is_learning and costly and num_items > DENSE_ITEMS:
+            logger.warning(
+                f"{', '.join(costly)}: their cost in training grows with the catalogue, and there are {num_items:,} "
+                f"items; without them ({costly[0]}=False, preset=None) training costs no more than for few items"
+            )
         if config["memory"]:
             settings, floor = MemorySettings.of(OURS | config["memory_options"]), config["memory_floor"]
             learn = MemoryPrior.learned_from if is_learning else None

@@ -204,6 +204,14 @@ def test_new_items_get_what_those_like_them_have(entries):
     np.testing.assert_allclose(found, np.where(np.abs(expected) >= smallest, expected, 0), atol=1e-6)
 
 
+def test_what_grows_with_a_large_catalogue_is_said(make_world, monkeypatch, caplog):
+    make_world(memory=True)
+    assert "grows with the catalogue" not in caplog.text
+    monkeypatch.setattr("recbole_mgr.model.generative.DENSE_ITEMS", NUM_ITEMS - 1)
+    make_world(memory=True)
+    assert f"memory: their cost in training grows with the catalogue, and there are {NUM_ITEMS} items" in caplog.text
+
+
 def test_content_is_what_the_items_vectors_say(make_world):
     world = make_world(memory=True)
     likeness = item_likeness(world.train._dataset)
