@@ -42,9 +42,10 @@ def test_lists_are_those_of_the_run(make_run, tmp_path):
         recommender = load(run.folder, device="cpu")
         for request, lists in zip(requests, answers, strict=True):
             expected = recommender.recommend(**request)
-            assert [[item for item, _ in found] for found in lists] == expected.item_ids
-            for found, scores in zip(lists, expected.scores, strict=True):
+            for found, items, scores in zip(lists, expected.item_ids, expected.scores, strict=True):
                 assert [score for _, score in found] == pytest.approx(scores, abs=1e-4)
+                # items whose scores differ by rounding alone may change places from one release of torch to another
+                assert dict(found) == pytest.approx(dict(zip(items, scores, strict=True)), abs=1e-4)
 
 
 def test_what_cannot_be_exported_is_said(run, popular_run, tmp_path, capsys):
