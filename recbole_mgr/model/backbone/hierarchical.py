@@ -295,7 +295,7 @@ class HierarchicalBackbone(nn.Module):
         """As :meth:`start`, computing the padding too, so that no shape depends on lengths: for exported programs."""
         hidden = self.sequence.padded(self.items(history))  # [B, L, H]
         last = (lengths - 1).view(-1, 1, 1).expand(-1, 1, hidden.shape[-1])
-        return BeamState(hidden.gather(1, last), history)
+        return BeamState(hidden.gather(1, last), distinct_items(history))
 
     def step(
         self, depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: BeamState
