@@ -20,6 +20,10 @@ STABLE = """accelerate gguf hypothesis jinja2 markupsafe networkx packaging pill
     pyyaml requests rouge-score ruff sacrebleu safetensors scikit-learn tensorboard texttable tqdm urllib3 uv""".split()
 
 
+# Imported only where a user has them: RecBole's ray, and a tracker that would bring twenty packages for few.
+WHERE_THEY_ARE = ("ray", "mlflow")
+
+
 @pytest.fixture(scope="module")
 def setup_arguments() -> dict:
     arguments = {}
@@ -91,7 +95,7 @@ def test_what_the_package_imports_is_required(requirements):
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 modules = [node.module]
             for module in (module.split(".")[0] for module in modules):
-                if module in sys.stdlib_module_names or module in ("recbole_mgr", "ray"):  # ray: only where it is
+                if module in sys.stdlib_module_names or module in ("recbole_mgr", *WHERE_THEY_ARE):
                     continue
                 found = {canonicalize_name(name) for name in distributions.get(module, [module])}
                 assert found & names, f"{path.relative_to(ROOT)} imports {module}, which setup.py does not name"

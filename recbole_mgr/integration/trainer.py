@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.integration.collector import RankedListCollector
 from recbole_mgr.integration.resume import ResumableTrainer
+from recbole_mgr.integration.trackers import Tracker, without_recboles_tensorboard
 from recbole_mgr.integration.user_sample import sample_of_users
 
 USERS_OF_WEIGHTS = 2000  # of validation, to choose what priors count
@@ -34,11 +35,16 @@ class ComparableTrainer(ResumableTrainer):
     recommends = True
 
     def __init__(self, config, model) -> None:
-        super().__init__(config, model)
+        with without_recboles_tensorboard():
+            super().__init__(config, model)
         self.eval_collector = RankedListCollector(config)
         self.mask_history = bool(config["mask_history"])
         self._seen_items = None
         self._steering_data = None
+
+    def follow(self, tracker: Tracker) -> None:
+        """Tell a tracker of each epoch."""
+        self.tensorboard = self.wandblogger = tracker
 
     def _valid_epoch(self, valid_data, *args, **kwargs):
         if self.config["valid_users"]:

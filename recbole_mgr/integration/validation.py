@@ -10,6 +10,7 @@ from recbole.config import Config
 
 from recbole_mgr.generation.item_memory import MemorySettings
 from recbole_mgr.integration.registry import BASELINES, MODELS
+from recbole_mgr.integration.trackers import PACKAGES
 from recbole_mgr.settings.model_keys import QUANTIZER_OPTIONS
 from recbole_mgr.settings.schema import Key, shown
 
@@ -26,8 +27,7 @@ def validate(config: Config) -> Config:
     _check_metrics(values, config.external_config_dict)
     _check_columns(values)
     _check_negatives(values)
-    if values["log_wandb"] and find_spec("wandb") is None:
-        raise ValueError("log_wandb: True needs the package wandb, which is not installed; pip install wandb")
+    _check_tracker(values)
     if values["model"] in BASELINES:
         config.model_class.check_settings(values)
     if values["model"] in MODELS:
@@ -38,6 +38,17 @@ def validate(config: Config) -> Config:
         _check_ranking(values)
         config.model_class.check_settings(values)
     return config
+
+
+def _check_tracker(values: dict[str, Any]) -> None:
+    name = values["tracker"]
+    if values["log_wandb"]:
+        if name not in (None, "wandb"):
+            raise ValueError(f"log_wandb: True and tracker: {name} contradict each other; leave one of them out")
+        name = "wandb"
+    if name and find_spec(name) is None:
+        asked = "log_wandb: True" if values["log_wandb"] else f"tracker: {name}"
+        raise ValueError(f"{asked} needs the package {name}, which is not installed; pip install {PACKAGES[name]}")
 
 
 def require_comparable(config: Config) -> None:

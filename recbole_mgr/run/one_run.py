@@ -22,6 +22,7 @@ from recbole.utils import ModelType, get_trainer, init_logger, init_seed
 from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import read_item_fields, read_item_texts
 from recbole_mgr.data.provenance import Provenance
+from recbole_mgr.data.semantic_id_file import description_path
 from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.encoding.description import keep_encoders
@@ -35,26 +36,38 @@ from recbole_mgr.integration.histories import histories_of
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.integration.resume import PROGRESS_FILE
 from recbole_mgr.integration.seen_items import mark_seen_items
+from recbole_mgr.integration.trackers import Followed, Tracker, make_tracker
 from recbole_mgr.integration.trainer import ComparableTrainer, comparable
 from recbole_mgr.integration.user_sample import users_that_steer
 from recbole_mgr.integration.validation import require_enough_items
 from recbole_mgr.run.id_level import id_level_metrics
 from recbole_mgr.run.identity import RunIdentity, about_run, is_trained, result_directory, run_directory
 from recbole_mgr.run.results import RunResult
-from recbole_mgr.serving.run_directory import export_run, forget_histories
+from recbole_mgr.serving.run_directory import TABLE_FILE, export_run, forget_histories
 from recbole_mgr.serving.run_files import ABOUT_FILE, CHECKPOINT_FILE, SETTINGS_FILE
 from recbole_mgr.version import __version__
 
 _LONGEST_FIELD = 200  # characters of an item's field that a run directory keeps, to be shown
 
 
-def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
+def tracker_of(config: Config, label: str, provenance: Provenance) -> Tracker:
+    """What follows a run, by its settings; nothing is written before the run begins."""
+    settings, run_dir = plain_settings(config), run_directory(config, provenance, RunIdentity.of(config))
+    name = "wandb" if settings["log_wandb"] else settings["tracker"]
+    return make_tracker(
+        name, Followed(provenance.label, f"{label}, seed {config['seed']}", run_dir.parts[-3:], settings)
+    )
+
+
+def run_one(config: Config, label: str, provenance: Provenance, tracker: Tracker | None = None) -> RunResult:
     """Train and test one model with one seed, or do what of it is not done yet, or read back what was done before.
 
     Args:
         config: validated settings.
         label: the row's name in tables.
         provenance: of the data.
+        tracker: that follows the run; by default that of :func:`tracker_of`. It hears nothing of a run that was
+            finished before.
 
     Returns:
         Metrics, ranked lists and costs of the run, as stored in its run directory.
@@ -74,7 +87,9 @@ def run_one(config: Config, label: str, provenance: Provenance) -> RunResult:
         else:
             about = about_run(config, provenance, identity, __version__)
             write_text(run_dir / SETTINGS_FILE, yaml.safe_dump(about, sort_keys=False))
-        return _Work(config, label, provenance, run_dir).result(folder)
+        return _Work(config, label, provenance, run_dir, tracker or tracker_of(config, label, provenance)).result(
+            folder
+        )
 
 
 def test_again(config: Config, label: str, provenance: Provenance, run_dir: Path) -> RunResult:
@@ -82,7 +97,7 @@ def test_again(config: Config, label: str, provenance: Provenance, run_dir: Path
     with owned(run_dir):
         sweep(run_dir)
         folder = result_directory(run_dir, RunIdentity.of(config))
-        return _Work(config, label, provenance, run_dir).result(folder)
+        return _Work(config, label, provenance, run_dir, tracker_of(config, label, provenance)).result(folder)
 
 
 class _Test(NamedTuple):
@@ -94,8 +109,9 @@ class _Test(NamedTuple):
 class _Work:
     """Data, model and trainer of a run, from the settings to the result."""
 
-    def __init__(self, config: Config, label: str, provenance: Provenance, run_dir: Path) -> None:
+    def __init__(self, config: Config, label: str, provenance: Provenance, run_dir: Path, tracker: Tracker) -> None:
         self.config, self.label, self.provenance, self.run_dir = config, label, provenance, run_dir
+        self.tracker = tracker
         _start_logging(config)
         logging.getLogger().info(
             f"{label} on {provenance.label}, data {provenance.fingerprint}, run directory {run_dir}"
@@ -117,11 +133,13 @@ class _Work:
         if not hasattr(self.test_data._dataset, "seen_items"):  # of RecBole's models
             mark_seen_items(self.histories, self.valid_data._dataset, self.test_data._dataset)
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+        self.tracker.begin()
         self.model = config.model_class(config, self.train_data._dataset).to(config["device"])
         self.trainer: ComparableTrainer = comparable(get_trainer(config["MODEL_TYPE"], config["model"]))(
             config, self.model
         )
         self.trainer.use_run_dir(run_dir)
+        self.trainer.follow(tracker)
 
     def result(self, folder: Path) -> RunResult:
         """Train where that is not done, complete the run directory, test, and keep the result in ``folder``."""
@@ -162,7 +180,18 @@ class _Work:
             semantic_ids=self._semantic_id_facts(),
         )
         result.save(folder, self.run_dir)
+        self.tracker.finish(*self._told_at_the_end(result))
         return result
+
+    def _told_at_the_end(self, result: RunResult) -> tuple[dict[str, float], list[Path]]:
+        """What a tracker hears of the whole run: its metrics and costs, its settings and the report on semantic IDs."""
+        parts = {"best_valid": result.valid, "test": result.test, "test_masked": result.test_masked}
+        parts["id_level"] = result.id_level
+        parts["semantic_ids"] = {key: float(value) for key, value in result.semantic_ids.items()}
+        parts["cost"] = {"train_seconds": result.train_seconds, "test_seconds": result.test_seconds}
+        metrics = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+        files = [self.run_dir / SETTINGS_FILE, description_path(self.run_dir / TABLE_FILE)]
+        return metrics, [path for path in files if path.is_file()]
 
     def _train(self) -> dict[str, Any]:
         """Train, from where an interrupted training was; what it tells of itself as plain data."""

@@ -9,7 +9,8 @@ from recbole.config import Config
 from recbole_mgr.integration.config import known_keys, make_config, read_config_files, refuse_unknown_keys
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.identity import checked_provenance
-from recbole_mgr.run.one_run import run_one
+from recbole_mgr.run.one_run import run_one, tracker_of
+from recbole_mgr.run.table_page import markdown
 
 
 class ModelRequest(NamedTuple):
@@ -60,16 +61,20 @@ def run_comparison(
     # one table ranks one set of items: what one row drops, all drop
     dropped = sorted({modality for config in configs for modality in config["drop_items_without"] or []})
     provenance = checked_provenance(configs[0], dataset)
-    results = []
+    results, trackers = [], []
     for request, config in zip(requests, configs, strict=True):
         for seed in seeds or [config["seed"]]:
             own = {**request.settings, "seed": seed}
             if dropped:
                 own["drop_items_without"] = dropped
             row = _config(request._replace(settings=own), dataset, settings)
-            results.append(run_one(row, request.label, provenance))
+            trackers.append(tracker_of(row, request.label, provenance))
+            results.append(run_one(row, request.label, provenance, trackers[-1]))
     comparison = Comparison(provenance, results)
     comparison.check_same_targets()
+    for tracker in trackers:
+        if tracker.has_begun:
+            tracker.attach("table.md", markdown(comparison))
     return comparison
 
 

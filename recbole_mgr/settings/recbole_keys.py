@@ -95,7 +95,10 @@ class Machine(Keys):
     data_path: Name = key("Folder that holds <dataset>/<dataset>.inter and the files beside it")
     checkpoint_dir: Name = key("Folder of run directories, checkpoints and cached semantic IDs")
     encoding: Encoding = key("Encoding of the atomic files")
-    log_wandb: Switch = key("Report to Weights & Biases, which must be installed")
+    tracker: Annotated[Literal["tensorboard", "wandb", "mlflow"], Lower] | None = key(
+        "Where each run is followed: tensorboard, wandb or mlflow; None = nowhere"
+    )
+    log_wandb: Switch = key("RecBole's name for tracker: wandb")
     wandb_project: Name = key("Its project there")
     save_dataset: Switch = key("Refused: RecBole keeps data sets as pickles, which can run code")
     save_dataloaders: Switch = key("Refused, as save_dataset")
