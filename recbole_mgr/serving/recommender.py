@@ -32,6 +32,7 @@ from recbole_mgr.serving.beams import Beams, beams_of
 from recbole_mgr.serving.hub import fetched
 from recbole_mgr.serving.messages import NewItems, Request
 from recbole_mgr.serving.new_items import extend_table, last_codes_by_distance, widened_weights
+from recbole_mgr.serving.product_encoders import ProductEncoders
 from recbole_mgr.serving.run_directory import Run, is_generative_run, make_network, read_run
 
 
@@ -76,7 +77,10 @@ class Recommender(BaseRecommender):
 
     Args:
         run: as read from its folder; the network decides the device.
-        run_dir: the folder, for messages.
+        run_dir: the folder, for messages and for how its vectors were made.
+
+    Attributes:
+        encoders: make vectors of new products as the catalogue's were made.
     """
 
     def __init__(self, run: Run, *, run_dir: Path) -> None:
@@ -86,6 +90,7 @@ class Recommender(BaseRecommender):
         self._run = run
         self._settings = run.settings
         self._tokenizer = run.tokenizer
+        self.encoders = ProductEncoders(run_dir, self.modalities)
 
     @classmethod
     def from_pretrained(
@@ -124,6 +129,7 @@ class Recommender(BaseRecommender):
             "modalities": self.modalities,
             "digits": [digit.name for digit in table.digits],
             "tasks": list(self._catalogue.network.task_names),
+            "encodes": self.encoders.fields,
         }
 
     def codes_of(self, token: str) -> list[int]:

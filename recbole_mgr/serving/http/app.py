@@ -16,12 +16,24 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import generate_latest
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from recbole_mgr.semantic_id.table import Digit
 from recbole_mgr.serving.beams import plain_beams
 from recbole_mgr.serving.http.batching import Asked, QueueFull
-from recbole_mgr.serving.http.bodies import ExplainBody, NewItemsBody, RecommendAnswer, RecommendBody, RunBody
+from recbole_mgr.serving.http.bodies import (
+    ExplainBody,
+    NewItemsBody,
+    ProductAnswer,
+    ProductBody,
+    RecommendAnswer,
+    RecommendBody,
+    RunBody,
+)
 from recbole_mgr.serving.http.service import Service
 from recbole_mgr.serving.http.tasks import add_task_routes
 from recbole_mgr.serving.messages import Request
+from recbole_mgr.serving.new_product import place_product
+from recbole_mgr.serving.product_encoders import Product
+from recbole_mgr.serving.recommender import Recommender
 from recbole_mgr.version import __version__
 
 
@@ -143,7 +155,7 @@ def create_app(
             recommender.explain, body.history, k=body.k, mask_history=body.mask_history, only=body.only
         )
         tokens = table.item_tokens
-        digits = [{"name": digit.name, "modality": digit.modality, "kind": digit.kind} for digit in table.digits]
+        digits = [plain_digit(digit) for digit in table.digits]
         plain = plain_beams(beams, lambda item_id: numbers.get(tokens[item_id - 1], -1) if item_id else -1)
         ids = [tokens[item_id - 1] for item_id in beams.item_ids]
         codes = {token: table.codes[item_id].tolist() for token, item_id in zip(ids, beams.item_ids, strict=True)}
@@ -187,6 +199,24 @@ def create_app(
         new = await in_thread(service.add_items, body.run, tokens, features, titles)
         return {**new._asdict(), "codes": {token: recommender.codes_of(token) for token in new.added}}
 
+    @app.post("/new-product")
+    async def new_product(body: ProductBody) -> ProductAnswer:
+        """Where a product would stand that the run has not been trained on, by its photo and its words."""
+        recommender = recommender_of(body.run)
+        if not isinstance(recommender, Recommender):
+            raise HTTPException(400, "this run scores items that it knows; a new product needs one with semantic IDs")
+        product = Product(body.words, body.picture)
+        placed = await in_thread(place_product, recommender, product, k=body.k, most_users=body.users)
+        digits = recommender.run.network.semantic_ids.digits
+        return ProductAnswer(
+            digits=[plain_digit(digit) for digit in digits],
+            codes=placed.codes,
+            near=[{"item_id": item, "shared": shared, "number": numbers.get(item)} for item, shared in placed.near],
+            seen=[one._asdict() for one in placed.seen],
+            asked=placed.asked,
+            k=body.k,
+        )
+
     @app.post("/reload")
     async def reload(body: RunBody) -> dict[str, Any]:
         """Read the run's directory anew; no request is lost meanwhile."""
@@ -215,6 +245,11 @@ def create_app(
     app.add_middleware(_Guard, service=service, token=token, most_bytes=most_bytes)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     return app
+
+
+def plain_digit(digit: Digit) -> dict[str, str]:
+    """A digit as pages show it."""
+    return {"name": digit.name, "modality": digit.modality, "kind": digit.kind}
 
 
 class _Guard:

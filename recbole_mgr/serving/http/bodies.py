@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, StringConstraints
 
 MOST_LISTS, MOST_ITEMS, MOST_NEW, MOST_K = 64, 2_000, 100, 500
 Token = Annotated[str, StringConstraints(min_length=1, max_length=500)]
@@ -78,6 +78,44 @@ class NewItemsBody(Strict):
 
     run: str | None = None
     items: list[NewItem] = Field(min_length=1, max_length=MOST_NEW)
+
+
+class ProductBody(Strict):
+    """A product in words and by a photo, to see where it would stand; nobody else gets to see it."""
+
+    run: str | None = None
+    words: dict[Token, Annotated[str, StringConstraints(max_length=2_000)]] = Field(
+        default_factory=dict, max_length=50, description="by field of the items, such as title and brand"
+    )
+    picture: Base64Bytes | None = Field(None, description="content of a picture file, in base64")
+    k: int = Field(10, ge=1, le=MOST_K, description="items of the lists that are looked at")
+    users: int = Field(300, ge=0, le=2_000, description="users whose lists are looked at, at most")
+
+
+class NearItem(BaseModel):
+    """An item whose semantic ID shares ``shared`` codes with the product's."""
+
+    item_id: str
+    shared: int
+    number: int | None
+
+
+class SeenBy(BaseModel):
+    """A user in whose list the product would stand at ``rank``."""
+
+    user: str
+    rank: int
+
+
+class ProductAnswer(BaseModel):
+    """The product's semantic ID, its neighbours, and who of ``asked`` users would see it among ``k`` items."""
+
+    digits: list[dict[str, str]]
+    codes: list[int]
+    near: list[NearItem]
+    seen: list[SeenBy]
+    asked: int
+    k: int
 
 
 class RunBody(Strict):

@@ -128,7 +128,7 @@ def add_task_routes(
             found = await asyncio.wait_for(asyncio.wrap_future(future), timeout)
         except ValueError as error:
             raise HTTPException(400, str(error)) from error
-        except TimeoutError:
+        except asyncio.TimeoutError:
             raise HTTPException(504, f"not done within {timeout:g} s") from None
         finally:
             waiting -= 1

@@ -613,6 +613,78 @@ async function ask(path, body) {
   return content;
 }
 
+const LARGEST_PHOTO = 640; // pixels of its longer side that are sent: encoders look at less
+
+async function shrunk(file) {
+  // a photo as a data: address of a JPEG, not larger than encoders need
+  const bitmap = await createImageBitmap(file).catch(() => { throw new Error(`${file.name} is no picture that this browser reads.`); });
+  const scale = Math.min(1, LARGEST_PHOTO / Math.max(bitmap.width, bitmap.height));
+  const canvas = el("canvas", { width: Math.max(1, Math.round(bitmap.width * scale)), height: Math.max(1, Math.round(bitmap.height * scale)) });
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white"; // as the encoders do with what is transparent
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL("image/jpeg", 0.92);
+}
+
+// A product that is not in the catalogue: which ID it gets, what is near it, who would see it.
+function newProduct(config, tell) {
+  const section = el("section", { "aria-label": "A new product", hidden: true });
+  const run = el("select", {});
+  const file = el("input", { type: "file", accept: "image/*" });
+  const fields = el("span", { class: "fields" });
+  const result = el("div", { "aria-live": "polite" });
+  const form = el("form", { class: "filters" }, el("label", {}, "Run", run), el("label", {}, "Photo", file), fields, el("button", { type: "submit" }, "See where it stands"));
+  section.append(el("h2", {}, "A new product"), el("p", {}, "Bring a photo and some words: they are encoded as the catalogue was. Nobody else sees the product, and nothing is kept."), form, result);
+  ask("runs").then((runs) => {
+    const able = runs.filter((one) => config.runs.includes(one.run) && Object.keys(one.encodes || {}).length);
+    run.replaceChildren(...able.map((one) => el("option", { value: one.run }, one.run)));
+    run.closest("label").hidden = able.length < 2;
+    const choose = () => {
+      const read = able.find((one) => one.run === run.value).encodes;
+      const words = [...new Set(Object.values(read).flat())];
+      file.closest("label").hidden = !words.includes("image");
+      fields.replaceChildren(...words.filter((name) => name !== "image").map((name) => el("label", {}, name.charAt(0).toUpperCase() + name.slice(1), el("input", { type: "text", name, autocomplete: "off" }))));
+    };
+    run.addEventListener("change", choose);
+    if (able.length) choose();
+    section.hidden = !able.length;
+  }).catch(tell);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      const photo = file.files.length ? await shrunk(file.files[0]) : null;
+      const words = Object.fromEntries([...fields.querySelectorAll("input")].map((input) => [input.name, input.value.trim()]).filter(([, value]) => value));
+      const body = { run: run.value, words };
+      if (photo) body.picture = photo.split(",")[1];
+      result.replaceChildren(await placed(await ask("new-product", body), photo));
+    } catch (error) {
+      result.replaceChildren(el("p", { class: "notice", role: "alert" }, error.message));
+    }
+  });
+  return section;
+}
+
+async function placed(found, photo) {
+  const chips = found.codes.map((code, depth) => found.digits[depth].kind === "transition" ? null : el("li", {}, el("span", { class: chipClass(found.digits[depth]), title: found.digits[depth].name }, String(code))));
+  const near = found.near.filter((one) => one.number !== null);
+  const users = found.seen.slice(0, 30).map((one) => el("li", {}, el("button", { type: "button", onclick: () => takeUser(one.user) }, bdi(one.user), el("span", { class: "rank" }, ` place ${one.rank}`))));
+  return el("div", { class: "placed" },
+    photo ? el("img", { class: "placed-photo", src: photo, alt: "the photo of the product" }) : null,
+    el("div", { style: "min-width:0" },
+      el("h3", {}, "Semantic ID"), el("ol", { class: "path", "aria-label": "Semantic ID of the product" }, chips),
+      el("h3", {}, "Nearest by ID"),
+      near.length ? await strip(near.map((one) => one.number), (_, nth) => ({ small: true, note: count(near[nth].shared, "code", "codes") })) : el("p", { class: "empty" }, "No item shares a first code with it."),
+      el("h3", {}, found.asked ? `Would be shown to ${found.seen.length.toLocaleString("en")} of ${count(found.asked, "user", "users")}, among ${found.k} items` : "The run keeps no users to look at"),
+      el("ul", { class: "choice users" }, users)));
+}
+
+async function takeUser(user) {
+  const found = await ask(`users/${encodeURIComponent(user)}`);
+  go({ h: found.history.map((one) => one.number).filter((number) => number !== null).slice(-50).join(".") });
+  document.getElementById("main").scrollIntoView();
+}
+
 VIEWS.try = (element, config) => {
   const input = el("input", { type: "search", placeholder: "Search titles, ids and facts", "aria-label": "Search items to add", autocomplete: "off" });
   const user = el("input", { type: "text", placeholder: "id", "aria-label": "User id", autocomplete: "off", size: 12 });
@@ -636,6 +708,7 @@ VIEWS.try = (element, config) => {
     el("div", { class: "list-row" }, el("h3", {}, "History", clear), history),
     lists,
     el("h2", {}, "Items"), el("div", { class: "search" }, input, status), grid, pages,
+    newProduct(config, tell),
   );
   const chosen = (now) => (now.get("h") || "").split(".").filter(Boolean).map(Number).filter((number) => number < ITEMS.count);
   const add = (number) => go({ h: [...chosen(state()), number].slice(-50).join(".") });
@@ -650,9 +723,8 @@ VIEWS.try = (element, config) => {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
-      const found = await ask(`users/${encodeURIComponent(user.value.trim())}`);
+      await takeUser(user.value.trim());
       problem.hidden = true;
-      go({ h: found.history.map((one) => one.number).filter((number) => number !== null).slice(-50).join(".") });
     } catch (error) {
       tell(error);
     }
