@@ -28,6 +28,7 @@ SERVE = [
     "fastapi>=0.132,<1",
     "starlette>=0.46,<2",
     "uvicorn>=0.30,<1",
+    "httptools>=0.6,<1",  # by which uvicorn reads requests in a third less time
     "prometheus-client>=0.20,<1",
 ]  # recbole-mgr serve
 DOCS = ["mkdocs-material>=9.5,<10", "mkdocstrings>=0.26,<2", "mkdocstrings-python>=1.11,<3"]  # the site

@@ -107,6 +107,10 @@ class PrefixTrie(nn.Module):
         """Number of children of the widest node at ``depth`` (0..D-1)."""
         return self.levels[depth].max_children
 
+    def min_children(self, depth: int) -> int:
+        """Number of children of the narrowest node at ``depth`` (0..D-1)."""
+        return self.levels[depth].min_children
+
     # --- walking down
 
     def num_children(self, depth: int, nodes: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ class Level(nn.Module):
         max_entries: the largest table to hold.
 
     Attributes:
-        max_children: number of children of the widest node.
+        min_children, max_children: number of children of the narrowest and of the widest node.
         child_table: int32 [nodes, K], the child under each code, -1 where there is none; None unless dense.
         penalty: float32 [nodes, K], 0 where there is a child and -inf elsewhere, to be added to logits; None unless
             dense.
@@ -36,7 +36,7 @@ class Level(nn.Module):
     def __init__(self, first_child: Tensor, child_codes: Tensor, *, size: int, max_entries: int):
         super().__init__()
         self.num_nodes = len(first_child) - 1
-        self.max_children = int(first_child.diff().max())
+        self.min_children, self.max_children = map(int, first_child.diff().aminmax())
         child_table = penalty = None
         if self.max_children >= DENSE_SHARE * size and self.num_nodes * size <= max_entries:
             child_table = torch.full((self.num_nodes * size,), -1, dtype=torch.int32, device=first_child.device)

@@ -21,6 +21,7 @@ def test_hand_trie_has_the_nodes_drawn_on_paper(hand_trie):
     assert (hand_trie.num_digits, hand_trie.num_items, hand_trie.sizes) == (3, 6, (4, 2, 3))
     assert [hand_trie.num_nodes(depth) for depth in range(4)] == [1, 3, 4, 6]
     assert [hand_trie.max_children(depth) for depth in range(3)] == [3, 2, 2]
+    assert [hand_trie.min_children(depth) for depth in range(3)] == [3, 1, 1]
 
     children = hand_trie.children_of(1, torch.tensor([[0, 1], [2, -1]]))
     assert children.codes.tolist() == [[[0, 1], [1, 0]], [[0, 0], [0, 0]]]

@@ -274,7 +274,7 @@ class HierarchicalBackbone(nn.Module):
             return None
         if self.table.digits[depth].kind == "transition":
             return nodes.new_empty(0, dtype=torch.long)
-        if self.code_softmax == "full" or nodes.device.type != "cpu":
+        if self.code_softmax == "full" or nodes.device.type != "cpu" or self.trie.min_children(depth) > 1:
             return None
         rows = self.trie.has_choice(depth, nodes).nonzero().squeeze(1)
         return None if len(rows) > WORTH_ALL_ROWS * len(nodes) else rows
