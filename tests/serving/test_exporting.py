@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from recbole_mgr.cli.main import main
 from recbole_mgr.serving import load
@@ -23,6 +24,7 @@ SETTINGS = (
 )
 
 
+@pytest.mark.skipif(not hasattr(torch.export.Dim, "AUTO"), reason="this torch is older than 2.6")
 def test_lists_are_those_of_the_run(make_run, tmp_path):
     runs = [make_run("TIGER", modalities=["text"], **settings) for settings in SETTINGS]
     folders = [tmp_path / settings["backbone"] for settings in SETTINGS]
@@ -48,6 +50,7 @@ def test_lists_are_those_of_the_run(make_run, tmp_path):
                 assert dict(found) == pytest.approx(dict(zip(items, scores, strict=True)), abs=1e-4)
 
 
+@pytest.mark.skipif(not hasattr(torch.export.Dim, "AUTO"), reason="this torch is older than 2.6")
 def test_what_cannot_be_exported_is_said(run, popular_run, tmp_path, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()

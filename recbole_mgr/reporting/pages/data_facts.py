@@ -96,7 +96,8 @@ def over_time(data: Interactions) -> tuple[list[str], list[int]] | None:
     edges = np.linspace(low, high, 49)
     counts = np.histogram(data.times, edges)[0]
     unix = _UNIX_SECONDS[0] < low and high < _UNIX_SECONDS[1]
-    return [day(edge) if unix else f"{edge:.6g}" for edge in edges[:-1]], counts.tolist()
+    digits = 0 if high - low > len(edges) else 3
+    return [day(edge) if unix else f"{edge:.{digits}f}" for edge in edges[:-1]], counts.tolist()
 
 
 def time_span(data: Interactions) -> str:
@@ -104,7 +105,7 @@ def time_span(data: Interactions) -> str:
     low, high = float(data.times.min()), float(data.times.max())
     if _UNIX_SECONDS[0] < low and high < _UNIX_SECONDS[1]:
         return f"{day(low)} to {day(high)}"
-    return f"{low:.6g} to {high:.6g}"
+    return f"times from {low:.6g} to {high:.6g}"
 
 
 def day(time: float) -> str:

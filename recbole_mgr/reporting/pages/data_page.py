@@ -70,7 +70,7 @@ def add_data_page(
 
 
 def _figures(data: Interactions, lengths: np.ndarray, counts: np.ndarray, cores: list[Counts]) -> list[Figure]:
-    kinds = (("users", "--text"), ("items", "--image"), ("interactions", "--accent"))
+    kinds = (("users", "--series-1"), ("items", "--series-2"), ("interactions", "--series-3"))
     core = Figure(
         "What each k of the k-core keeps",
         [

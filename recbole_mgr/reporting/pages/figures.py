@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _POINTS = 400  # of a curve
+_LABELS = 8  # below the bars of categories: more would stand upright
 
 
 class Figure(NamedTuple):
@@ -34,7 +35,8 @@ def bars(
     data = [{"type": "bar", "x": list(x), "y": list(y), "marker": {"color": colour}}]
     layout = {"xaxis": {"title": {"text": x_title}}, "yaxis": {"title": {"text": y_title}}}
     if x and isinstance(x[0], str):
-        layout["xaxis"]["type"] = "category"
+        named = list(x)[:: -(-len(x) // _LABELS)]
+        layout["xaxis"] |= {"type": "category", "tickvals": named, "tickangle": 0, "showgrid": False}
     return Figure(title, data, layout, [x_title, y_title], [list(row) for row in zip(x, y, strict=True)])
 
 
@@ -59,11 +61,8 @@ def curve(title: str, y: np.ndarray, *, x_title: str, y_title: str, log: bool = 
     data = [
         {"type": "scatter", "mode": "lines", "x": places.tolist(), "y": values.tolist(), "line": {"color": "--accent"}}
     ]
-    kind = "log" if log else "linear"
-    layout = {
-        "xaxis": {"title": {"text": x_title}, "type": kind},
-        "yaxis": {"title": {"text": y_title}, "type": kind},
-    }
+    scale = {"type": "log", "dtick": 1} if log else {"type": "linear"}
+    layout = {"xaxis": {"title": {"text": x_title}, **scale}, "yaxis": {"title": {"text": y_title}, **scale}}
     shown = np.linspace(0, len(places) - 1, min(len(places), 25)).astype(int)
     rows = [[int(places[n]), values[n].item()] for n in shown]
     return Figure(title, data, layout, [x_title, y_title], rows)

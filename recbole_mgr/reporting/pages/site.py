@@ -171,4 +171,4 @@ def _number(value: float | int | None, digits: int = 4) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
+    return "–" if value is None else f"{value:.0%}" if value in (0, 1) else f"{value:.1%}"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recbole_mgr.integration.registry import is_generative
+from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.reporting.pages.items import ShownItems
 from recbole_mgr.reporting.pages.sequences import TestedUsers
 from recbole_mgr.reporting.pages.site import Site
@@ -55,7 +56,8 @@ def add_users_page(
     users = comparison.ranked[0].users
     chosen = _sample(rows, comparison.cut, num_users)
     histories, targets = [tested.histories[place] for place in chosen], tested.targets[chosen]
-    lists = [_lists(row.run_dir, histories, targets, items) for row in rows]
+    networks = [_network(row.run_dir) for row in rows]
+    lists = [None if network is None else _lists(network, histories, targets, items) for network in networks]
     shown_users = [
         {
             "history": history[-_HISTORY:].tolist(),
@@ -80,7 +82,7 @@ def add_users_page(
         "cut": comparison.cut,
         "deepest": max(comparison.ranked[0].settings["topk"]),
         "per_chunk": PER_CHUNK,
-        "digits": [_digits(row.run_dir) for row in rows],
+        "digits": [[] if network is None else _digits(network) for network in networks],
     }
     site.page("users", "Users", "users.html", config=config, shown=len(chosen), users=len(users), cut=comparison.cut)
 
@@ -112,24 +114,27 @@ def _generates(run_dir: Path) -> bool:
     return (run_dir / ABOUT_FILE).is_file() and is_generative(read_about(run_dir).get("model"))
 
 
-def _digits(run_dir: Path) -> list[dict[str, str]]:
-    if not _generates(run_dir):
-        return []
-    table = read_run(run_dir).network.semantic_ids
-    return [{"name": digit.name, "modality": digit.modality, "kind": digit.kind} for digit in table.digits]
-
-
-def _lists(
-    run_dir: Path, histories: Sequence[np.ndarray], targets: np.ndarray, items: ShownItems
-) -> list[dict[str, Any]] | None:
-    """List and beams for each history; None for a model that does not generate, or a run that cannot be read."""
+def _network(run_dir: Path) -> GenerativeRecommender | None:
+    """Of a run; None for a model that does not generate, or a run that cannot be read."""
     if not _generates(run_dir):
         return None
     try:
-        network = read_run(run_dir).network
+        return read_run(run_dir).network
     except ValueError as error:
         logger.warning("%s: its lists are not shown: %s", run_dir, error)
         return None
+
+
+def _digits(network: GenerativeRecommender) -> list[dict[str, str]]:
+    return [
+        {"name": digit.name, "modality": digit.modality, "kind": digit.kind} for digit in network.semantic_ids.digits
+    ]
+
+
+def _lists(
+    network: GenerativeRecommender, histories: Sequence[np.ndarray], targets: np.ndarray, items: ShownItems
+) -> list[dict[str, Any]]:
+    """List and beams for each history."""
     tokens = network.semantic_ids.item_tokens
     number_of, id_of = items.number_of(), {token: item_id for item_id, token in enumerate(tokens, start=1)}
     numbers = [-1, *(number_of[token] for token in tokens)]
