@@ -33,7 +33,7 @@ def test_lists_are_those_of_the_run(make_run, tmp_path):
     histories = [runs[0].histories[user] for user in sorted(runs[0].histories)][:9]
     some = sorted({item for history in histories for item in history})[:8]
     requests = [
-        {"histories": histories},
+        {"histories": [*histories, ["i1", "i2", "i1"]]},
         {"histories": histories[:1], "k": 3, "mask_history": True},
         {"histories": histories[:4] + [["i1"] * 60], "only": some, "mask_history": True, "beam_size": 20},
     ]
