@@ -31,7 +31,7 @@ def runs(monkeypatch):
     """Configs and labels of the runs the command asks for; nothing is trained."""
     asked = []
 
-    def run_one(config, label, provenance):
+    def run_one(config, label, provenance, tracker):
         asked.append((label, config))
         metrics = {f"{metric}@{k}": 0.5 for metric in ("recall", "ndcg", "mrr") for k in config["topk"]}
         values = dict.fromkeys((field.name for field in fields(RunResult)), 1)
