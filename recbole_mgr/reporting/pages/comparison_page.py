@@ -180,7 +180,7 @@ def _learning(comparison: Comparison, run_dirs: Sequence[Path]) -> list[Figure]:
     if not data:
         return []
     layout = {
-        "xaxis": {"title": {"text": "epoch"}},
+        "xaxis": {"title": {"text": "epoch"}, "dtick": max(1, max(max(line["x"]) for line in data) // 8)},
         "yaxis": {"title": {"text": f"{metric} on validation"}, "rangemode": "tozero"},
         "showlegend": True,
     }
