@@ -95,7 +95,8 @@ def _described(path: Path, rows: Interactions, problems: list[Problem], *, k: in
         f"users below {SHORTEST}": int((lengths < SHORTEST).sum()),
     }
     now = time.time()
-    future, long_ago = (int((times > now).sum()), int((times < _LONG_AGO).sum())) if unix else (0, 0)
+    future = int((times > now).sum()) if unix else 0
+    long_ago = int((times < (_LONG_AGO if unix else 0)).sum())  # of positions in a sequence none is below 0
     facts["in the future"] = future
     folder = f"recbole-mgr prepare atomic {path.parent} --name {path.stem}-new"
 
@@ -115,7 +116,7 @@ def _described(path: Path, rows: Interactions, problems: list[Problem], *, k: in
     found(
         long_ago,
         WARNING,
-        f"interactions lie before 1971 (from {_date(times.min(), unix)}), as missing dates are often written",
+        f"interactions lie before 1971 (from {_date(times.min(), True)}), as missing dates are often written",
         "correct their times, or leave these rows out",
     )
     found(ties, NOTE, "interactions share their time with the one before", "the order of the rows decides between them")
@@ -197,6 +198,6 @@ def _spread(counts: np.ndarray) -> dict[str, float]:
 
 def _date(value: float, unix: bool) -> str:
     """A time in words; a date where it is one that the calendar has."""
-    if unix and abs(value) < 6e10:
+    if unix and -62_135_596_800 <= value < 253_402_300_800:  # years 1 to 9999
         return (datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=value)).strftime("%Y-%m-%d %H:%M")
     return f"{value:g}"

@@ -20,12 +20,13 @@ LONGEST_LINE = 1 << 24  # characters; without a limit a file without line ends w
 _PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 _ZIP = b"PK\x03\x04"
 _TABLE = "save it as CSV (UTF-8) or Parquet"
+_SHEET = "open it in Excel or LibreOffice and save each sheet as CSV UTF-8 (File, Save As)"
 _REFUSED = {
     b"\x28\xb5\x2f\xfd": ("packed with zstd", "unpack it (zstd -d)"),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "unpack it"),
     b"Rar!\x1a\x07": ("a rar archive", "unpack it"),
     b"PK\x05\x06": ("an empty zip archive", "get it again"),
-    b"\xd0\xcf\x11\xe0": ("a spreadsheet (.xls)", _TABLE),
+    b"\xd0\xcf\x11\xe0": ("a spreadsheet (.xls)", _SHEET),
     b"ARROW1": ("an Arrow or Feather file", _TABLE),
     b"Obj\x01": ("an Avro file", _TABLE),
     b"ORC": ("an ORC file", _TABLE),
@@ -159,7 +160,7 @@ def _only_member(path: Path) -> IO[bytes]:
         archive = zipfile.ZipFile(path)
         names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
         if any(name.startswith(("xl/", "word/", "ppt/")) for name in names) or "content.xml" in names:
-            raise ValueError(f"{path} is a spreadsheet (.xlsx, .ods) or another office document; {_TABLE}")
+            raise ValueError(f"{path} is a spreadsheet (.xlsx, .ods) or another office document; {_SHEET}")
         if len(names) != 1:
             shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
             raise ValueError(f"{path}: a zip archive of {len(names)} files ({shown}); unpack it and give the one table")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import polars as pl
@@ -13,8 +14,10 @@ from recbole_mgr.preparation.cleaning import in_seconds
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # parts of a second
 
 # Forms of dates by what comes first. The separator tells those of one line apart, but not always the two lines.
-_DAY_FIRST = ("%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y")
-_MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y")
+_DAY_FIRST = ("%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y", "%d/%m/%y", "%d-%m-%y", "%d.%m.%y")
+_MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y", "%m-%d-%y")
+_YEAR_FIRST = ("%y/%m/%d", "%y-%m-%d", "%y.%m.%d")
+_ORDERS = {"day": _DAY_FIRST, "month": _MONTH_FIRST, "year": _YEAR_FIRST}
 _CLEAR = (
     *("%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%d. %B %Y", "%b %d, %Y", "%B %d, %Y"),
     *("%m %d, %Y", "%Y年%m月%d日"),
@@ -120,38 +123,50 @@ class TimeColumn:
 
     def _detected(self, texts: pl.Series, lines: pl.Series) -> str | None:
         """The only form that dates can have; None if they have none that is known."""
-        sample = _spaced(texts).unique(maintain_order=True).head(_SAMPLE)
+        sample = _spaced(texts).unique(maintain_order=True)
+        sample = sample.gather_every(max(1, len(sample) // _SAMPLE))
 
         def readable(days: tuple[str, ...], clocks: tuple[str, ...] = _CLOCKS) -> tuple[str, pl.Series]:
             """The form that reads most, and which of the sample it reads."""
             forms = [day + clock for day in days for clock in clocks]
-            read = [(form, _parsed(sample, form).is_not_null()) for form in forms]
-            return max(read, key=lambda pair: pair[1].sum())
+            return max(((form, _likely(sample, form)) for form in forms), key=lambda pair: pair[1].sum())
 
-        day_form, by_day = readable(_DAY_FIRST)
-        month_form, by_month = readable(_MONTH_FIRST)
+        orders = {name: readable(days) for name, days in _ORDERS.items()}
         clear_form, clear = max(readable(_CLEAR), readable(_WHOLE, ("",)), key=lambda pair: pair[1].sum())
-        most = max(by_day.sum(), by_month.sum(), clear.sum())
-        if not most:
+        if not max(clear.sum(), *(read.sum() for _, read in orders.values())):
             return None
-        if clear.sum() == most:
+        if all(clear.sum() >= read.sum() for _, read in orders.values()):
             form = clear_form
-        elif (by_day & ~by_month).any() and not (by_month & ~by_day).any():
-            form = day_form
-        elif (by_month & ~by_day).any() and not (by_day & ~by_month).any():
-            form = month_form
         else:
-            value = sample.filter(by_day | by_month)[0]
-            line = lines[int((_spaced(texts) == value).arg_max())]
-            raise ValueError(
-                f"{self._path}, line {line}, column {self._name!r}: {value!r} may begin with day or month; "
-                f"say which with --time-format '{day_form}' or --time-format '{month_form}'"
-            )
+            # the one that reads all that any of them reads
+            orders = {name: (form, read) for name, (form, read) in orders.items() if read.any()}
+            best = [
+                form for form, read in orders.values() if not any((other & ~read).any() for _, other in orders.values())
+            ]
+            if len(best) != 1:
+                self._refuse_two_meanings(texts, lines, orders)
+            form = best[0]
         self._remarks.append(
             f"{self._path}, column {self._name!r}: dates such as {sample[0]!r} are read as {form!r} (--time-format "
             "says otherwise)"
         )
         return form
+
+    def _refuse_two_meanings(
+        self, texts: pl.Series, lines: pl.Series, orders: dict[str, tuple[str, pl.Series]]
+    ) -> NoReturn:
+        """Raise ValueError for dates that several ``orders`` (what comes first -> form) read."""
+        reads = {name: _likely(_spaced(texts), form) for name, (form, _) in orders.items()}
+        twofold = sum(read.cast(pl.Int8) for read in reads.values()) > 1
+        place = twofold.arg_max()
+        what = f"{texts[place]!r} may begin with {' or '.join(orders)}"
+        if not twofold.any():
+            places = {name: read.arg_max() for name, read in reads.items()}
+            what = " and ".join(f"{texts[place]!r} begins with the {name}" for name, place in places.items())
+        forms = " or ".join(f"--time-format '{form}'" for form, _ in orders.values())
+        raise ValueError(
+            f"{self._path}, line {lines[place]}, column {self._name!r}: {what}; say which holds with {forms}"
+        )
 
 
 def odd_times(seconds: np.ndarray) -> list[str]:
@@ -219,6 +234,12 @@ def _parsed(texts: pl.Series, form: str) -> pl.Series:
     if "%Y" in form:  # which would also read 23 as the year 23
         seconds = seconds.set(~texts.str.contains(r"\d{4}").fill_null(True), None)
     return seconds
+
+
+def _likely(texts: pl.Series, form: str) -> pl.Series:
+    """Which texts are dates of a form: bool [n]. A year of two digits that lies ahead is none."""
+    seconds = _parsed(texts, form)
+    return seconds.is_not_null() if "%y" not in form else (seconds < time.time() + 86_400).fill_null(False)
 
 
 def _parsed_iso(texts: pl.Series) -> pl.Series:

@@ -274,6 +274,12 @@ def test_missing_dates_are_counted(folder, time):
     assert any("1 interactions lie before 1971" in warning for warning in problems(verdict, "warning"))
 
 
+def test_a_file_of_missing_dates_alone_is_told(folder):
+    write(folder, "inter", [HEADER, *(f"u{user}\t{item}\t-62135596800" for user in range(6) for item in "abcde")])
+    (warning,) = [text for text in problems(check(folder)[1], "warning") if "lie before 1971" in text]
+    assert "30 interactions" in warning and "from 0001-01-01" in warning
+
+
 def test_names_encoding_and_separator_as_in_the_settings(folder):
     """The files of the fixture in German: every section has its numbers."""
     for suffix, names in {"inter": ("kunde", "artikel", "zeit"), "item": ("artikel", "title", "image")}.items():

@@ -138,7 +138,10 @@ def test_packing_is_told_by_the_content(tmp_path, packing, name):
 
 TAR = b"x.csv".ljust(257, b"\0") + b"ustar\x0000" + b"\0" * 300
 REFUSED = {
-    "spreadsheet": (zipped(["[Content_Types].xml", "xl/workbook.xml"]), r"is a spreadsheet \(.xlsx.*save it as CSV"),
+    "spreadsheet": (
+        zipped(["[Content_Types].xml", "xl/workbook.xml"]),
+        r"is a spreadsheet \(.xlsx.*save each sheet as CSV UTF-8",
+    ),
     "two files": (zipped(["a.csv", "b.csv"]), "a zip archive of 2 files .'a.csv', 'b.csv'.; unpack it"),
     "no file": (zipped([]), "an empty zip archive"),
     "cut zip": (zipped(["a.csv"])[:40], "cannot be unpacked"),

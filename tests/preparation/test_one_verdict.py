@@ -140,6 +140,14 @@ def test_a_column_of_the_items_whose_name_has_a_meaning_here_is_not_lost(folder)
         AtomicFolder(folder)
 
 
+def test_columns_that_are_not_taken_over_are_told(folder):
+    (folder / "Shop.inter").write_text(f"{HEADER}\trating:token\tshop:token\nu\ti\t1\tgood\tx\n")
+    said = []
+    target = prepared(folder, said)
+    assert (target / "Out.inter").read_text().splitlines()[0] == HEADER
+    assert f"warning: {folder / 'Shop.inter'}: not taken over are the columns rating:token, shop:token" in said
+
+
 def test_fields_keep_their_types_and_values(folder):
     (folder / "Shop.inter").write_text(f"{HEADER}\nu\ti\t1\n")
     (folder / "Shop.item").write_text('item_id:token\tuser:token\tsize:float\ttitle:token_seq\ni\tme\t1.50\t7" pan\n')

@@ -1,5 +1,6 @@
 """Dates as people write them: read where they can mean one thing only, refused by name where they can mean two."""
 
+import re
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -37,6 +38,13 @@ CLEAR = {
     "afternoon": (["11/14/2023 10:15 PM"], ["2023-11-14 22:15:00"]),
     "months in words": (["14 Nov 2023", "2 Jan 2023"], ["2023-11-14", "2023-01-02"]),
     "short years beside words": (["14-Nov-23"], ["2023-11-14"]),
+    "short years, day first": (["03/04/21", "31/12/21"], ["2021-04-03", "2021-12-31"]),
+    "short years, month first": (
+        ["03/04/21 9:05 PM", "12/25/98 1:00 AM"],
+        ["2021-03-04 21:05:00", "1998-12-25 01:00:00"],
+    ),
+    "short years, points": (["1.2.23", "31.3.99"], ["2023-02-01", "1999-03-31"]),
+    "short years first": (["21/12/31", "21/01/02"], ["2021-12-31", "2021-01-02"]),
     "American words": (["Nov 14, 2023"], ["2023-11-14"]),
     "mail": (["Tue, 14 Nov 2023 22:13:20 GMT"], ["2023-11-14 22:13:20"]),
     "twitter": (["Wed Oct 10 20:19:24 +0000 2018"], ["2018-10-10 20:19:24"]),
@@ -58,10 +66,36 @@ def test_the_form_of_the_first_rows_holds_for_all():
     assert "line 4, column 'when': 1 values are no times that can be read, the first is 'soon'" in column.remarks[1]
 
 
-@pytest.mark.parametrize("texts", [["01/02/2023"], ["14/11/2023", "11/14/2023"], ["", "1-2-2023 10:00"]])
-def test_dates_that_mean_two_things_are_refused(texts):
-    with pytest.raises(ValueError, match="x.csv, line [23], column 'when': .* may begin with day or month; say which"):
+TWO_MEANINGS = {
+    "early days": (["01/02/2023"], "line 2.*'01/02/2023' may begin with day or month; say which"),
+    "both": (["14/11/2023", "11/14/2023", "1/2/2023"], "line 4.*'1/2/2023' may begin with day or month; say which"),
+    "two forms": (
+        ["14/11/2023", "11/15/2023"],
+        "'14/11/2023' begins with the day and '11/15/2023' begins with the month",
+    ),
+    "blanks": (["", "1-2-2023 10:00"], "line 3.*--time-format '%d-%m-%Y %H:%M' or --time-format '%m-%d-%Y %H:%M'"),
+    "short years": (
+        ["03/04/21"],
+        "line 2.*'03/04/21' may begin with day or month or year; .*'%d/%m/%y' or .*'%y/%m/%d'",
+    ),
+    "short years, points": (
+        ["14.11.23"],
+        "may begin with day or year; say which holds with --time-format '%d.%m.%y' or",
+    ),
+}
+
+
+@pytest.mark.parametrize(("texts", "message"), TWO_MEANINGS.values(), ids=TWO_MEANINGS)
+def test_dates_that_mean_two_things_are_refused(texts, message):
+    with pytest.raises(ValueError, match="x.csv, .*column 'when'") as error:
         read(texts)
+    assert re.search(message, str(error.value))
+
+
+def test_one_day_in_a_long_column_tells():
+    early = [f"0{1 + n % 9}/02/2021 {n // 60:02}:{n % 60:02}" for n in range(1440)]
+    times, _ = read([*early, "13/02/2021 00:00"])
+    assert times[0] == "2021-02-01" and times[-1] == "2021-02-13"
 
 
 def test_what_is_said_decides():
@@ -69,7 +103,6 @@ def test_what_is_said_decides():
     assert read(["14.11.23 10:15"], form="%d.%m.%y %H:%M")[0] == ["2023-11-14 10:15:00"]
     assert read(["20231114"], form="%Y%m%d")[0] == ["2023-11-14"]
     assert read(["14.11.23"], form="%d.%m.%Y")[0] == [None]  # not the year 23
-    assert read(["14.11.23"])[0] == [None]
 
 
 def test_odd_times_are_remarked():

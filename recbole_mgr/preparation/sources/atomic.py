@@ -45,7 +45,12 @@ class AtomicFolder:
         self.conversions = Conversions()
         self.joins: list[Join] = []
         needed = {format.user: "token", format.item: "token", format.time: "float"}
-        self._rated = format.rating in open_table(self._inter, format, needed=needed).header
+        types = open_table(self._inter, format, needed=needed).header
+        self._rated = types.get(format.rating) == "float"
+        left = [f"{name}:{kind}" for name, kind in types.items() if name not in needed]
+        left = [column for column in left if column != f"{format.rating}:float"]
+        if left:
+            self.conversions.remark(f"{self._inter}: not taken over are the columns {', '.join(left)}")
         self.field_types: dict[str, str] = {}
         if self._item.is_file():
             types = open_table(self._item, format, needed={format.item: "token"}).header
