@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -199,5 +199,5 @@ def _spread(counts: np.ndarray) -> dict[str, float]:
 def _date(value: float, unix: bool) -> str:
     """A time in words; a date where it is one that the calendar has."""
     if unix and -62_135_596_800 <= value < 253_402_300_800:  # years 1 to 9999
-        return (datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=value)).strftime("%Y-%m-%d %H:%M")
+        return (datetime(1970, 1, 1) + timedelta(seconds=value)).isoformat(" ", "minutes")
     return f"{value:g}"

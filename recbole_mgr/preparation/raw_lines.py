@@ -1,9 +1,8 @@
-"""Raw files line by line, packed or not: JSON lines and other records, with the number of every line."""
+"""Raw files of one record a line, packed or not: JSON lines and other records, with the number of every line."""
 
 from __future__ import annotations
 
 import codecs
-import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,24 +12,33 @@ from typing import Any
 import polars as pl
 
 from recbole_mgr.preparation.batches import BATCH_ROWS, Batch
-from recbole_mgr.preparation.opening import LONGEST_LINE, lines_of, open_bytes, unpacking
+from recbole_mgr.preparation.opening import LONGEST_LINE, open_bytes, unpacking
+
+_BLOCK = 1 << 23  # bytes read at a time
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield (number from 1, line) of all lines that are not blank.
+def line_blocks(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (number of the first line, from 1; whole lines, each with its line end) of some megabytes at a time.
 
     Raises:
         ValueError: if the packed file ends early, is none or a line of it is enormous.
     """
-    number = 0
-    with unpacking(path, lambda: number), open_bytes(path) as file:
-        for number, line in enumerate(lines_of(file), start=1):
-            if len(line) >= LONGEST_LINE:
+    number, rest = 1, b""
+    with unpacking(path, lambda: number - 1), open_bytes(path) as file:
+        start = file.read(len(codecs.BOM_UTF8))
+        rest = start.removeprefix(codecs.BOM_UTF8)
+        while chunk := file.read(_BLOCK):
+            end = chunk.rfind(b"\n") + 1
+            if end:
+                block, rest = rest + chunk[:end], chunk[end:]
+                yield number, block
+                number += block.count(b"\n")
+            else:
+                rest += chunk
+            if len(rest) >= LONGEST_LINE:
                 raise ValueError(f"{path}, line {number}: over {LONGEST_LINE:,} bytes; there must be one record a line")
-            if number == 1:
-                line = line.removeprefix(codecs.BOM_UTF8)
-            if not line.isspace():
-                yield number, line
+        if rest:
+            yield number, rest + b"\n"
 
 
 def json_batches(path: Path, schema: dict[str, Any]) -> Iterator[Batch]:
@@ -43,16 +51,20 @@ def json_batches(path: Path, schema: dict[str, Any]) -> Iterator[Batch]:
     Returns:
         Batches with these columns and ``line_number``.
     """
-    for numbers, lines in _groups(numbered_lines(path)):
+    for first, block in line_blocks(path):
+        count = block.count(b"\n")
+        numbers = pl.int_range(first, first + count, dtype=pl.Int64, eager=True)
         try:
-            frame = pl.read_ndjson(b"".join(lines), schema=schema)
+            frame = pl.read_ndjson(block, schema=schema)
         except pl.exceptions.PolarsError:  # some line is broken or of another type: find out which
             frame = None
-        if frame is None or frame.height != len(lines):
-            records = [_parsed(json.loads, line) for line in lines]
-            columns = {key: [_fitting(record.get(key), kind) for record in records] for key, kind in schema.items()}
-            frame = pl.DataFrame(columns, schema=schema).with_columns(_unreadable(records))
-        yield Batch(path, frame.with_columns(line_number=pl.Series(numbers, dtype=pl.Int64)))
+        if frame is None or frame.height != count:
+            numbers, lines = _numbered(first, block)
+            if frame is None or frame.height != len(lines):
+                records = [_parsed(json.loads, line) for line in lines]
+                columns = {key: [_fitting(record.get(key), kind) for record in records] for key, kind in schema.items()}
+                frame = pl.DataFrame(columns, schema=schema).with_columns(_unreadable(records))
+        yield Batch(path, frame.with_columns(numbers.alias("line_number")))
 
 
 def record_batches(
@@ -66,10 +78,11 @@ def record_batches(
         describe: makes the columns of ``schema`` of a record.
         schema: polars types of the columns.
     """
-    for numbers, lines in _groups(numbered_lines(path)):
+    for first, block in line_blocks(path):
+        numbers, lines = _numbered(first, block)
         records = [_parsed(parse, line) for line in lines]
         frame = described(records, describe, schema).with_columns(_unreadable(records))
-        yield Batch(path, frame.with_columns(line_number=pl.Series(numbers, dtype=pl.Int64)))
+        yield Batch(path, frame.with_columns(numbers.alias("line_number")))
 
 
 def described(records: Iterable[dict], describe: Callable[[dict], dict], schema: dict[str, Any]) -> pl.DataFrame:
@@ -111,12 +124,10 @@ def _reading_parquet(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: not a readable Parquet file ({reason}); get it again") from error
 
 
-def _groups(lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[tuple[int, ...], tuple[bytes, ...]]]:
-    while group := list(itertools.islice(lines, BATCH_ROWS)):
-        numbers, texts = zip(*group, strict=True)
-        if not texts[-1].endswith(b"\n"):
-            texts = (*texts[:-1], texts[-1] + b"\n")
-        yield numbers, texts
+def _numbered(first: int, block: bytes) -> tuple[pl.Series, list[bytes]]:
+    """Numbers (Int64) and content of a block's lines that are not blank."""
+    lines = [(number, line) for number, line in enumerate(block.split(b"\n"), start=first) if line.strip()]
+    return pl.Series([number for number, _ in lines], dtype=pl.Int64), [line for _, line in lines]
 
 
 def _unreadable(records: list[dict]) -> pl.Series:

@@ -19,7 +19,11 @@ def read(path, schema=SCHEMA):
 
 
 def problems(path):
-    return [row for batch in json_batches(path, SCHEMA) for row in batch.frame["problem"]]
+    """Of each row; batches without any have no such column."""
+    frames = [batch.frame for batch in json_batches(path, SCHEMA)]
+    return [
+        row for frame in frames for row in frame.get_column("problem", default=pl.repeat(None, len(frame), eager=True))
+    ]
 
 
 def test_broken_lines_are_null_and_numbered(tmp_path):
@@ -48,10 +52,21 @@ def test_the_quick_way_reads_what_the_careful_way_reads(tmp_path, monkeypatch):
     with gzip.open(path, "wt") as file:
         file.writelines(json.dumps(record) + "\n" for record in records)
     expected = [(record.get("id"), record.get("time"), n) for n, record in enumerate(records, 1)]
-    monkeypatch.setattr(raw_lines, "BATCH_ROWS", 64)
+    monkeypatch.setattr(raw_lines, "_BLOCK", 1000)
     quick = read(path)
     monkeypatch.setattr(raw_lines.pl, "read_ndjson", lambda *_, **__: pl.DataFrame())
     assert quick == read(path) == expected
+
+
+def test_a_line_may_be_longer_than_a_block_but_not_endless(tmp_path, monkeypatch):
+    monkeypatch.setattr(raw_lines, "_BLOCK", 10)
+    monkeypatch.setattr(raw_lines, "LONGEST_LINE", 100)
+    path = tmp_path / "x.json"
+    path.write_bytes(b'\xef\xbb\xbf{"id": "' + b"a" * 50 + b'"}\n\n{"id": "b"}')
+    assert read(path) == [("a" * 50, None, 1), ("b", None, 3)]
+    path.write_bytes(b'{"id": "a"}\n{"id": "' + b"b" * 100 + b'"}\n')
+    with pytest.raises(ValueError, match="x.json, line 2: over 100 bytes; there must be one record a line"):
+        read(path)
 
 
 def test_a_cut_archive_is_named(tmp_path):
