@@ -22,7 +22,7 @@ class ClosedFormRecommender(SequentialRecommender):
 
     Args:
         config: RecBole's Config.
-        dataset: the training part, with ``training_sequences``.
+        dataset: the training part, with ``training_sequences``; without them the model cannot be fitted, but loaded.
 
     Attributes:
         choices: settings that may be lists; each value is tried, see :func:`next_choice`.
@@ -45,7 +45,7 @@ class ClosedFormRecommender(SequentialRecommender):
 
     def __init__(self, config, dataset: CheckedDataset) -> None:
         super().__init__(config, dataset)
-        self.training_sequences = dataset.training_sequences
+        self.training_sequences: Sequences | None = getattr(dataset, "training_sequences", None)
         self.grid = {key: _values(config[key]) for key in self.choices}
         self.chosen: dict[str, float] = {}
         self.unused = nn.Parameter(torch.zeros(1), requires_grad=False)  # RecBole's optimizer wants one

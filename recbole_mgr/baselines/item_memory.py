@@ -50,7 +50,9 @@ class ItemMemory(ClosedFormRecommender):
         if not config["modalities"]:
             self.grid["content_weight"] = [0.0]  # nothing to weigh
         self.memory: FittedMemory | None = None
-        self.likeness = self._likeness(dataset) if any(self.grid["content_weight"]) else None
+        self.likeness = None
+        if self.training_sequences and any(self.grid["content_weight"]):
+            self.likeness = self._likeness(dataset)
 
     def _likeness(self, dataset: CheckedDataset) -> sparse.csr_matrix:
         """Which items are alike, over all modalities: by codes where the user supplied them, else by vectors."""

@@ -39,7 +39,7 @@ class TGH(ClosedFormRecommender):
         super().__init__(config, dataset)
         self.ring_sizes, self.edge_weight = config["ring_sizes"], config["edge_weight"]
         self.vectors = torch.zeros(self.n_items, 1, device=self.device)  # [N + 1, sum of dims], of all modalities
-        if config["modalities"]:
+        if self.training_sequences and config["modalities"]:
             tokens, folder = tokens_of(dataset, dataset.iid_field), Path(config["data_path"])
             format = AtomicFormat.of(config)
             parts = []
@@ -92,11 +92,13 @@ class TGH(ClosedFormRecommender):
         return torch.from_numpy(ring)
 
     def state(self) -> dict[str, Any]:
-        return {"transitions": self.transitions, "popularity": self.popularity}
+        return {"transitions": self.transitions, "popularity": self.popularity, "vectors": self.vectors}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.transitions = state["transitions"].tocsr()
         self.popularity = state["popularity"].to(self.device)
+        if "vectors" in state or not self.training_sequences:  # old checkpoints lack them, and training has read them
+            self.vectors = state["vectors"].to(self.device)
 
     @property
     def _is_fitted(self) -> bool:

@@ -1,4 +1,4 @@
-"""Reading the run directory of one of RecBole's models: its checkpoint, its items, and what its users took."""
+"""Reading the run directory of a model that scores every item: its checkpoint, its items, and what its users took."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from recbole_mgr.serving.run_files import ABOUT_FILE, CHECKPOINT_FILE, check_fil
 
 
 class BaselineRun(NamedTuple):
-    """A trained run of one of RecBole's models, read from its folder; the network is in eval mode."""
+    """A trained run of a model that scores every item, read from its folder; the network is in eval mode."""
 
     about: dict[str, Any]
     config: Config
@@ -42,7 +42,7 @@ class BaselineRun(NamedTuple):
 
 
 def read_baseline(run_dir: Path, device: torch.device) -> BaselineRun:
-    """Read the run directory of one of RecBole's models: its checkpoint, items, and the users' histories.
+    """Read the run directory of a model that scores every item: its checkpoint, items, and the users' histories.
 
     Args:
         run_dir: of the run.

@@ -1,4 +1,4 @@
-"""RecBole's own models in use: every item gets a score, and the best are the list.
+"""Models in use that score every item, RecBole's and our closed-form ones: the best are the list.
 
 A sequential model reads histories; a general one knows the users it was trained on and what they took in training.
 """
@@ -22,7 +22,7 @@ from recbole_mgr.serving.messages import Request
 
 
 class BaselineRecommender(BaseRecommender):
-    """A trained run of one of RecBole's models in use.
+    """A trained run in use of one of RecBole's models, or of our closed-form ones.
 
     Args:
         run: as read from its folder; the network is on its device.

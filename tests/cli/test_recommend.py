@@ -15,18 +15,25 @@ from recbole_mgr.run.pipeline import ModelRequest, run_comparison
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, write_dataset, tiny_settings):
-    """A run directory; the items' titles hold what breaks careless writers."""
+def folders(tmp_path_factory, write_dataset, tiny_settings):
+    """Run directories by model; the items' titles hold what breaks careless writers, and one is missing."""
     base = tmp_path_factory.mktemp("command")
     data = write_dataset(base)
-    rows = "".join(f'i{n}\tTitle, "{n}" é\n' for n in range(24))
-    (data / "tiny.item").write_text("item_id:token\ttitle:token_seq\n" + rows, encoding="utf-8")
+    rows = "".join(f'i{n}\tTitle, "{n}" é\tbrand {n % 3}\t{n}.5\n' for n in range(23)) + "i23\t\t\t\n"
+    header = "item_id:token\ttitle:token_seq\tbrand:token\tprice:float\n"
+    (data / "tiny.item").write_text(header + rows, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(base)
         settings = tiny_settings(base, n_layers=1, num_threads=1)
-        run_comparison([ModelRequest("MGRLFpp", {})], "tiny", settings=settings)
-    (found,) = base.rglob("run.yaml")
-    return found.parent
+        requests = [ModelRequest(name, {}) for name in ("MGRLFpp", "SASRec", "HistoryAgain")]
+        run_comparison(requests, "tiny", settings=settings)
+    return {file.parent.parent.name.partition("-")[0]: file.parent for file in base.rglob("run.yaml")}
+
+
+@pytest.fixture(scope="module")
+def folder(folders):
+    """That of a generating model."""
+    return folders["MGRLFpp"]
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +74,52 @@ def test_all_formats_say_the_same(folder, tmp_path, capsys):
     screen = capsys.readouterr().out.splitlines()
     assert len(screen) == 1 + len(expected)
     assert [line.split()[:3] for line in screen[1:]] == [[user, str(rank), item] for user, rank, item, *_ in expected]
+
+
+@pytest.mark.parametrize("model", ["MGRLFpp", "SASRec", "HistoryAgain"])
+def test_fields_of_the_items_and_ids_alone(folders, model, tmp_path, capsys):
+    """Of a generating model, one of RecBole's and a closed-form one, on the screen and in every kind of file."""
+    history = ["i22", "i23", "i1"]
+    (tmp_path / "lines.jsonl").write_text(
+        json.dumps({"user": "a", "history": history}) + '\n{"user":"b","history":["i5"]}\n'
+    )
+    first, second = load(folders[model]).recommend(histories=[history, ["i5"]], k=24).item_ids
+    if model == "HistoryAgain":
+        assert first[:3] == ["i1", "i23", "i22"] and second[0] == "i5"
+    known = {f"i{n}": (f'Title, "{n}" é', f"{n}.5", f"brand {n % 3}") for n in range(23)} | {"i23": ("", "", "")}
+    ask = ("--histories", "lines.jsonl", "--k", 24)
+    expected = [(user, item, *known[item]) for user, items in (("a", first), ("b", second)) for item in items]
+    outputs = [("--output", f"lists.{suffix}") for suffix in ("csv", "parquet", "jsonl")]
+    for output in outputs:
+        assert run(folders[model], *ask, "--fields", "price", "brand", *output) == 0
+    with open("lists.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = ("user", "item_id", "title", "price", "brand")
+    assert [tuple(row[name] for name in columns) for row in rows] == expected
+    assert pl.read_parquet("lists.parquet").select(columns).rows() == expected
+    lists = [json.loads(line) for line in (tmp_path / "lists.jsonl").read_text().splitlines()]
+    assert [
+        (line["user"], *(item[name] for name in columns[1:])) for line in lists for item in line["items"]
+    ] == expected
+    capsys.readouterr()
+    assert run(folders[model], *ask, "--fields", "brand") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split() == ["user", "rank", "item_id", "score", "title", "brand"] and len(printed) == 49
+    at = first.index("i1")
+    assert printed[1 + at].split()[:3] == ["a", str(at + 1), "i1"] and printed[1 + at].endswith('Title, "1" é  brand 1')
+    assert run(folders[model], *ask, "--ids") == 0
+    assert capsys.readouterr().out.splitlines() == ["\t".join(["a", *first]), "\t".join(["b", *second])]
+    for output in outputs:
+        assert run(folders[model], *ask, "--ids", *output) == 0
+    assert (tmp_path / "lists.csv").read_text().splitlines()[:2] == ["user,rank,item_id", f"a,1,{first[0]}"]
+    assert pl.read_parquet("lists.parquet").rows()[24] == ("b", 1, second[0])
+    assert json.loads((tmp_path / "lists.jsonl").read_text().splitlines()[1]) == {"user": "b", "items": second}
+
+
+def test_a_field_that_there_is_not_is_refused_before_anything_is_written(folders, capsys):
+    for folder in folders.values():
+        assert run(folder, "--users", "u1", "--fields", "colour", "--output", "lists.csv") == 2
+        assert "--fields colour: " in (said := capsys.readouterr().err) and "items.tsv has brand, price" in said
 
 
 def test_histories_from_arguments_and_files_agree(folder, tmp_path, capsys):

@@ -12,6 +12,11 @@ from recbole_mgr.run.pipeline import ModelRequest, run_comparison
 from recbole_mgr.run.results import RunResult
 
 SEQUENTIAL = ("SASRec", "GRU4Rec", "FPMC")
+CLOSED_FORM = {
+    "HistoryAgain": {},
+    "TGH": {"modalities": ["text", "image"]},
+    "ItemMemory": {"modalities": ["text"], "content_weight": [0.5, 2.0], "refit_on_validation": True},
+}
 GENERAL = ("BPR", "LightGCN", "ItemKNN", "Pop", "MultiVAE")
 
 
@@ -31,12 +36,27 @@ def world(tmp_path_factory, write_dataset, tiny_settings) -> World:
     for line in (data / "tiny.inter").read_text().splitlines()[1:]:
         user, item, _ = line.split("\t")
         histories.setdefault(user, []).append(item)
-    known = ("data_path", "epochs", "train_batch_size", "topk", "gpu_id", "show_progress", "state", "num_threads")
+    known = (
+        "data_path",
+        "epochs",
+        "train_batch_size",
+        "topk",
+        "gpu_id",
+        "show_progress",
+        "state",
+        "num_threads",
+        "floors",
+    )
     settings = {key: value for key, value in tiny_settings(base, num_threads=1).items() if key in known}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(base)
         results = run_comparison(
-            [ModelRequest(name, {}) for name in (*SEQUENTIAL, *GENERAL)], "tiny", settings=settings
+            [
+                *(ModelRequest(name, {}) for name in (*SEQUENTIAL, *GENERAL)),
+                *(ModelRequest(name, own) for name, own in CLOSED_FORM.items()),
+            ],
+            "tiny",
+            settings=settings,
         )
     moved = tmp_path_factory.mktemp("moved")
     folders = {}
@@ -51,7 +71,7 @@ def ranks(lists: list[list[str]], targets) -> list[int]:
     return [items.index(item) + 1 if item in items else 0 for items, item in zip(lists, targets, strict=True)]
 
 
-@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
+@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", *CLOSED_FORM])
 @pytest.mark.parametrize("masked", [False, True])
 def test_sequential_models_read_histories(world, name, masked):
     model, result = recbole_mgr.load(world.folders[name], device="cpu"), world.results[name]
