@@ -87,6 +87,7 @@ def _tiny_settings(folder: Path, **changes: Any) -> dict[str, Any]:
         "gpu_id": "",
         "show_progress": False,
         "state": "ERROR",
+        "floors": False,
         **changes,
     }
 

@@ -1,7 +1,7 @@
-"""``HistoryAgain``: the user's own items again, newest first, then the most popular ones.
+"""The floors of any table: the most popular items, and the user's own items again.
 
-The floor of any table: where people take items again it is hard to beat, where they never do it is popularity. Equally
-popular items come in the order of RecBole's internal ids, which is that of their first interactions.
+Where people take items again ``HistoryAgain`` is hard to beat, where they never do it is popularity. Equally popular
+items come in the order of RecBole's internal ids, which is that of their first interactions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from recbole_mgr.baselines.closed_form import ClosedFormRecommender
 from recbole_mgr.generation.item_memory import Sequences
 
 
-class HistoryAgain(ClosedFormRecommender):
-    """The last MAX_ITEM_LIST_LENGTH items of the user, then popularity."""
+class Popularity(ClosedFormRecommender):
+    """The items with most training interactions, for every user alike.
+
+    RecBole's Pop ranks as this does. As one of its general models it splits users with few interactions in another
+    way, though, and then it cannot stand in one table with models of sequences.
+    """
 
     popularity: Tensor | None = None  # float32 [N + 1], 0 for the least popular, below 1; no two items have the same
 
@@ -25,11 +29,7 @@ class HistoryAgain(ClosedFormRecommender):
         self.popularity = popularity_order(sequences, self.n_items).to(self.device)
 
     def scores(self, history: Tensor, lengths: Tensor) -> Tensor:
-        places = torch.arange(1, history.shape[1] + 1, device=history.device).expand_as(history)  # newest last
-        recency = places.masked_fill(history == 0, 0).to(torch.float32)
-        newest = torch.zeros(len(history), self.n_items, device=history.device)
-        newest.scatter_reduce_(1, history, recency, reduce="amax")  # an item taken twice counts as its newest
-        return newest + self.popularity
+        return self.popularity.repeat(len(history), 1)
 
     def state(self) -> dict[str, Any]:
         return {"popularity": self.popularity}
@@ -40,6 +40,17 @@ class HistoryAgain(ClosedFormRecommender):
     @property
     def _is_fitted(self) -> bool:
         return self.popularity is not None
+
+
+class HistoryAgain(Popularity):
+    """The last MAX_ITEM_LIST_LENGTH items of the user, newest first, then popularity."""
+
+    def scores(self, history: Tensor, lengths: Tensor) -> Tensor:
+        places = torch.arange(1, history.shape[1] + 1, device=history.device).expand_as(history)  # newest last
+        recency = places.masked_fill(history == 0, 0).to(torch.float32)
+        newest = torch.zeros(len(history), self.n_items, device=history.device)
+        newest.scatter_reduce_(1, history, recency, reduce="amax")  # an item taken twice counts as its newest
+        return newest + self.popularity
 
 
 def popularity_order(sequences: Sequences, num_rows: int) -> Tensor:

@@ -67,6 +67,13 @@ def _check(_resolved: Path, path: Path, format: AtomicFormat, _modified: int, _s
     refuse_faults(path, faults)
 
 
+def takes_again(path: Path, format: AtomicFormat = DEFAULT_FORMAT) -> bool:
+    """Whether any user of ``<name>.inter`` takes an item a second time; errors as in `read_interactions`."""
+    rows, faults = judged_interactions(path, format)
+    refuse_faults(path, faults)
+    return bool(rows.select(USER, ITEM).is_duplicated().any())
+
+
 def judged_interactions(
     path: Path, format: AtomicFormat = DEFAULT_FORMAT, *, ratings: bool = False
 ) -> tuple[pl.DataFrame, list[Fault]]:

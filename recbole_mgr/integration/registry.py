@@ -29,6 +29,7 @@ MODELS: dict[str, str] = {
 
 # Closed-form models that score every item: no gradients, no semantic IDs.
 BASELINES: dict[str, str] = {
+    "Popularity": "recbole_mgr.baselines.history_again",
     "HistoryAgain": "recbole_mgr.baselines.history_again",
     "ItemMemory": "recbole_mgr.baselines.item_memory",
     "TGH": "recbole_mgr.baselines.transition_graph",

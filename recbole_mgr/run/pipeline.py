@@ -8,6 +8,7 @@ from recbole.config import Config
 
 from recbole_mgr.integration.config import known_keys, make_config, read_config_files, refuse_unknown_keys
 from recbole_mgr.run.comparison import Comparison
+from recbole_mgr.run.floors import floor_configs
 from recbole_mgr.run.identity import checked_provenance
 from recbole_mgr.run.one_run import run_one, tracker_of
 from recbole_mgr.run.table_page import markdown
@@ -33,7 +34,7 @@ def run_comparison(
     settings: dict[str, Any] | None = None,
     seeds: list[int] | None = None,
 ) -> Comparison:
-    """Train and test each model with each seed on one data set and split.
+    """Train and test each model with each seed on one data set and split, and the table's floors with the first seed.
 
     Args:
         requests: the rows of the table.
@@ -61,6 +62,10 @@ def run_comparison(
     # one table ranks one set of items: what one row drops, all drop
     dropped = sorted({modality for config in configs for modality in config["drop_items_without"] or []})
     provenance = checked_provenance(configs[0], dataset)
+    shared = {**settings, **requests[0].settings, "seed": (seeds or [configs[0]["seed"]])[0]}
+    if dropped:
+        shared["drop_items_without"] = dropped
+    floors = [run_one(config, name, provenance) for name, config in floor_configs(configs, shared).items()]
     results, trackers = [], []
     for request, config in zip(requests, configs, strict=True):
         for seed in seeds or [config["seed"]]:
@@ -70,7 +75,8 @@ def run_comparison(
             row = _config(request._replace(settings=own), dataset, settings)
             trackers.append(tracker_of(row, request.label, provenance))
             results.append(run_one(row, request.label, provenance, trackers[-1]))
-    comparison = Comparison(provenance, results)
+    Comparison(provenance, results).check_same_targets()  # where rows do not agree, that is told, and not of a floor
+    comparison = Comparison(provenance, floors + results)
     comparison.check_same_targets()
     for tracker in trackers:
         if tracker.has_begun:

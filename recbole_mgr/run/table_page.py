@@ -79,8 +79,8 @@ def _notes(comparison: Comparison) -> list[str]:
     ranked = f"all {first.num_items:,} items"
     if protocol["mode"]["test"] != "full":
         ranked = f"it and sampled items ({protocol['mode']['test']})"
-    seeds = ", ".join(str(run.seed) for run in comparison.rows[first.label])
-    several = len(comparison.rows[first.label]) > 1
+    most = max(comparison.rows.values(), key=len)  # floors have one seed
+    seeds, several = ", ".join(str(run.seed) for run in most), len(most) > 1
     notes = [
         f"Item-level, {len(first.users):,} users, one target each, ranked among {ranked}, split {protocol['split']}. "
         f"Seeds: {seeds}{' (mean ± SD over seeds)' if several else ''}. *± 95 %*: of NDCG@{cut}, over users.",

@@ -138,6 +138,7 @@ class Evaluation(Keys):
     valid_metric_bigger: Switch = key("Whether more of it is better, which RecBole knows itself")
     eval_batch_size: Count = key("Rows or users of an evaluation batch")
     metric_decimal_place: Count = key("Decimals kept")
+    floors: Switch = key("Rows of a table that learn nothing: popularity, and the own history where items repeat")
     tail_ratio: Annotated[Number, Ge(0), Le(1)] | None = key("Share of items that TailPercentage counts as rare")
 
 

@@ -18,7 +18,7 @@ from recbole_mgr.integration.registry import BASELINES, is_generative
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison
 from recbole_mgr.run.table_page import markdown
 
-QUIET = {"gpu_id": "", "show_progress": False, "state": "ERROR", "topk": [5, 10]}
+QUIET = {"gpu_id": "", "show_progress": False, "state": "ERROR", "topk": [5, 10], "floors": False}
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_they_stand_in_one_table_with_others_and_are_read_back(settings, tiny_se
     settings = {**tiny_settings(Path(settings["data_path"])), **settings, "modalities": ["text"], "n_layers": 1}
     first = run_comparison(requests, "tiny", settings=settings)
     again = run_comparison(requests, "tiny", settings=settings)
-    assert capsys.readouterr().out.count("finished before") == 5
+    assert capsys.readouterr().out.count("finished before") == 6
     for one, other in zip(first.results, again.results, strict=True):
         assert (one.test, one.test_masked, one.notes) == (other.test, other.test_masked, other.notes)
     assert "| HistoryAgain |" in markdown(first)

@@ -16,7 +16,7 @@ from recbole_mgr.run.identity import RunIdentity
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison
 
 OURS = ("epochs", "train_batch_size", "topk", "valid_metric", "data_path", "checkpoint_dir", "gpu_id", "num_threads")
-QUIET = ("show_progress", "state")
+QUIET = ("show_progress", "state", "floors")
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def request(name: str, **own) -> ModelRequest:
 def for_any_model(settings: dict) -> dict:
     """Those of the settings that RecBole's models know too."""
     keys = ("data_path", "checkpoint_dir", "epochs", "train_batch_size", "topk", "gpu_id", "show_progress", "state")
-    return {key: settings[key] for key in keys}
+    return {key: settings[key] for key in (*keys, "floors")}
 
 
 def files_of(folder: str) -> dict[Path, int]:
@@ -205,10 +205,10 @@ def test_users_that_models_split_differently_are_refused(make_settings):
     rows = [(f"u{user}", f"i{(user + step) % 6}", step) for user in range(6) for step in range(5)]
     rows += [("short", "i0", 0), ("short", "i1", 1)]
     settings = for_any_model(make_settings(dataset={"interactions": rows}, topk=[3]))
-    settings["valid_metric"] = "NDCG@3"
+    settings |= {"valid_metric": "NDCG@3", "floors": True}  # of which no message tells
     with pytest.raises(ValueError, match="SASRec and BPR were not tested on the same targets: 1 users.*user short"):
         run_comparison([request("SASRec"), request("BPR")], "tiny", settings=settings)
-    settings["user_inter_num_interval"] = "[4,inf)"
+    settings |= {"user_inter_num_interval": "[4,inf)", "floors": False}
     results = run_comparison([request("SASRec"), request("BPR")], "tiny", settings=settings).results
     assert [len(result.users) for result in results] == [6, 6]
 

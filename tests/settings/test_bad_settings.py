@@ -31,6 +31,7 @@ BAD = [
     ("BPR --checkpoint_dir=", "checkpoint_dir: '' must be a name"),
     # yes and no
     ("TIGER --keep_histories=maybe", "keep_histories: 'maybe' must be True or False"),
+    ("SASRec --floors=maybe", "floors: 'maybe' must be True or False"),
     ("BPR --mask_history=2", "mask_history: 2 must be True or False"),
     ("BPR --shuffle=sometimes", "shuffle: 'sometimes' must be True or False"),
     ("BPR --use_gpu=cuda", "use_gpu: 'cuda' must be True or False"),

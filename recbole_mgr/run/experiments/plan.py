@@ -15,6 +15,7 @@ from recbole_mgr.files import PROPERTIES
 from recbole_mgr.integration.config import known_keys, make_config, read_config_files, refuse_unknown_keys
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED, Experiment, Row
+from recbole_mgr.run.floors import floor_configs
 from recbole_mgr.run.identity import RunIdentity, checked_provenance, result_directory, run_directory, slug
 from recbole_mgr.run.one_run import run_one
 from recbole_mgr.run.results import RunResult
@@ -80,6 +81,7 @@ class Plan(NamedTuple):
         given: settings of the command line.
         runs: those of the table, seed by seed, so that a whole table of few seeds is there early.
         variance_runs: with ``retrain_quantizer: both`` the runs whose seed retrains the quantiser too.
+        floors: the table's floors, with the first seed; they are no rows of the experiment.
     """
 
     experiment: Experiment
@@ -87,6 +89,7 @@ class Plan(NamedTuple):
     given: dict[str, Any]
     runs: list[PlannedRun]
     variance_runs: list[PlannedRun]
+    floors: list[PlannedRun]
 
     @property
     def all_runs(self) -> list[PlannedRun]:
@@ -129,8 +132,7 @@ def make_plan(experiment: Experiment, given: dict[str, Any]) -> Plan:
 
     def planned(row: Row, seed: int, quantizer: str) -> PlannedRun:
         config = _config(experiment, row, given, seed, quantizer, dropped)
-        identity = RunIdentity.of(config)
-        return PlannedRun(row, seed, quantizer, config, run_directory(config, provenance, identity), identity)
+        return _planned(row, seed, quantizer, config, provenance)
 
     runs = [planned(row, seed, main_policy) for seed in experiment.seeds for row in experiment.rows]
     _refuse_equal_rows(runs[: len(experiment.rows)])
@@ -138,7 +140,19 @@ def make_plan(experiment: Experiment, given: dict[str, Any]) -> Plan:
     if experiment.retrain_quantizer == BOTH:
         builders = [run.row for run in runs[: len(experiment.rows)] if run.builds_semantic_ids]
         variance_runs = [planned(row, seed, PER_SEED) for seed in experiment.seeds for row in builders]
-    return Plan(experiment, provenance, given, runs, variance_runs)
+    shared = {**experiment.settings, **experiment.rows[0].settings, **given, "seed": experiment.seeds[0]}
+    if dropped:
+        shared["drop_items_without"] = dropped
+    floors = [
+        _planned(Row(name, name, {}), shared["seed"], ONCE, config, provenance)
+        for name, config in floor_configs(configs, shared).items()
+    ]
+    return Plan(experiment, provenance, given, runs, variance_runs, floors)
+
+
+def _planned(row: Row, seed: int, quantizer: str, config: Config, provenance: Provenance) -> PlannedRun:
+    identity = RunIdentity.of(config)
+    return PlannedRun(row, seed, quantizer, config, run_directory(config, provenance, identity), identity)
 
 
 def _config(

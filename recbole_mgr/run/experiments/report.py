@@ -33,7 +33,7 @@ def write_report(plan: Plan, folder: Path) -> str:
     Raises:
         ValueError: If runs were tested on different targets or by different protocols.
     """
-    done = [run for run in plan.runs if run.done]
+    done = [run for run in [*plan.floors, *plan.runs] if run.done]
     comparison = None
     if done:
         comparison = Comparison(plan.provenance, _marked_results(plan, done))
@@ -48,10 +48,10 @@ def write_report(plan: Plan, folder: Path) -> str:
 
 
 def _marked_results(plan: Plan, done: list[PlannedRun]) -> list[RunResult]:
-    """Results row by row, the reference last, which `Comparison` tests against the others; rows without all seeds say
-    so in their label."""
+    """Results row by row, floors first and the reference last, which `Comparison` tests against the others; rows
+    without all seeds say so in their label."""
     total = len(plan.experiment.seeds)
-    results = []
+    results = [run.result() for run in plan.floors if run.done]
     for row in sorted(plan.experiment.rows, key=lambda row: row.label == plan.experiment.reference):
         own = [run.result() for run in done if run.row == row]
         mark = "" if len(own) == total else f" *({len(own)} of {total} seeds)*"

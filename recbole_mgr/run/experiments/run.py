@@ -10,7 +10,7 @@ from recbole_mgr.run.experiments.report import write_report
 
 
 def run_experiment(plan: Plan, results: Path, *, labels: Collection[str], seeds: Collection[int]) -> Path:
-    """Run or resume the runs of some rows and seeds that are not done.
+    """Run or resume the runs of some rows and seeds that are not done, and the table's floors.
 
     Args:
         plan: the experiment.
@@ -26,10 +26,11 @@ def run_experiment(plan: Plan, results: Path, *, labels: Collection[str], seeds:
     chosen = chosen_runs(plan, labels=labels, seeds=seeds)
     folder = results / plan.folder_name
     write_report(plan, folder)
-    for run in chosen:
+    for run in [*plan.floors, *chosen]:
         if run.done:
             continue
-        print(f"{plan.experiment.name}: {run.title}", flush=True)
+        if run in chosen:
+            print(f"{plan.experiment.name}: {run.title}", flush=True)
         run.run(plan.provenance)
         write_report(plan, folder)
     return folder
