@@ -113,7 +113,7 @@ def main() -> None:
     for text in arguments.model:
         request = parse_model(text)
         checkpoints = arguments.work / "saved" / f"{slug(text)}-{arguments.share}-{arguments.seed}"
-        shared = {"epochs": arguments.epochs, "num_threads": arguments.threads, "show_progress": False}
+        shared = {"epochs": arguments.epochs, "num_threads": arguments.threads, "show_progress": False, "floors": False}
         settings = {**shared, "data_path": str(data.parent), "checkpoint_dir": str(checkpoints)}
         (result,) = run_comparison([request], arguments.dataset, settings=settings).results
         run_file = max(checkpoints.rglob("run.yaml"), key=lambda path: path.stat().st_mtime)
