@@ -149,6 +149,7 @@ def test_users_in_a_browser(run_pages, open_page):
     details.locator("summary").first.click()
     expect(details.locator(".beams svg g").first).to_be_visible()
     expect(details.locator("table tbody tr")).to_have_count(5)  # two digits of each modality, and the transition
+    assert details.locator("details").evaluate("e => [...e.childNodes].every((part) => part.nodeType === 1)")
 
     page = open_page((run_pages / "comparison.html").as_uri())
     expect(page.locator("table").first.locator("tbody tr")).to_have_count(3)

@@ -444,7 +444,7 @@ function percent(share) {
 }
 
 const NO_TARGET = -2;
-const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
+const signed = (value) => (Math.abs(value) < 0.05 ? "0.0" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`);
 // A sum of scores is no probability; a list's place is all that it tells.
 const placeNote = (list, nth) => `${nth + 1}. ${Object.keys(list.parts).length ? list.scores[nth].toFixed(2) : percent(Math.exp(list.scores[nth]))}`;
 
@@ -495,7 +495,7 @@ async function beamTree(list, digits, target) {
         draw("text", { x: 6, y: 15, "font-weight": 600 }, String(prefix[0])),
         draw("text", { x: box.width - 4, y: 15, "text-anchor": "end", class: "quiet" }, percent(prefix[2])),
       );
-      if (priors.length) group.append(draw("text", { x: 6, y: 28, class: added(prefix) < 0 ? "less" : "more" }, `prior ${signed(added(prefix))}`));
+      if (priors.length) group.append(draw("text", { x: 6, y: 28, class: Math.abs(added(prefix)) < 0.05 ? "quiet" : added(prefix) < 0 ? "less" : "more" }, `prior ${signed(added(prefix))}`));
       svg.append(group);
     });
   });
@@ -522,7 +522,7 @@ async function beamTree(list, digits, target) {
     el("tbody", {}, list.levels.map((level, depth) => el("tr", {}, el("th", { scope: "row" }, digits[depth].name), el("td", {}, String(list.kept[depth])), el("td", {}, level.length ? String(level[0][0]) : "–"), el("td", {}, level.length ? percent(level[0][2]) : "–"), ofDigit(level)))),
   );
   const ranked = parts.length ? await Promise.all(list.items.map(item)) : [];
-  const sums = parts.length && el("table", {},
+  const sums = !parts.length ? null : el("table", {},
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Item"), parts.map((part) => el("th", { scope: "col" }, part.replace("_", " "))), el("th", { scope: "col" }, "Sum"))),
     el("tbody", {}, ranked.map((found, nth) => el("tr", {}, el("th", { scope: "row" }, bdi(nameOf(found))), parts.map((part) => el("td", {}, list.parts[part][nth].toFixed(2))), el("td", {}, list.scores[nth].toFixed(2))))),
   );
