@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _POINTS = 400  # of a curve
-_LABELS = 8  # below the bars of categories: more would stand upright
+_LABELS, _LETTERS = 8, 45  # below the bars of categories: more would stand upright or on each other
 
 
 class Figure(NamedTuple):
@@ -35,7 +35,8 @@ def bars(
     data = [{"type": "bar", "x": list(x), "y": list(y), "marker": {"color": colour}}]
     layout = {"xaxis": {"title": {"text": x_title}}, "yaxis": {"title": {"text": y_title}}}
     if x and isinstance(x[0], str):
-        named = list(x)[:: -(-len(x) // _LABELS)]
+        most = max(2, min(_LABELS, _LETTERS // max(map(len, x))))
+        named = list(x)[:: -(-len(x) // most)]
         layout["xaxis"] |= {"type": "category", "tickvals": named, "tickangle": 0, "showgrid": False}
     return Figure(title, data, layout, [x_title, y_title], [list(row) for row in zip(x, y, strict=True)])
 
@@ -58,8 +59,9 @@ def curve(title: str, y: np.ndarray, *, x_title: str, y_title: str, log: bool = 
     """A line over the places 1, 2, ..., thinned out where it is long."""
     places = np.unique(np.geomspace(1, len(y), min(len(y), _POINTS)).astype(np.int64)) if len(y) else np.empty(0, int)
     values = np.asarray(y)[places - 1]
+    mode = "lines" if len(places) > 1 else "markers"
     data = [
-        {"type": "scatter", "mode": "lines", "x": places.tolist(), "y": values.tolist(), "line": {"color": "--accent"}}
+        {"type": "scatter", "mode": mode, "x": places.tolist(), "y": values.tolist(), "line": {"color": "--accent"}}
     ]
     scale = {"type": "log", "dtick": 1} if log else {"type": "linear"}
     layout = {"xaxis": {"title": {"text": x_title}, **scale}, "yaxis": {"title": {"text": y_title}, **scale}}
