@@ -197,7 +197,8 @@ class SemanticIdTable:
 
         Args:
             path: ends in .tsv.
-            settings, report: plain values (numbers, strings, lists, dicts) to note in the description.
+            settings: plain values (numbers, strings, lists, dicts) to note in the description.
+            report: plain values likewise.
         """
         matrix = self.codes[1:].numpy()
         has_dedup = self.digits[-1].kind == "dedup"
