@@ -16,7 +16,15 @@ import yaml
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import write_text
 from recbole_mgr.run.model_card import model_card
-from recbole_mgr.serving.run_directory import ABOUT_FILE, HISTORIES_FILE, OLD_RATINGS_FILE, RATINGS_FILE, read_run
+from recbole_mgr.serving.run_directory import (
+    ABOUT_FILE,
+    HISTORIES_FILE,
+    OLD_RATINGS_FILE,
+    RATINGS_FILE,
+    is_generative_run,
+    read_about,
+    read_run,
+)
 
 CARD_FILE = "README.md"
 CONFIG_FILE = "config.json"  # by which the hub counts and shows a model
@@ -38,9 +46,14 @@ def save_pretrained(run_dir: str | Path, folder: str | Path, *, users: bool = Fa
         The folder; ``README.md`` in it is the model card.
 
     Raises:
-        ValueError: If the run directory is not whole, or the folder holds something.
+        ValueError: If the run directory is not whole, the run is one of a baseline, or the folder holds something.
     """
     run_dir, folder = Path(run_dir), Path(folder)
+    if not is_generative_run(run_dir):
+        raise ValueError(
+            f"{run_dir}: a run of {read_about(run_dir)['model']}, which scores every item; only runs of models that "
+            "generate are shared. Copy the run directory as it is: recbole-mgr recommend serves it anywhere"
+        )
     run = read_run(run_dir)  # damaged files are told now, and not to whoever gets them
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds files already; name a new folder")

@@ -9,6 +9,7 @@ from recbole_mgr.cli.main import main
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.run.sharing import save_pretrained
 from recbole_mgr.serving import Recommender, load
+from recbole_mgr.serving.run_directory import ABOUT_FILE, FORMAT
 
 
 def test_a_shared_folder_gives_equal_lists_and_tells_nothing_of_users(run, tmp_path, monkeypatch):
@@ -68,3 +69,11 @@ def test_command(run, tmp_path, capsys):
     assert "README.md" in capsys.readouterr().out
     assert main(["share", str(run.folder)]) == 2
     assert "a folder, or --hub" in capsys.readouterr().err
+
+
+def test_a_run_of_a_baseline_is_refused_with_what_to_do_instead(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ABOUT_FILE).write_text(yaml.safe_dump({"format": FORMAT, "model": "Popularity"}))
+    with pytest.raises(ValueError, match="a run of Popularity, which scores every item; .* serves it anywhere"):
+        save_pretrained(tmp_path / "run", tmp_path / "shared")
+    assert not (tmp_path / "shared").exists()
