@@ -10,7 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -35,15 +35,47 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffix, which numpy and pandas read the format from.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f".{path.stem}-{uuid4().hex[:12]}{path.suffix}")
+    with folder_for(path):
+        try:
+            yield temporary
+            to_disk(temporary)
+            os.replace(temporary, path)
+            to_disk(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_for(path: Path) -> Iterator[None]:
+    """Make the folder of a file or folder that is to be made; on failure the folders that were made and are empty go.
+
+    Raises:
+        OSError: If a file stands where a folder belongs, or the folder cannot be made.
+    """
+    missing = [folder for folder in path.parents if not folder.exists()]  # the deepest first
     try:
-        yield temporary
-        to_disk(temporary)
-        os.replace(temporary, path)
-        to_disk(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from error
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # another command has put something there, or removed it
+            for folder in missing:
+                folder.rmdir()
+        raise
+
+
+def require_folder(path: Path) -> None:
+    """Raises NotADirectoryError if a folder cannot be made at a path, because a file stands there or above it."""
+    for folder in (path, *path.parents):
+        if folder.is_dir():
+            return
+        if folder.exists() or folder.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
 @contextmanager
@@ -56,10 +88,18 @@ def owned(path: Path) -> Iterator[None]:
     Raises:
         ValueError: if another command owns it, saying which.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with folder_for(path):
+        yield from _owned(path)
+
+
+def _owned(path: Path) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     while True:
-        file = lock.open("a+", encoding="utf-8")  # noqa: SIM115 - closed below, when the lock may go
+        try:
+            file = lock.open("a+", encoding="utf-8")  # noqa: SIM115 - closed below, when the lock may go
+        except FileNotFoundError:  # a command that failed has just removed the folder
+            lock.parent.mkdir(parents=True)
+            continue
         if not _locked(file):
             with file:
                 file.seek(0)

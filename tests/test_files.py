@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from recbole_mgr.files import content_digest, owned, replacing, write_text
+from recbole_mgr.files import content_digest, owned, replacing, require_folder, sweep, write_text
 
 
 def test_the_file_appears_only_when_the_block_has_ended(tmp_path):
@@ -110,3 +110,44 @@ def test_never_two_owners_however_they_race(tmp_path):
     for thread in threads:
         thread.join()
     assert set(most) == {1} and len(made) >= 200
+
+
+def test_leftovers_of_a_killed_command_are_swept_and_nothing_else(tmp_path):
+    (tmp_path / "below").mkdir()
+    for name in ("kept.npz", "below/.hidden", ".x-notdigits0000.npy"):
+        (tmp_path / name).write_text("mine")
+    for name in (".x-0123456789ab.npy", "below/.best-fedcba987654.pth", ".y-0123456789ab"):
+        (tmp_path / name).write_text("half")
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".hidden", ".x-notdigits0000.npy", "below", "kept.npz"]
+    with replacing(tmp_path / "z.npy") as unfinished:
+        unfinished.write_text("half")
+        sweep(tmp_path)  # such are the names of what is being made
+        assert not unfinished.exists()
+        unfinished.write_text("whole")
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: steps.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    monkeypatch.setattr(os, "replace", lambda source, target: steps.append(f"{source} -> {target}"))
+    with replacing(tmp_path / "x") as unfinished:
+        unfinished.write_text("whole")
+    assert steps == [str(unfinished), f"{unfinished} -> {tmp_path / 'x'}", str(tmp_path)]
+
+
+def test_what_cannot_be_made_is_named_and_leaves_no_folder(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(NotADirectoryError) as error, replacing(tmp_path / "file" / "x"):
+        pass
+    assert error.value.filename == str(tmp_path / "file")
+    with pytest.raises(IsADirectoryError) as error, replacing(tmp_path):
+        pass
+    assert error.value.filename == str(tmp_path)
+    with pytest.raises(NotADirectoryError):
+        require_folder(tmp_path / "file" / "below")
+    require_folder(tmp_path / "new" / "below")
+    for making in (replacing, owned):
+        with pytest.raises(ValueError, match="refused"), making(tmp_path / "new" / "below" / "x"):
+            raise ValueError("refused")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -23,7 +23,7 @@ from recbole_mgr.checking.verdict import (
     match_problems,
 )
 from recbole_mgr.data.interactions import ITEM, USER
-from recbole_mgr.data.provenance import Provenance, read_provenance
+from recbole_mgr.data.provenance import Provenance, read_provenance, require_data_name
 from recbole_mgr.data.reviews import REVIEW, judged_reviews
 from recbole_mgr.data.semantic_id_file import read_table_file
 from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
@@ -53,6 +53,7 @@ def check_dataset(
     Raises:
         ValueError: If there is no such folder.
     """
+    require_data_name(name)
     if not folder.is_dir():
         raise ValueError(f"{folder} does not exist; --data_path must name the folder that holds {name}/")
     parts: dict[str, Part] = {}

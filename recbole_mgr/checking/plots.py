@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from recbole_mgr.checking.check import Checked
+from recbole_mgr.cleaners import for_html
 from recbole_mgr.files import replacing
 
 _BINS = 60
@@ -22,7 +23,7 @@ def write_plots(checked: Checked, folder: Path) -> list[Path]:
         The pages.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    label = checked.verdict.label
+    label = for_html(checked.verdict.label)
     figures: dict[str, go.Figure] = {}
     interactions = checked.interactions
     if interactions.item_counts is not None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recbole_mgr.cleaners import for_terminal
 from recbole_mgr.data.table import Fault
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -112,7 +113,7 @@ class Verdict(NamedTuple):
         }
 
     def format(self) -> str:
-        """As a page to read."""
+        """As a page to read; what stands in the files cannot forge a line of it."""
         lines = [self.label]
         for section, facts in self.sections.items():
             lines += ["", section]
@@ -125,10 +126,13 @@ class Verdict(NamedTuple):
             lines += [f"  {'':<9} missing: {missing}" for missing in needs.missing]
         if self.problems:
             lines += ["", "problems"]
-            lines += [f"  {p.level:<8} {p.where}: {p.what}\n  {'':<8} -> {p.remedy}" for p in self.problems]
+            for problem in self.problems:
+                lines.append(f"  {problem.level:<8} {problem.where}: {problem.what}")
+                lines.append(f"  {'':<8} -> {problem.remedy}")
         counts = {level: sum(problem.level == level for problem in self.problems) for level in LEVELS}
         said = ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items())
-        return "\n".join([*lines, "", f"{'passed' if self.passed else 'FAILED'}: {said}"])
+        lines += ["", f"{'passed' if self.passed else 'FAILED'}: {said}"]
+        return "\n".join(map(for_terminal, lines))
 
 
 def _shown(value: Any) -> str:

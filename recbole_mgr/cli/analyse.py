@@ -6,7 +6,8 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.cli.parser import CommandParser, whole
+from recbole_mgr.files import require_folder
 
 _DESCRIPTION = """\
 Analyse finished runs of one table, all seeds of each variant together:
@@ -23,6 +24,7 @@ Analyse finished runs of one table, all seeds of each variant together:
 def main(arguments: list[str]) -> int:
     """Run the command."""
     asked = _parse(arguments)
+    require_folder(asked.results)
 
     from recbole_mgr.reporting.analysis.report import analyse, write_analyses
     from recbole_mgr.reporting.analysis.runs import read_runs
@@ -45,8 +47,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "runs", nargs="+", type=Path, help="run directories, folders above them, or experiments' tables"
     )
     parser.add_argument("--results", type=Path, default=Path("results"), help="where the files go (default: results)")
-    parser.add_argument("--users", type=int, default=2000, help="users of the cross-modal accuracy (default: 2000)")
-    asked = parser.parse_args(arguments)
-    if asked.users < 1:
-        raise ValueError(f"--users {asked.users}: expected a number >= 1")
-    return asked
+    parser.add_argument(
+        "--users", type=whole(1), default=2000, help="users of the cross-modal accuracy (default: 2000)"
+    )
+    return parser.parse_args(arguments)

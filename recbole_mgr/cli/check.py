@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of
+from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of, whole
 from recbole_mgr.files import write_text
 
 _DESCRIPTION = """\
@@ -37,7 +37,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = CommandParser(prog="recbole-mgr check", description=_DESCRIPTION)
     parser.add_argument("dataset", help="name of the folder and files under data_path")
     parser.add_argument("--data_path", default="dataset_atomic", help="folder of data sets (default: dataset_atomic)")
-    parser.add_argument("--k", type=int, default=5, help="count users and items with fewer interactions (default: 5)")
+    parser.add_argument(
+        "--k", type=whole(1), default=5, help="count users and items with fewer interactions (default: 5)"
+    )
     parser.add_argument("--pictures", default="1000", help="how many pictures are opened, or all (default: 1000)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdict there too")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write plots there, pages for a browser")

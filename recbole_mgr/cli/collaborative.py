@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.cli.parser import CommandParser, number, whole
 from recbole_mgr.cli.run import parse_settings
+from recbole_mgr.files import require_folder
 
 if TYPE_CHECKING:
     from recbole_mgr.run.collaborative import CollaborativeVectors
@@ -28,6 +29,8 @@ from the vectors; a run with another split, or on changed interactions, refuses 
 def main(arguments: list[str]) -> int:
     """Run the command; the same again resumes an interrupted training."""
     asked = _parse(arguments)
+    if asked.output is not None:
+        require_folder(asked.output)
 
     from recbole_mgr.baselines.ppmi_svd import PpmiSettings
     from recbole_mgr.run.collaborative import write_collaborative_vectors, write_ppmi_svd_vectors
@@ -51,10 +54,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--method", choices=methods, default="baseline", help="what makes the vectors (%(default)s)")
     parser.add_argument("--model", help="baseline: RecBole model with item vectors (default: SASRec)")
     defaults = PpmiSettings()
-    parser.add_argument("--dim", type=int, help=f"ppmi_svd: values of a vector (default: {defaults.dim})")
-    parser.add_argument("--window", type=int, help=f"ppmi_svd: items apart that count (default: {defaults.window})")
+    parser.add_argument("--dim", type=whole(1), help=f"ppmi_svd: values of a vector (default: {defaults.dim})")
     parser.add_argument(
-        "--context_power", type=float, help=f"ppmi_svd: power of the contexts (default: {defaults.context_power})"
+        "--window", type=whole(1), help=f"ppmi_svd: items apart that count (default: {defaults.window})"
+    )
+    parser.add_argument(
+        "--context_power",
+        type=number(above=0),
+        help=f"ppmi_svd: power of the contexts (default: {defaults.context_power})",
     )
     parser.add_argument("--modality", default="collaborative", help="name of the feature file (default: collaborative)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the files go (default: the data set's)")

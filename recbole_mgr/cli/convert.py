@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mgr.cleaners import print_line
 from recbole_mgr.cli.parser import CommandParser
 from recbole_mgr.data.feature_file import check_modality
 from recbole_mgr.data.semantic_id_file import TableFile, description_path, write_table_file
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
         )
     write_table_file(asked.output, table)
     blocks = ", ".join(f"{modality} {codes.shape[1]} codes" for modality, codes in table.blocks.items())
-    print(f"{asked.output}: {len(table.item_tokens):,} items, {blocks}; use it with --semantic_ids {asked.output}")
+    print_line(f"{asked.output}: {len(table.item_tokens):,} items, {blocks}; use it with --semantic_ids {asked.output}")
     return 0
 
 
@@ -68,6 +69,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--item2id", type=Path, metavar="FILE", help="lines item <TAB> number; default: keys are items")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="<name>.semantic_ids.tsv")
     asked = parser.parse_args(arguments)
+    if asked.output.suffix != ".tsv":
+        raise ValueError(f"--output {asked.output}: must end in .tsv")
     files: dict[str, Path] = {}
     for given in asked.codes:
         modality, _, path = given.partition("=")

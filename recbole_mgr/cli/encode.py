@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of
+from recbole_mgr.cleaners import print_line
+from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of, whole
+from recbole_mgr.files import require_folder
 
 if TYPE_CHECKING:
     from recbole_mgr.encoding.encode import EncodingReport
@@ -32,6 +34,8 @@ _OF_THE_ENCODER = ("reads", "fields", "dim", "pooling", "max_tokens", "patches",
 def main(arguments: list[str]) -> int:
     """Run the command; rank 0 prints what was done."""
     asked = _parse(arguments)
+    if asked.output is not None:
+        require_folder(asked.output)
 
     from recbole_mgr.encoding.description import find_description, request_like
     from recbole_mgr.encoding.encode import encode_modality
@@ -67,7 +71,8 @@ def main(arguments: list[str]) -> int:
         overwrite=asked.overwrite,
     )
     if report:
-        print(_summary(report))
+        for line in _summary(report):
+            print_line(line)
     return 0
 
 
@@ -85,16 +90,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--fields", metavar="A,B", help="item fields of the text, in this order (default: token_seq ones)"
     )
-    parser.add_argument("--dim", type=int, default=64, help="values of a classical vector (default: 64)")
+    parser.add_argument("--dim", type=whole(1), default=64, help="values of a classical vector (default: 64)")
     parser.add_argument(
         "--pooling", choices=("mean", "cls", "last"), default="mean", help="of transformers' tokens (default: mean)"
     )
-    parser.add_argument("--max_tokens", type=int, help="of a text; default: all that the model reads, at most 512")
+    parser.add_argument("--max_tokens", type=whole(1), help="of a text; default: all that the model reads, at most 512")
     parser.add_argument("--patches", action="store_true", help="keep open_clip's vector of each patch: [items, T, dim]")
     parser.add_argument("--normalize", action=argparse.BooleanOptionalAction, default=True, help="vectors of length 1")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps (default: a GPU where there is one)")
     parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="default: fp16 on a GPU, else fp32")
-    parser.add_argument("--batch_size", type=int, default=64, help="texts or pictures at once (default: 64)")
+    parser.add_argument("--batch_size", type=whole(1), default=64, help="texts or pictures at once (default: 64)")
     parser.add_argument("--overwrite", action="store_true", help="replace a feature file that encode did not make")
     add_format_options(parser)
     asked = parser.parse_args(arguments)
@@ -124,7 +129,7 @@ def _device(asked: str) -> str:
     return name
 
 
-def _summary(report: EncodingReport) -> str:
+def _summary(report: EncodingReport) -> list[str]:
     lines = [
         f"{report.path}: {' x '.join(map(str, report.shape))}, {report.encoded} encoded now, read from "
         + ", ".join(report.fields)
@@ -132,4 +137,4 @@ def _summary(report: EncodingReport) -> str:
     if report.absent_path:
         problems = ", ".join(f"{count} {problem}" for problem, count in report.problems.items())
         lines.append(f"items without a vector: {problems}; listed in {report.absent_path}")
-    return "\n".join(lines)
+    return lines

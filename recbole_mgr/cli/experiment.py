@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from recbole_mgr.cleaners import print_line
 from recbole_mgr.cli.parser import CommandParser
 from recbole_mgr.cli.run import parse_settings
 from recbole_mgr.documents import read_yaml
-from recbole_mgr.files import PROPERTIES
+from recbole_mgr.files import PROPERTIES, require_folder
 
 _DESCRIPTION = """\
 Run or resume the runs of one table and write it as Markdown, CSV and JSON, anew after each finished run.
@@ -26,6 +27,7 @@ What is done is not done again, in whichever table it was. The experiments that 
 def main(arguments: list[str]) -> int:
     """Run the command; the same again resumes it."""
     asked = _parse(arguments)
+    require_folder(asked.results)
 
     from recbole_mgr.run.experiments.definition import read_experiment
     from recbole_mgr.run.experiments.plan import make_plan
@@ -40,7 +42,7 @@ def main(arguments: list[str]) -> int:
     if asked.plan:
         chosen = chosen_runs(plan, **choice)
         for run in chosen:
-            print(f"{'done' if run.done else 'to do':<6} {run.title}: {run.run_dir}")
+            print_line(f"{'done' if run.done else 'to do':<6} {run.title}: {run.run_dir}")
         print(f"{sum(not run.done for run in chosen)} runs to do")
         return 0
     folder = run_experiment(plan, asked.results, **choice)
@@ -60,7 +62,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     asked, settings = parser.parse_known_args(arguments)
     asked.settings = parse_settings(settings)
     try:
-        asked.seeds = [int(seed) for seed in asked.seeds.split(",")] if asked.seeds else None
+        asked.seeds = [int(seed) for seed in asked.seeds.split(",")] if asked.seeds is not None else None
     except ValueError:
         raise ValueError(f"--seeds {asked.seeds}: expected whole numbers separated by commas, e.g. 1,2") from None
     return asked

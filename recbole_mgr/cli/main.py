@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import sys
 
+from recbole_mgr.cleaners import print_line
 from recbole_mgr.hints import near_miss
 
 COMMANDS = {
@@ -41,6 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         the command says.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows few characters stops no command
     if arguments in (["--help"], ["-h"]):
         print("recbole-mgr [command] ...; recbole-mgr <command> --help says more. Commands, run being the default:\n")
         print("\n".join(f"  {name:<13} {meaning}" for name, meaning in COMMANDS.items()) + "\n")
@@ -55,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # what a user, a disk or the network did
         if traceback_wanted:
             raise
-        print("error:", " ".join(_sentence(error).split()), file=sys.stderr)
+        print_line(f"error: {' '.join(_sentence(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         resume = "; run the same command again to resume" if command in _RESUMING else ""

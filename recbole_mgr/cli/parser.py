@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,6 +22,39 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message} (--help shows how it is written)")
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The type of an option that is a whole number in a range, of both ends inclusive."""
+    words = f">= {least}" if most is None else f"in [{least}, {most}]"
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= (2**31 - 1 if most is None else most):
+            raise argparse.ArgumentTypeError(f"{text[:40]} must be a whole number {words}")
+        return value
+
+    return read
+
+
+def number(*, least: float = -math.inf, above: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
+    """The type of an option that is a finite number in a range; ``above`` is not part of it."""
+    bounds = (f">= {least:g}", math.isfinite(least)), (f"> {above:g}", math.isfinite(above))
+    words = " and ".join([text for text, given in (*bounds, (f"<= {most:g}", math.isfinite(most))) if given])
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and value >= least and value > above and value <= most):
+            raise argparse.ArgumentTypeError(f"{text[:40]} must be a number {words}".rstrip())
+        return value
+
+    return read
 
 
 def add_format_options(parser: argparse.ArgumentParser) -> None:

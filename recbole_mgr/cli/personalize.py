@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.cleaners import print_line
+from recbole_mgr.cli.parser import CommandParser, number, whole
 from recbole_mgr.files import replacing
 
 _DESCRIPTION = """\
@@ -28,15 +29,17 @@ def main(arguments: list[str]) -> int:
 
     request = PersonalRequest(**{field: getattr(asked, field) for field in PersonalRequest._fields})
     answer = personalize(read_run(asked.run_dir), request)
-    print(f"Prompt:\n{answer.prompt}\n")
-    print("Pictures:", ", ".join(answer.images) or "none", "\n")
-    print("Answer:")
+    for line in ("Prompt:", *answer.prompt.split("\n"), ""):
+        print_line(line)
+    print_line(f"Pictures: {', '.join(answer.images) or 'none'}")
+    print_line("")
+    print_line("Answer:")
     for line in answer.answer:
-        print(f"  {line}")
+        print_line(f"  {line}")
     if answer.picture is not None:
         with replacing(asked.output) as unfinished:
             answer.picture.save(unfinished)
-        print(f"  a picture of {answer.picture.width} x {answer.picture.height} pixels, written to {asked.output}")
+        print_line(f"  a picture of {answer.picture.width} x {answer.picture.height} pixels, written to {asked.output}")
     return 0
 
 
@@ -50,12 +53,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--query", metavar="WORDS", help="what to search for, or to draw")
     parser.add_argument("--item", help="the item to rate or to explain")
     parser.add_argument("--candidates", nargs="+", default=(), metavar="ITEM", help="the items to select from")
-    parser.add_argument("--k", type=int, default=10, help="items of a recommendation or search (default: 10)")
-    parser.add_argument("--temperature", type=float, help="draw a picture by chance (default: the likeliest codes)")
+    parser.add_argument("--k", type=whole(1), default=10, help="items of a recommendation or search (default: 10)")
+    parser.add_argument(
+        "--temperature", type=number(above=0), help="draw a picture by chance (default: the likeliest codes)"
+    )
     parser.add_argument("--output", type=Path, default=Path("picture.png"), help="the picture (default: picture.png)")
     asked = parser.parse_args(arguments)
     if asked.output.suffix.lower() != ".png":
         parser.error(f"--output {asked.output}: must end in .png")
-    if asked.temperature is not None and asked.temperature <= 0:
-        parser.error(f"--temperature {asked.temperature}: must be above 0")
     return asked

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of
+from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of, number, whole
 from recbole_mgr.preparation.batches import Source
 from recbole_mgr.preparation.download import DownloadLimits
 from recbole_mgr.preparation.pipeline import Settings, prepare
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     request = _parser().parse_args(arguments)
     limits = DownloadLimits(parallel=request.parallel, timeout=request.timeout)
     settings = Settings(
-        name=request.name or request.default_name(request),
+        name=request.default_name(request) if request.name is None else request.name,
         output=request.output,
         user_core=request.k_core if request.user_core is None else request.user_core,
         item_core=request.k_core if request.item_core is None else request.item_core,
@@ -130,14 +130,14 @@ def _common_options() -> argparse.ArgumentParser:
     common.add_argument("--output", type=Path, default=Path("data"), metavar="FOLDER", help="default: data")
     common.add_argument(
         "--k-core",
-        type=int,
+        type=whole(0),
         default=5,
         metavar="K",
         help="fewest interactions of users and items (default 5; 0: all)",
     )
-    common.add_argument("--user-core", type=int, metavar="K", help="fewest of a user (default: as --k-core)")
-    common.add_argument("--item-core", type=int, metavar="K", help="fewest of an item (default: as --k-core)")
-    common.add_argument("--min-rating", type=float, metavar="R", help="drop interactions rated lower")
+    common.add_argument("--user-core", type=whole(0), metavar="K", help="fewest of a user (default: as --k-core)")
+    common.add_argument("--item-core", type=whole(0), metavar="K", help="fewest of an item (default: as --k-core)")
+    common.add_argument("--min-rating", type=number(), metavar="R", help="drop interactions rated lower")
     common.add_argument(
         "--duplicates",
         choices=["all", "copies", "first", "last"],
@@ -152,14 +152,16 @@ def _common_options() -> argparse.ArgumentParser:
     common.add_argument("--no-reviews", action="store_true", help="write no review texts")
     common.add_argument(
         "--broken-share",
-        type=float,
+        type=number(least=0, most=1),
         default=0.01,
         metavar="S",
         help="share of a file's rows, or of a column's numbers, that may be broken (default 0.01)",
     )
-    common.add_argument("--parallel", type=int, default=16, metavar="N", help="downloads at a time (default 16)")
     common.add_argument(
-        "--timeout", type=float, default=20, metavar="SECONDS", help="of a silent download (default 20)"
+        "--parallel", type=whole(1, 256), default=16, metavar="N", help="downloads at a time (default 16)"
+    )
+    common.add_argument(
+        "--timeout", type=number(above=0), default=20, metavar="SECONDS", help="of a silent download (default 20)"
     )
     return common
 

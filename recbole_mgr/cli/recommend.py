@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.cleaners import print_line
+from recbole_mgr.cli.parser import CommandParser, whole
 from recbole_mgr.files import write_text
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def main(arguments: list[str]) -> int:
     if unknown:
         _report_unknown(list(unknown), request.output)
     if request.output is not None:
-        print(f"{served} of {asked} users served, written to {request.output}")
+        print_line(f"{served} of {asked} users served, written to {request.output}")
     return 0
 
 
@@ -77,7 +78,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         metavar="FILE",
         help="histories, one a line: ids parted by blanks, or (.jsonl) lists or {user, history} objects",
     )
-    parser.add_argument("--k", type=int, default=10, help="items for each (default: 10)")
+    parser.add_argument("--k", type=whole(1), default=10, help="items for each (default: 10)")
     parser.add_argument("--mask-history", action="store_true", help="leave out what is in the history")
     parser.add_argument("--only", type=Path, metavar="FILE", help="recommend none but these items, one id a line")
     parser.add_argument("--output", type=Path, metavar="FILE", help=".csv, .jsonl or .parquet (default: the screen)")
@@ -88,8 +89,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     shown.add_argument("--ids", action="store_true", help="nothing but the items' ids")
     parser.add_argument("--unknown", choices=("skip", "fail"), default="fail", help="ids not known (default: fail)")
     parser.add_argument("--new-items", type=Path, metavar="FOLDER", help="data folder with vectors of items to add")
-    parser.add_argument("--beam-size", type=int, default=None, help="width of the search (default: the run's)")
-    parser.add_argument("--batch-size", type=int, default=256, help="users at a time (default: 256)")
+    parser.add_argument("--beam-size", type=whole(1), default=None, help="width of the search (default: the run's)")
+    parser.add_argument("--batch-size", type=whole(1), default=256, help="users at a time (default: 256)")
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     return parser.parse_args(arguments)
 
@@ -110,13 +111,13 @@ def _add_new_items(recommender: BaseRecommender, folder: Path) -> None:
     from recbole_mgr.serving.new_item_folder import add_items_of_folder
 
     new = add_items_of_folder(recommender, folder)
-    print(f"{folder}: {len(new.added)} new items can be recommended", file=sys.stderr)
+    print_line(f"{folder}: {len(new.added)} new items can be recommended", file=sys.stderr)
     for tokens, what in (
         (new.left_out, "left out, for want of a vector"),
         (new.moved, "take the nearest free code, since another item has theirs"),
     ):
         if tokens:
-            print(f"{folder}: {len(tokens)} {what}: {_first(tokens)}", file=sys.stderr)
+            print_line(f"{folder}: {len(tokens)} {what}: {_first(tokens)}", file=sys.stderr)
 
 
 def _report_unknown(tokens: list[str], output: Path | None) -> None:
@@ -126,7 +127,7 @@ def _report_unknown(tokens: list[str], output: Path | None) -> None:
         path = output.with_name(f"{output.name}.unknown.txt")
         write_text(path, "".join(f"{token}\n" for token in tokens))
         text += f"; all of them in {path}"
-    print(text, file=sys.stderr)
+    print_line(text, file=sys.stderr)
 
 
 def _first(tokens: list[str]) -> str:

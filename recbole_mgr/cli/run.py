@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.files import require_folder
 
 # What imports torch and RecBole is imported inside the functions that need it: --help takes no seconds.
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ Run the same command again to resume an interrupted run; finished runs are read 
 def main(arguments: list[str]) -> int:
     """Run the command; what has been done is kept, so that the same command again resumes it."""
     request = _parse(arguments)
+
+    require_folder(Path(request.results))  # before anything is trained
 
     from recbole_mgr.run.identity import slug
     from recbole_mgr.run.pipeline import run_comparison
@@ -65,7 +68,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     known.settings = parse_settings(settings)
     known.requests = [parse_model(text) for text in known.model]
     try:
-        known.seeds = [int(seed) for seed in known.seeds.split(",")] if known.seeds else None
+        known.seeds = [int(seed) for seed in known.seeds.split(",")] if known.seeds is not None else None
     except ValueError:
         raise ValueError(f"--seeds {known.seeds}: expected whole numbers separated by commas, e.g. 1,2,3") from None
     if known.seeds and any("seed" in own for own in (known.settings, *(r.settings for r in known.requests))):

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.cli.parser import CommandParser, number, whole
 
 TOKEN_VARIABLE = "RECBOLE_MGR_TOKEN"
 _DESCRIPTION = """\
@@ -66,18 +66,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = CommandParser(prog="recbole-mgr serve", description=_DESCRIPTION)
     parser.add_argument("runs", nargs="+", type=Path, help="run directories of our models; the first is the usual one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine)")
-    parser.add_argument("--port", type=int, default=8000, help="port (default: 8000)")
+    parser.add_argument("--port", type=whole(1, 65_535), default=8000, help="port (default: 8000)")
     parser.add_argument("--name", nargs="+", default=[], help="further names that clients may call this machine by")
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; small models gain nothing by more (1)")
-    parser.add_argument("--batch-size", type=int, default=64, help="requests computed together (default: 64)")
-    parser.add_argument("--waiting", type=int, default=1024, help="requests that may wait, others get 503 (1024)")
-    parser.add_argument("--timeout", type=float, default=10.0, help="seconds before a request gets 504 (default: 10)")
+    parser.add_argument("--threads", type=whole(1), default=1, help="of torch; small models gain nothing by more (1)")
+    parser.add_argument("--batch-size", type=whole(1), default=64, help="requests computed together (default: 64)")
+    parser.add_argument("--waiting", type=whole(1), default=1024, help="requests that may wait, others get 503 (1024)")
+    parser.add_argument(
+        "--timeout", type=number(above=0), default=10.0, help="seconds before a request gets 504 (default: 10)"
+    )
     parser.add_argument("--no-pages", action="store_true", help="the routes alone")
     parser.add_argument("--pages", type=Path, metavar="FOLDER", help="where the pages go (views/serve-<model>)")
-    parser.add_argument("--users", type=int, default=50, help="test users shown one by one (default: 50)")
-    asked = parser.parse_args(arguments)
-    for name in ("port", "threads", "batch_size", "waiting", "timeout"):
-        if getattr(asked, name) <= 0:
-            raise ValueError(f"--{name.replace('_', '-')} {getattr(asked, name)}: expected a number above 0")
-    return asked
+    parser.add_argument("--users", type=whole(0), default=50, help="test users shown one by one (default: 50)")
+    return parser.parse_args(arguments)

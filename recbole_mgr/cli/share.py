@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
+from recbole_mgr.cleaners import print_line
 from recbole_mgr.cli.parser import CommandParser
 
 _DESCRIPTION = """\
@@ -26,10 +28,10 @@ def main(arguments: list[str]) -> int:
 
     if asked.hub:
         address = push_to_hub(asked.run_dir, asked.hub, private=not asked.public, users=asked.users)
-        print(f"Put on the hub: {address}")
+        print_line(f"Put on the hub: {address}")
     else:
         folder = save_pretrained(asked.run_dir, asked.folder, users=asked.users)
-        print(f"Written to {folder}; read {folder / CARD_FILE} before you share it")
+        print_line(f"Written to {folder}; read {folder / CARD_FILE} before you share it")
     return 0
 
 
@@ -43,4 +45,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     asked = parser.parse_args(arguments)
     if (asked.folder is None) == (asked.hub is None):
         raise ValueError("name a folder, or --hub owner/name")
+    if asked.hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", asked.hub):
+        raise ValueError(f"--hub {asked.hub}: expected owner/name")
+    if asked.public and asked.hub is None:
+        raise ValueError("--public: means nothing without --hub; leave it out")
     return asked

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.cleaners import print_line
+from recbole_mgr.cli.parser import CommandParser, whole
 
 _DESCRIPTION = """\
 Write pages with pictures that open in any browser, without a server and without a network:
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
     if output is None:
         output = Path("views") / slug(data.name if data else runs[0].resolve().name)
     view = write_view(data, runs, output, single_file=asked.single_file, num_users=asked.users)
-    print(f"Written to {output}; open {view.first.resolve().as_uri()}")
+    print_line(f"Written to {output}; open {view.first.resolve().as_uri()}")
     return 0
 
 
@@ -44,5 +45,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the pages go (default: views/<name>)")
     parser.add_argument("--single-file", action="store_true", help="one page that holds everything, pictures too")
-    parser.add_argument("--users", type=int, default=200, help="test users shown one by one at most (default: 200)")
+    parser.add_argument(
+        "--users", type=whole(0), default=200, help="test users shown one by one at most (default: 200)"
+    )
     return parser.parse_args(arguments)

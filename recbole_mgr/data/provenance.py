@@ -23,6 +23,12 @@ class Provenance(NamedTuple):
     details: dict
 
 
+def require_data_name(name: str) -> None:
+    """Raises ValueError if a data set is called what could lead out of the folder of data sets, or name none in it."""
+    if not name or Path(name).name != name or name == ".." or "\\" in name or not name.isprintable():
+        raise ValueError(f"data set {name!r}: no name; a data set is called as its folder, and --data_path says where")
+
+
 def read_provenance(folder: Path, name: str) -> Provenance:
     """Read ``<name>.provenance.yaml`` and fingerprint the interactions, so that runs and results of different data
     never meet under one name. Which other files count is told by what a model reads of them.

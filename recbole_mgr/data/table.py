@@ -49,7 +49,13 @@ class AtomicFormat(NamedTuple):
         """
         given = {key: settings[key] for key in SETTINGS.values() if key in settings and settings[key] is not None}
         checked = check_values(given, Overall.all())
-        return cls(**{field: checked[key] for field, key in SETTINGS.items() if key in checked})
+        format = cls(**{field: checked[key] for field, key in SETTINGS.items() if key in checked})
+        names = {key: getattr(format, field) for field, key in SETTINGS.items() if key.endswith("_FIELD")}
+        for name in names.values():
+            same = [other for other in names if names[other] == name]
+            if len(same) > 1:
+                raise ValueError(f"{' and '.join(same)} name one column, {name!r}; each needs its own")
+        return format
 
 
 SETTINGS = {
@@ -114,8 +120,15 @@ def read_header(path: Path, format: AtomicFormat = DEFAULT_FORMAT) -> dict[str, 
     for mark, packing in _PACKED.items():
         if start.startswith(mark):
             raise ValueError(f"{path}: is compressed ({packing}); unpack it under this name")
+    if not start:
+        raise ValueError(f"{path}: the file is empty; its first line must name the columns, as name:type")
     with open(path, encoding=format.encoding, errors="replace") as file:
         first = file.readline(1 << 20).removeprefix("\ufeff").rstrip("\r\n")
+    if "\0" in first:
+        raise ValueError(
+            f"{path}, line 1: holds NUL bytes, which no text in {format.encoding} has; it is a binary file, such as "
+            "Parquet, or one in UTF-16: save it as text in UTF-8, or name its encoding"
+        )
     columns = first.split(format.separator)
     header = {name: type_ for name, _, type_ in (column.partition(":") for column in columns)}
     shown = first if len(first) <= 200 else f"{first[:200]}..."

@@ -14,6 +14,7 @@ import numpy as np
 
 from recbole_mgr.data.feature_file import Rows, check_modality, write_features
 from recbole_mgr.data.item_file import PICTURE_FIELD, Absent, Contents, read_picture_files, read_texts
+from recbole_mgr.data.provenance import require_data_name
 from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
 from recbole_mgr.encoding.description import Made, encoder_like, write_description
 from recbole_mgr.encoding.encoder import Encoder, EncoderRequest, data_fingerprint
@@ -87,6 +88,7 @@ def encode_modality(
             no content could be encoded.
     """
     check_modality(modality)
+    require_data_name(name)
     output = Path(output or folder)
     target = output / f"{name}.{modality}.npy"
     if batch_size < 1:

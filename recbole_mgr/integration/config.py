@@ -19,6 +19,7 @@ import yaml
 from recbole.config import Config
 from recbole.utils import ModelType
 
+from recbole_mgr.data.provenance import require_data_name
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import PROPERTIES
 from recbole_mgr.hints import near_miss
@@ -71,6 +72,7 @@ def make_config(model: str, dataset: str, config_files: list[str], settings: dic
         ValueError: For an unknown key, a missing or malformed file, or settings that contradict each other.
     """
     class_ = model_class(model)
+    require_data_name(dataset)
     overall = _read_yaml(PROPERTIES / "overall.yaml")
     merged = {**read_config_files(config_files), **settings}
     refuse_unknown_keys(merged, known_keys(model), f"model {model}")

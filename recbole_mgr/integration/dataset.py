@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from recbole.config import Config
+from recbole.data import create_dataset
 from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
@@ -39,6 +41,20 @@ from recbole_mgr.semantic_id.tokenizer import ItemTokenizer
 from recbole_mgr.semantic_id.user_supplied import complete_table, supplied_modalities
 
 TARGET_COUNT = "target_count"
+_FILTERS = ("val_interval", "user_inter_num_interval", "item_inter_num_interval", "filter_inter_by_user_or_item")
+
+
+def read_dataset(config: Config) -> Dataset:
+    """RecBole's data set of a configuration; where its filters leave nothing, they are named."""
+    try:
+        return create_dataset(config)
+    except ValueError as error:
+        if "feat is empty" not in str(error):  # RecBole's words for it
+            raise
+        filters = ", ".join(f"{key}: {config[key]}" for key in _FILTERS if config[key])
+        raise ValueError(
+            f"nothing is left of {config['dataset']} after its filters ({filters}); loosen them"
+        ) from error
 
 
 def install_feature_filter() -> None:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recbole_mgr.cleaners import for_markdown
+
 _RESAMPLES = 1000
 
 
@@ -94,14 +96,14 @@ def _table(result: TaskResult, label: str) -> str:
     names = list(result.metrics)
     arrows = [f"{name} {'↓' if name in result.lower_is_better else '↑'}" for name in names]
     lines = [
-        f"### Task: {result.task} ({result.cases:,} cases, 95 % intervals over cases)",
+        f"### Task: {for_markdown(result.task)} ({result.cases:,} cases, 95 % intervals over cases)",
         "",
-        "| | " + " | ".join(arrows) + " |",
+        "| | " + " | ".join(map(for_markdown, arrows)) + " |",
         "|" + "---|" * (1 + len(names)),
     ]
     for row, metrics in {label: result.metrics, **result.baselines}.items():
-        lines.append(f"| {row} | " + " | ".join(_cell(metrics[name]) for name in names) + " |")
-    return "\n".join([*lines, "", *(f"- {note}" for note in result.notes), ""])
+        lines.append(f"| {for_markdown(row)} | " + " | ".join(_cell(metrics[name]) for name in names) + " |")
+    return "\n".join([*lines, "", *(f"- {for_markdown(note)}" for note in result.notes), ""])
 
 
 def _cell(estimate: Estimate) -> str:

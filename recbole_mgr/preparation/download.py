@@ -245,7 +245,6 @@ def download_file(url: str, target: Path, limits: DownloadLimits) -> None:
     Raises:
         ValueError: if it cannot be had, saying what to put where.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     with owned(target):
         if target.exists():  # another command had been at it

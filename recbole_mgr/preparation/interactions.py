@@ -60,6 +60,7 @@ def read_interactions(
     item_numbers: IdNumbers,
     broken: BrokenRows,
     review_folder: Path | None,
+    source: str = "the source",
 ) -> Interactions:
     """Read all interactions of a source.
 
@@ -68,6 +69,7 @@ def read_interactions(
         user_numbers, item_numbers: number the ids.
         broken: counts and skips the rows without user, item or finite time.
         review_folder: gets the review texts as Parquet files, which memory could not hold; None leaves them out.
+        source: what is read, in words.
 
     Raises:
         ValueError: if the source holds no interactions.
@@ -93,7 +95,7 @@ def read_interactions(
         count += frame.height
     if not count:
         broken.check()
-        raise ValueError("the source holds no interactions; check that its files are the ones you mean")
+        raise ValueError(f"{source}: holds no interactions; check that its files are the ones you mean")
     return _sorted({name: _joined(parts) for name, parts in columns.items() if parts})
 
 

@@ -6,12 +6,14 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from recbole_mgr.cleaners import print_line
 from recbole_mgr.files import owned, to_disk
 from recbole_mgr.preparation import filtering
 from recbole_mgr.preparation.accounting import Steps, account, judge_items
@@ -71,7 +73,7 @@ class Settings(NamedTuple):
     limits: DownloadLimits = DownloadLimits()
 
 
-def prepare(source: Source, settings: Settings, say: Callable[[str], None] = print) -> Path:
+def prepare(source: Source, settings: Settings, say: Callable[[str], None] = print_line) -> Path:
     """Write ``<output>/<name>/`` from a source.
 
     Everything is made in ``<output>/.<name>.partial/`` and takes its place in one rename at the end. After an
@@ -96,10 +98,26 @@ def prepare(source: Source, settings: Settings, say: Callable[[str], None] = pri
         if target.exists():
             shutil.rmtree(work, ignore_errors=True)  # left there if the command was killed after the rename
             raise ValueError(f"{target} exists already; remove it, or choose another --name or --output")
-        _make(source, settings, Steps(say), work)
+        try:
+            _make(source, settings, Steps(say), work)
+        except Exception:
+            _remove_unfinished(work)
+            raise
         _publish(work / settings.name, target)
         shutil.rmtree(work)
     return target
+
+
+def _remove_unfinished(work: Path) -> None:
+    """Remove what a refused preparation has made, but for its downloads, which the next one need not get again."""
+    for path in work.iterdir() if work.is_dir() else ():
+        if path.is_dir() and path.name != "downloads":
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_file():
+            path.unlink()
+    for folder in (work / "downloads", work):
+        with suppress(OSError):  # it holds something
+            folder.rmdir()
 
 
 def _publish(staging: Path, target: Path) -> None:
@@ -186,6 +204,7 @@ def _read(source: Source, settings: Settings, steps: Steps, work: Path) -> _Raw:
             item_numbers=item_numbers,
             broken=broken,
             review_folder=reviews if settings.reviews else None,
+            source=source.provenance["source"],
         )
     except ValueError:
         steps.warn(*source.conversions.check(1.0))  # what could not be read may be the reason
@@ -295,6 +314,9 @@ def _check(settings: Settings) -> None:
         f"--name {settings.name}: a name of letters, digits, '_', '-' and '.'": re.fullmatch(
             r"\w[\w.-]*", settings.name
         ),
+        f"--mirror {settings.mirror}: a folder that exists, or an address http://... or https://...": _is_mirror(
+            settings.mirror
+        ),
         f"--k-core or --user-core {settings.user_core}: at least 0": settings.user_core >= 0,
         f"--k-core or --item-core {settings.item_core}: at least 0": settings.item_core >= 0,
         f"--broken-share {settings.broken_share:g}: a share between 0 and 1": 0 <= settings.broken_share <= 1,
@@ -304,6 +326,10 @@ def _check(settings: Settings) -> None:
     for rule, kept in legal.items():
         if not kept:
             raise ValueError(f"{rule} is needed")
+
+
+def _is_mirror(mirror: str | None) -> bool:
+    return mirror is None or bool(re.match("https?://.", mirror)) or Path(mirror).is_dir()
 
 
 def _core(interactions: Interactions, settings: Settings, steps: Steps, sizes: list[Counts]) -> Interactions:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import yaml
 from recbole.config import Config
-from recbole.data import create_dataset
 from recbole.data.dataset import Dataset
 
 from recbole_mgr.baselines.ppmi_svd import PpmiSettings, ppmi_svd_vectors
@@ -24,6 +23,7 @@ from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.files import write_text
 from recbole_mgr.integration.checkpoint import load_checkpoint
 from recbole_mgr.integration.config import make_config, plain_settings
+from recbole_mgr.integration.dataset import read_dataset
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.identity import checked_provenance, run_directory
 from recbole_mgr.run.one_run import run_one
@@ -31,6 +31,9 @@ from recbole_mgr.run.results import RunResult
 from recbole_mgr.serving.run_files import CHECKPOINT_FILE
 from recbole_mgr.version import __version__
 
+_NO_VECTORS = (
+    "--model {model}: it keeps no item_embedding; use a model that does, e.g. SASRec, GRU4Rec, BPR or LightGCN"
+)
 _FOLDERS = ("data_path", "checkpoint_dir")  # of the machine, not of the vectors
 
 
@@ -72,6 +75,9 @@ def write_collaborative_vectors(
         )
     target = _Target.checked(make_config(model, dataset, [], settings), modality, output)
     config, split = target.config, target.split
+    network = config.model_class(config, split.train)
+    if not hasattr(network, "item_embedding") and not hasattr(network, "restore_item_e"):
+        raise ValueError(_NO_VECTORS.format(model=model))
     result = run_one(config, model, target.provenance)
     vectors = _item_vectors(run_directory(config, target.provenance) / CHECKPOINT_FILE, model)  # [N + 1, dim] at least
     about = {
@@ -139,7 +145,7 @@ class _Target(NamedTuple):
                 "file"
             )
         provenance = checked_provenance(config, dataset)
-        whole = create_dataset(config)
+        whole = read_dataset(config)
         train, valid, test = whole.build()
         return cls(config, modality, folder, provenance, _Split(whole, train, describe_split(whole, valid, test)))
 
@@ -182,7 +188,5 @@ def _item_vectors(checkpoint: Path, model: str) -> np.ndarray:
     if vectors is None:
         vectors = state["state_dict"].get("item_embedding.weight")
     if vectors is None:
-        raise ValueError(
-            f"--model {model}: it keeps no item_embedding; use a model that does, e.g. SASRec, GRU4Rec, BPR or LightGCN"
-        )
+        raise ValueError(_NO_VECTORS.format(model=model))
     return torch.nn.functional.normalize(vectors.to(torch.float32), dim=1).numpy()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -17,10 +19,12 @@ class Comparison:
     Args:
         provenance: of the data.
         results: one per row and seed, in the order of the table.
+        folders: where each of them stands, if that is known.
     """
 
-    def __init__(self, provenance: Provenance, results: list[RunResult]) -> None:
+    def __init__(self, provenance: Provenance, results: list[RunResult], folders: Sequence[Path] = ()) -> None:
         self.provenance = provenance
+        self.folders = folders
         self.results = [_marked(result) for result in results]
         self.ranked = [result for result in self.results if len(result.users)]  # UniMP may learn other tasks alone
         self.rows: dict[str, list[RunResult]] = {}

@@ -36,6 +36,9 @@ def evaluate_runs(run_dirs: list[Path], settings: dict[str, Any]) -> Comparison:
         ValueError: For a folder that is no finished run, a setting that changes what is learned, or data that are not
             those that the run was trained on.
     """
+    for number, run_dir in enumerate(run_dirs):
+        if run_dir.resolve() in [other.resolve() for other in run_dirs[:number]]:
+            raise ValueError(f"{run_dir}: named twice; each run once")
     stored = [_settings_of(run_dir) for run_dir in run_dirs]
     known = set().union(*(known_keys(about["model"]) for about in stored))
     refuse_unknown_keys(settings, known, "any of " + ", ".join(about["model"] for about in stored))
@@ -59,7 +62,13 @@ def _settings_of(run_dir: Path) -> dict[str, Any]:
             f"{run_dir}: no finished run with {SETTINGS_FILE} and {CHECKPOINT_FILE} is here; name the folder of one "
             "(saved/<data>/<model>/seed-<n>)"
         )
-    return read_yaml(run_dir / SETTINGS_FILE, remedy=f"remove {run_dir} and train again")
+    about = read_yaml(run_dir / SETTINGS_FILE, remedy=f"remove {run_dir} and train again")
+    for key in ("model", "dataset", "data_path"):
+        if not isinstance(about.get(key), str):
+            raise ValueError(
+                f"{run_dir / SETTINGS_FILE}: {key}: {about.get(key)!r} is no name; remove {run_dir} and train again"
+            )
+    return about
 
 
 def _config_of(about: Mapping[str, Any], settings: Mapping[str, Any], run_dir: Path) -> Config:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from recbole.config import Config
 from recbole.utils import ModelType
 
+from recbole_mgr.cleaners import print_line
 from recbole_mgr.data.features import feature_files
 from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.data.provenance import Provenance, read_provenance
@@ -122,7 +123,7 @@ def run_directory(config: Config, provenance: Provenance, identity: RunIdentity 
             if obstacle is None:
                 return run_dir
             if obstacle:
-                print(f"{run_dir} has the same settings, but {obstacle}; it is not used", flush=True)
+                print_line(f"{run_dir} has the same settings, but {obstacle}; it is not used")
     return own
 
 

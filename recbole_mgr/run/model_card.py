@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from recbole_mgr.cleaners import for_markdown
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.run.statistics import half_width, hits_and_gains
 from recbole_mgr.semantic_id.report import format_report, table_report
@@ -33,28 +35,29 @@ def model_card(run_dir: Path, run: Run, *, users: bool) -> str:
     about, table = run.about, run.network.semantic_ids
     model, data = about["model"], about["data"]
     details = data.get("details") or {}
+    environment = about.get("environment") or {}
     licence = str(details.get("licence", "")).strip()
     result = RunResult.load(run_dir) if RunResult.exists(run_dir) else None
     head: dict[str, Any] = {
         "library_name": "recbole_mgr",
         "tags": ["recommendation", "generative-retrieval", "semantic-ids", model.lower()],
         "license": "other",
-        "license_name": _one_line(licence) or "unknown",
+        "license_name": for_markdown(licence) or "unknown",
     }
     parts = [
-        f"# {model} on {_one_line(data['label'])}",
+        f"# {model} on {for_markdown(str(data['label']))}",
         f"{_SOURCES.get(model, model)}: it generates the semantic ID of the next item of a history, digit by digit, "
         f"among the {table.num_items:,} items that it was trained on. Trained and tested with recbole_mgr, a plugin of "
         "RecBole.",
         "## Use",
         "```python\nfrom recbole_mgr.serving import Recommender\n\n"
         'recommender = Recommender.from_pretrained("<this repository or folder>")\n'
-        f'lists = recommender.recommend(histories=[["{table.item_tokens[0]}"]], k=5)\n'
+        f"lists = recommender.recommend(histories=[[{_in_code(table.item_tokens[0])}]], k=5)\n"
         "print(lists.item_ids[0], lists.titles[0])\n```",
         "## Data",
-        f"- {_one_line(data['label'])}: {_one_line(str(details.get('source', 'no source is named')))}",
-        f"- Licence of the data: {_one_line(licence) or 'not named; ask before you pass the model on'}",
-        f"- Fingerprint of the files: `{data['fingerprint']}`",
+        f"- {for_markdown(str(data['label']))}: {for_markdown(str(details.get('source', 'no source is named')))}",
+        f"- Licence of the data: {for_markdown(licence) or 'not named; ask before you pass the model on'}",
+        f"- Fingerprint of the files: {for_markdown(str(data['fingerprint']))}",
         f"- Users' histories are {'in this folder' if users else 'not in this folder'}.",
         "## Results",
         *_results(result),
@@ -68,7 +71,7 @@ def model_card(run_dir: Path, run: Run, *, users: bool) -> str:
         *(["- The data are synthetic: no shop, product or user in it exists."] if details.get("synthetic") else []),
         "## Settings",
         f"```yaml\n{yaml.safe_dump(_settings(run.settings), sort_keys=True, allow_unicode=True)}```",
-        "Made with " + ", ".join(f"{key} {value}" for key, value in (about.get("environment") or {}).items()) + ".",
+        f"Made with {', '.join(for_markdown(f'{key} {value}') for key, value in environment.items())}.",
     ]
     return (
         f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n\n" + "\n\n".join(_joined(parts)) + "\n"
@@ -107,8 +110,9 @@ def _settings(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split()).replace("|", "/").replace("<", "‹").replace("`", "'")
+def _in_code(text: str) -> str:
+    """A string of Python that ends no block of code."""
+    return json.dumps(text).replace("`", "\\u0060")
 
 
 def _joined(parts: list[str]) -> list[str]:

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 import yaml
 from recbole.config import Config
-from recbole.data import create_dataset, data_preparation
+from recbole.data import data_preparation
 from recbole.utils import ModelType, get_trainer, init_logger, init_seed
 
+from recbole_mgr.cleaners import print_line
 from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import read_item_fields, read_item_texts
 from recbole_mgr.data.provenance import Provenance
@@ -30,7 +31,7 @@ from recbole_mgr.files import owned, sweep, write_text
 from recbole_mgr.integration.checkpoint import load_checkpoint
 from recbole_mgr.integration.collector import Ranking
 from recbole_mgr.integration.config import plain_settings
-from recbole_mgr.integration.dataset import tokens_of
+from recbole_mgr.integration.dataset import read_dataset, tokens_of
 from recbole_mgr.integration.environment import environment
 from recbole_mgr.integration.histories import histories_of
 from recbole_mgr.integration.registry import is_generative
@@ -76,20 +77,19 @@ def run_one(config: Config, label: str, provenance: Provenance, tracker: Tracker
     run_dir = run_directory(config, provenance, identity)
     folder = result_directory(run_dir, identity)
     if RunResult.exists(folder):
-        print(f"{label}, seed {config['seed']}: finished before, read from {folder}", flush=True)
+        print_line(f"{label}, seed {config['seed']}: finished before, read from {folder}")
         if not config["keep_histories"]:
             forget_histories(run_dir)
         return dataclasses.replace(RunResult.load(folder, run_dir), label=label)
     with owned(run_dir):
         sweep(run_dir)
         if is_trained(run_dir):
-            print(f"{label}, seed {config['seed']}: trained before, tested anew from {run_dir}", flush=True)
-        else:
+            print_line(f"{label}, seed {config['seed']}: trained before, tested anew from {run_dir}")
+        work = _Work(config, label, provenance, run_dir, tracker or tracker_of(config, label, provenance))
+        if not is_trained(run_dir):  # the folder begins when the data have been read, and nothing is left of a refusal
             about = about_run(config, provenance, identity, __version__)
             write_text(run_dir / SETTINGS_FILE, yaml.safe_dump(about, sort_keys=False))
-        return _Work(config, label, provenance, run_dir, tracker or tracker_of(config, label, provenance)).result(
-            folder
-        )
+        return work.result(folder)
 
 
 def test_again(config: Config, label: str, provenance: Provenance, run_dir: Path) -> RunResult:
@@ -118,7 +118,7 @@ class _Work:
         )
         _set_threads(config["num_threads"])
         init_seed(config["seed"], config["reproducibility"])
-        self.dataset = create_dataset(config)
+        self.dataset = read_dataset(config)
         require_enough_items(config["topk"], self.dataset.item_num - 1)
         self.histories = histories_of(self.dataset)
         # read now, so that a malformed file is told before the training and not after it
@@ -130,6 +130,12 @@ class _Work:
         self.item_fields = read_item_fields(*items, AtomicFormat.of(config), longest=_LONGEST_FIELD)
         config["valid_users"] = users_that_steer(config["valid_users"], self.dataset.user_num - 1)
         self.train_data, self.valid_data, self.test_data = data_preparation(config, self.dataset)
+        for part, data in (("validate on", self.valid_data), ("test", self.test_data)):
+            if not len(data._dataset):
+                raise ValueError(
+                    f"{config['dataset']}: the split {config['eval_args']['split']} leaves no interaction to {part}; "
+                    "where users have fewer than 3 interactions each, leave-one-out has none: get more of them"
+                )
         if not hasattr(self.test_data._dataset, "seen_items"):  # of RecBole's models
             mark_seen_items(self.histories, self.valid_data._dataset, self.test_data._dataset)
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])

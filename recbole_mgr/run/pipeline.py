@@ -9,7 +9,7 @@ from recbole.config import Config
 from recbole_mgr.integration.config import known_keys, make_config, read_config_files, refuse_unknown_keys
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.floors import floor_configs
-from recbole_mgr.run.identity import checked_provenance
+from recbole_mgr.run.identity import RunIdentity, checked_provenance, result_directory, run_directory
 from recbole_mgr.run.one_run import run_one, tracker_of
 from recbole_mgr.run.table_page import markdown
 
@@ -65,8 +65,7 @@ def run_comparison(
     shared = {**settings, **requests[0].settings, "seed": (seeds or [configs[0]["seed"]])[0]}
     if dropped:
         shared["drop_items_without"] = dropped
-    floors = [run_one(config, name, provenance) for name, config in floor_configs(configs, shared).items()]
-    results, trackers = [], []
+    results, trackers, rows = [], [], []
     for request, config in zip(requests, configs, strict=True):
         for seed in seeds or [config["seed"]]:
             own = {**request.settings, "seed": seed}
@@ -75,8 +74,14 @@ def run_comparison(
             row = _config(request._replace(settings=own), dataset, settings)
             trackers.append(tracker_of(row, request.label, provenance))
             results.append(run_one(row, request.label, provenance, trackers[-1]))
+            rows.append(row)
     Comparison(provenance, results).check_same_targets()  # where rows do not agree, that is told, and not of a floor
-    comparison = Comparison(provenance, floors + results)
+    floor_rows = floor_configs(configs, shared)  # last, so that a refused row leaves nothing behind
+    floors = [run_one(config, name, provenance) for name, config in floor_rows.items()]
+    folders = [
+        result_directory(run_directory(row, provenance), RunIdentity.of(row)) for row in (*floor_rows.values(), *rows)
+    ]
+    comparison = Comparison(provenance, floors + results, folders)
     comparison.check_same_targets()
     for tracker in trackers:
         if tracker.has_begun:

@@ -106,6 +106,10 @@ class RunResult:
         content = read_json(folder / _RESULT_FILE, remedy=remedy)
         arrays = read_arrays(folder / _RANKING_FILE, remedy=remedy)
         try:
-            return cls(**content, **{name: arrays[name] for name in _ARRAYS if name in arrays})
+            result = cls(**content, **{name: arrays[name] for name in _ARRAYS if name in arrays})
         except TypeError as error:
             raise ValueError(f"{folder / _RESULT_FILE}: this file is damaged ({error}); {remedy}") from error
+        lengths = {array.shape for name, array in arrays.items() if name in _ARRAYS}
+        if len(lengths) > 1:
+            raise ValueError(f"{folder / _RANKING_FILE}: this file is damaged (arrays of different lengths); {remedy}")
+        return result

@@ -5,30 +5,36 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
+from recbole_mgr.cleaners import for_csv, for_markdown
 from recbole_mgr.files import write_text
 from recbole_mgr.integration.environment import HEADLINE
 from recbole_mgr.integration.task_results import from_plain, task_tables
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.results import RunResult
 
+RUNS_FILE = "runs.tsv"
+RUNS_HEADER = ("label", "seed", "run_dir")
+
 
 def markdown(comparison: Comparison) -> str:
     """The tables with their protocol, tests and provenance, as Markdown."""
     provenance = comparison.provenance
-    lines = [f"### {provenance.label}", ""]
+    lines = [f"### {for_markdown(provenance.label)}", ""]
     for rows in (comparison.accuracy_table(), comparison.target_table(), comparison.cost_table()):
         lines += _table(rows)
     if comparison.ranked:
         lines += [f"- {note}" for note in _notes(comparison)]
     found = comparison.results[0].environment
-    environment = ", ".join(f"{key} {found[key]}" for key in HEADLINE if key in found)
+    environment = ", ".join(for_markdown(f"{key} {found[key]}") for key in HEADLINE if key in found)
+    source = for_markdown(str(provenance.details.get("source", "no provenance file")))
     lines += [
-        f"- Data: {provenance.details.get('source', 'no provenance file')} (fingerprint {provenance.fingerprint}).",
+        f"- Data: {source} (fingerprint {provenance.fingerprint}).",
         f"- {environment}; {datetime.now(timezone.utc):%Y-%m-%d}.",
     ]
     for run in comparison.results:
@@ -39,12 +45,14 @@ def markdown(comparison: Comparison) -> str:
 
 
 def save(comparison: Comparison, folder: Path) -> None:
-    """Write ``table.md``, ``table.csv`` and ``table.json`` into ``folder``, each atomically."""
+    """Write ``table.md``, ``table.csv`` and ``table.json`` into ``folder``, each atomically; where it is known in which
+    folders the results stand, ``runs.tsv``, too."""
     rows = comparison.full_table()
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=["Data", *_columns(rows)], restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({"Data": comparison.provenance.label, **row} for row in rows)
+    rows = [{"Data": comparison.provenance.label, **row} for row in rows]
+    writer.writerows({column: for_csv(cell) for column, cell in row.items()} for row in rows)
     content = {
         "data": comparison.provenance._asdict(),
         "paired_tests_of_last_row": {label: test._asdict() for label, test in comparison.paired_tests().items()},
@@ -53,6 +61,15 @@ def save(comparison: Comparison, folder: Path) -> None:
     write_text(folder / "table.md", markdown(comparison))
     write_text(folder / "table.csv", buffer.getvalue())
     write_text(folder / "table.json", json.dumps(content, indent=2, default=str) + "\n")
+    if comparison.folders:
+        runs = zip(comparison.results, comparison.folders, strict=True)
+        write_runs(folder, [(result.label, result.seed, place) for result, place in runs])
+
+
+def write_runs(folder: Path, runs: Sequence[tuple[str, int, Path]]) -> None:
+    """Write ``runs.tsv``, by which a table's folder stands for its runs: their labels, seeds and folders."""
+    lines = ["\t".join(RUNS_HEADER), *(f"{label}\t{seed}\t{place.resolve()}" for label, seed, place in runs)]
+    write_text(folder / RUNS_FILE, "\n".join(lines) + "\n")
 
 
 def _table(rows: list[dict[str, str]]) -> list[str]:
@@ -60,9 +77,9 @@ def _table(rows: list[dict[str, str]]) -> list[str]:
         return []
     columns = _columns(rows)
     return [
-        "| " + " | ".join(columns) + " |",
+        "| " + " | ".join(map(for_markdown, columns)) + " |",
         "|" + "---|" * len(columns),
-        *("| " + " | ".join(row.get(column, "") for column in columns) + " |" for row in rows),
+        *("| " + " | ".join(for_markdown(row.get(column, "")) for column in columns) + " |" for row in rows),
         "",
     ]
 
@@ -88,14 +105,17 @@ def _notes(comparison: Comparison) -> list[str]:
         *_selection_notes(comparison),
         *_semantic_id_notes(comparison),
     ]
-    last = list(comparison.rows)[-1]
+    last = for_markdown(list(comparison.rows)[-1])
     for label, test in comparison.paired_tests().items():
         notes.append(
-            f"{last} against {label}: NDCG@{cut} {test.difference:+.4f} per user (95 % bootstrap interval "
-            f"{test.low:+.4f} to {test.high:+.4f}, Wilcoxon p = {test.p_value:.2g}, not masked)."
+            f"{last} against {for_markdown(label)}: NDCG@{cut} {test.difference:+.4f} per user (95 % bootstrap "
+            f"interval {test.low:+.4f} to {test.high:+.4f}, Wilcoxon p = {test.p_value:.2g}, not masked)."
         )
     for label, runs in comparison.rows.items():
-        notes += [f"{label}: {note}." for note in dict.fromkeys(note for run in runs for note in run.notes)]
+        label = for_markdown(label)
+        notes += [
+            f"{label}: {for_markdown(note)}." for note in dict.fromkeys(note for run in runs for note in run.notes)
+        ]
         if runs[0].alignment:
             before, after = (f"{np.mean([run.alignment[when] for run in runs]):.4f}" for when in ("before", "after"))
             notes.append(f"{label}: cross-modal retrieval accuracy {before} before alignment, {after} after.")
@@ -121,7 +141,10 @@ def _selection_notes(comparison: Comparison) -> list[str]:
     groups: dict[str, list[str]] = {}
     for label, runs in comparison.rows.items():
         groups.setdefault(_selection(runs[0]), []).append(label)
-    return [f"{', '.join(labels) if len(groups) > 1 else 'Checkpoints'}: {how}." for how, labels in groups.items()]
+    return [
+        f"{for_markdown(', '.join(labels)) if len(groups) > 1 else 'Checkpoints'}: {for_markdown(how)}."
+        for how, labels in groups.items()
+    ]
 
 
 def _selection(run: RunResult) -> str:
@@ -147,5 +170,5 @@ def _semantic_id_notes(comparison: Comparison) -> list[str]:
     ]
     supplied = [label for label, runs in comparison.rows.items() if runs[0].semantic_ids.get("user_supplied")]
     if supplied:
-        notes.append(f"User-supplied semantic IDs: {', '.join(supplied)}.")
+        notes.append(f"User-supplied semantic IDs: {for_markdown(', '.join(supplied))}.")
     return notes

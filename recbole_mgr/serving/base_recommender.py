@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -19,10 +19,11 @@ from torch.nn.utils.rnn import pad_sequence
 from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import ItemText, read_item_fields
 from recbole_mgr.generation.beam_search import RankedList
-from recbole_mgr.serving.messages import Recommendations, Request
+from recbole_mgr.serving.messages import NewItems, Recommendations, Request
 from recbole_mgr.serving.run_directory import ITEMS_FILE
 
 logger = logging.getLogger(__name__)
+_SKIP = "--unknown skip, in Python unknown='skip'"
 NAMES_SHOWN = 10
 _SETS_KEPT = 4  # of allowed items; one takes some bytes for each item of the catalogue
 
@@ -122,6 +123,18 @@ class BaseRecommender(ABC):
             KeyError: If there is no such item.
         """
         return []
+
+    @property
+    def modalities(self) -> list[str]:
+        """Modalities of which new items need vectors; none of a model that takes no new items."""
+        return []
+
+    def add_items(self, tokens: Sequence[str], features: Mapping[str, np.ndarray], **options: Any) -> NewItems:
+        """Let new items in, of a model that gives them semantic IDs."""
+        raise ValueError(
+            f"{self._run_dir}: {self.about['model']} takes no new items, it has learned those of its training; "
+            "recommend with one of the generating models"
+        )
 
     def explain(self, history: Sequence[str], **options: Any) -> Any:
         """How a list comes about, of a model that generates it digit by digit."""
@@ -251,7 +264,8 @@ class BaseRecommender(ABC):
         for name, value in (("k", k), ("beam_size", beam_size), ("batch_size", batch_size)):
             if value is not None and (type(value) is not int or value < 1):
                 raise ValueError(f"{name}: {value!r} must be a whole number >= 1")
-        beam_size = self._beam_size(beam_size, k)
+        k = min(k, self.num_items)
+        beam_size = self._beam_size(None if beam_size is None else min(beam_size, max(self.num_items, 1)), k)
         if unknown not in ("fail", "skip"):
             raise ValueError(f"unknown: {unknown!r} must be fail or skip")
         catalogue = self._catalogue
@@ -292,7 +306,7 @@ class BaseRecommender(ABC):
                 if asked.unknown == "fail":
                     raise ValueError(
                         f"user {request.name!r} is not in the training data; correct the id, give a history, or skip "
-                        "unknown ids (unknown: skip)"
+                        f"unknown ids ({_SKIP})"
                     )
                 missing[request.name] = None
                 return np.empty(0, dtype=np.int64)
@@ -303,7 +317,7 @@ class BaseRecommender(ABC):
         not_there = [token for token in request.history if token not in id_of]
         if asked.unknown == "fail" and (not_there or not len(request.history)):
             problem = f"no such items: {', '.join(map(repr, not_there[:NAMES_SHOWN]))}" if not_there else "it is empty"
-            raise ValueError(f"history {request.name}: {problem}; correct it, or skip unknown ids (unknown: skip)")
+            raise ValueError(f"history {request.name}: {problem}; correct it, or skip unknown ids ({_SKIP})")
         missing.update(dict.fromkeys(not_there))
         return np.array([id_of[token] for token in request.history if token in id_of], dtype=np.int64)
 
@@ -315,7 +329,7 @@ def known_items(catalogue: Catalogue, only: Iterable[str], unknown: str) -> Tens
         text = f"only: {len(not_there)} of {len(only)} items are not in the catalogue: "
         text += ", ".join(map(repr, not_there[:NAMES_SHOWN])) + (", ..." if len(not_there) > NAMES_SHOWN else "")
         if unknown == "fail":
-            raise ValueError(f"{text}; correct them, or skip unknown ids (unknown: skip)")
+            raise ValueError(f"{text}; correct them, or skip unknown ids ({_SKIP})")
         logger.warning(text)
     kept = [catalogue.id_of[token] for token in only if token in catalogue.id_of]
     if not kept:

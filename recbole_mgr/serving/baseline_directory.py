@@ -67,7 +67,10 @@ def read_baseline(run_dir: Path, device: torch.device) -> BaselineRun:
     item_texts = read_all_item_texts(run_dir / ITEMS_FILE)
     histories = read_histories(run_dir / HISTORIES_FILE, len(item_texts))
     checkpoint = load_checkpoint(run_dir / CHECKPOINT_FILE, map_location="cpu")
-    if checkpoint["config"]["model"] != about["model"]:
+    stored = [checkpoint.get(key) if isinstance(checkpoint, dict) else None for key in ("config", "state_dict")]
+    if not all(isinstance(part, dict) for part in stored):
+        raise ValueError(f"{run_dir / CHECKPOINT_FILE}: no checkpoint of a run; copy the run directory again")
+    if checkpoint["config"].get("model") != about["model"]:
         raise ValueError(
             f"{run_dir / CHECKPOINT_FILE}: of another model than {ABOUT_FILE}; copy the run directory whole"
         )

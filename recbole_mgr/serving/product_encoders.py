@@ -41,7 +41,9 @@ class ProductEncoders:
     def __init__(self, run_dir: Path, modalities: Sequence[str]) -> None:
         described = {modality: description_of_run(run_dir, modality) for modality in modalities}
         self._made = {modality: made for modality, made in described.items() if made.fingerprint is not None}
-        self.fields: dict[str, list[str]] = {name: list(made.details["fields"]) for name, made in self._made.items()}
+        self.fields: dict[str, list[str]] = {
+            name: list(made.details.get("fields") or []) for name, made in self._made.items()
+        }
         self._run_dir, self._encoders, self._lock = run_dir, {}, threading.Lock()
 
     def vectors(self, product: Product) -> dict[str, np.ndarray]:

@@ -51,13 +51,16 @@ def _parsed(line: str, number: int, *, where: str) -> Request:
     expected = 'expected ["item", ...] or {"user": "name", "history": ["item", ...]}'
     try:
         content = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # among them numbers without end
         raise ValueError(f"{where}: not JSON ({error}); {expected}") from error
     name = str(number)
     if isinstance(content, dict):
         if set(content) != {"user", "history"}:
             raise ValueError(f"{where}: the keys are {sorted(content)}; {expected}")
-        name, content = str(content["user"]), content["history"]
+        name, content = content["user"], content["history"]
+        if type(name) not in (str, int):
+            raise ValueError(f"{where}: the user is no name; {expected}")
+        name = str(name)
     # ids that are numbers are often written without quotation marks
     if not isinstance(content, list) or any(type(item) not in (str, int) for item in content):
         raise ValueError(f"{where}: the history is no list of item ids; {expected}")

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ from recbole_mgr.data.item_file import ItemText, read_all_item_texts, write_item
 from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import replacing
-from recbole_mgr.integration.config import model_properties
+from recbole_mgr.integration.config import keys_of, model_properties
 from recbole_mgr.integration.dataset import semantic_id_settings
 from recbole_mgr.integration.environment import environment
 from recbole_mgr.integration.registry import MODELS, model_class
@@ -48,12 +49,15 @@ from recbole_mgr.serving.run_files import (
     mending,
     record_files,
 )
+from recbole_mgr.settings.recbole_keys import Overall
+from recbole_mgr.settings.schema import check_values
 
 FORMAT = 1  # raise it when an older reader could not read the folder
 TABLE_FILE = "best.semantic_ids.tsv"
 WEIGHTS_FILE, QUANTIZERS_FILE = "model.safetensors", "quantizers.npz"
 ITEMS_FILE, HISTORIES_FILE = "items.tsv", "histories.npz"
 TRAINING_FILE = "training.npz"
+_ABOUT = {"model": str, "data": dict, "items": int, "users": (int, NoneType), "files": (dict, NoneType)}
 _COPY_AGAIN = "copy the run directory again"
 # Settings that say how large a network is.
 _SIZES = ("hidden_size", "inner_size", "embedding_size", "branch_size", "n_layers")
@@ -179,11 +183,22 @@ def read_run(run_dir: Path) -> Run:
             check_file(run_dir, about, name, remedy=mending(run_dir))
     class_ = model_class(about["model"])
     settings = {**model_properties(class_), **settings}  # a setting that came later has a default that changes nothing
+    try:
+        check_values(settings, {key: kind for key, kind in keys_of(about["model"]).items() if key not in Overall.all()})
+    except ValueError as error:
+        raise ValueError(f"{run_dir / SETTINGS_FILE}: {error}; copy the run directory whole") from error
     require_file(run_dir / ITEMS_FILE)
     item_texts = read_all_item_texts(run_dir / ITEMS_FILE)
     table = _read_table(run_dir / TABLE_FILE, about, list(item_texts), transitions=class_.has_transitions(settings))
     require_sizes(settings, _weight_shapes(run_dir / WEIGHTS_FILE), run_dir)
-    network = make_network(settings, table, class_.load_extra_state(run_dir, table))
+    extra_state = class_.load_extra_state(run_dir, table)
+    try:
+        network = make_network(settings, table, extra_state)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{run_dir / SETTINGS_FILE}: {about['model']} cannot be built by these settings ({error}); copy the run "
+            "directory whole"
+        ) from error
     _load_weights(network, run_dir / WEIGHTS_FILE)
     return Run(
         about=about,
@@ -201,8 +216,14 @@ def read_about(run_dir: Path) -> dict[str, Any]:
     if about.get("format") != FORMAT:
         raise ValueError(
             f"{run_dir / ABOUT_FILE}: format {about.get('format')!r}, this version reads {FORMAT}; install the "
-            f"recbole_mgr that wrote it ({about.get('environment', {}).get('recbole_mgr', 'unknown')})"
+            f"recbole_mgr that wrote it ({about.get('environment')})"
         )
+    for key, kind in _ABOUT.items():
+        if not isinstance(about.get(key), kind):
+            found = repr(about.get(key))[:80]
+            raise ValueError(f"{run_dir / ABOUT_FILE}: {key}: {found} is not what belongs there; {_COPY_AGAIN}")
+    if about["model"] in MODELS and not isinstance(about.get("semantic_id_fingerprint"), str):
+        raise ValueError(f"{run_dir / ABOUT_FILE}: semantic_id_fingerprint is missing; {_COPY_AGAIN}")
     return about
 
 
@@ -239,8 +260,11 @@ def _weight_shapes(path: Path) -> list[tuple[int, ...]]:
     require_file(path)
     try:
         with safe_open(str(path), framework="pt") as file:
-            return [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118 - no dictionary
-    except SafetensorError as error:
+            shapes = [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118 - no dictionary
+        if not shapes:
+            raise ValueError("it holds no weights")
+        return shapes
+    except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path}: this file is damaged ({error}); copy the run directory again") from error
 
 

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recbole_mgr.cleaners import for_csv, for_terminal
 from recbole_mgr.files import replacing
 from recbole_mgr.serving.messages import Recommendations
 
@@ -79,11 +80,12 @@ def check_output(path: Path) -> None:
 def _screen(layout: Layout) -> Iterator[Write]:
     def write_ids(batch: Recommendations) -> None:
         for user, items in layout.items(batch):
-            print(user, *(item_id for (item_id,) in items), sep="\t")
+            print(for_terminal(user), *(for_terminal(item_id) for (item_id,) in items), sep="\t")
 
     def write(batch: Recommendations) -> None:
         for user, rank, item_id, score, *words in layout.rows(batch):
-            shown = "  ".join(word[:80] for word in words)
+            shown = "  ".join(for_terminal(word)[:80] for word in words)
+            user, item_id = for_terminal(user), for_terminal(item_id)
             print(f"{user:<20} {rank:>4}  {item_id:<20} {score:>9.4f}  {shown}".rstrip())
 
     if not layout.ids_only:
@@ -94,11 +96,16 @@ def _screen(layout: Layout) -> Iterator[Write]:
 
 
 @contextmanager
-def _csv(path: Path, layout: Layout) -> Iterator[Write]:
+def _csv(path: Path, layout: Layout, *, for_spreadsheets: bool = True) -> Iterator[Write]:
     with replacing(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("user", "rank", *layout.columns))
-        yield lambda batch: writer.writerows(layout.rows(batch))
+
+        def write(batch: Recommendations) -> None:
+            rows = layout.rows(batch)
+            writer.writerows([for_csv(cell) for cell in row] if for_spreadsheets else row for row in rows)
+
+        yield write
 
 
 @contextmanager
@@ -123,7 +130,7 @@ def _parquet(path: Path, layout: Layout) -> Iterator[Write]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         rows = Path(folder) / "rows.csv"
-        with _csv(rows, layout) as write:
+        with _csv(rows, layout, for_spreadsheets=False) as write:
             yield write
         with replacing(path) as unfinished:
             schema = {name: types.get(name, polars.String) for name in ("user", "rank", *layout.columns)}

@@ -116,6 +116,8 @@ class Key:
         Raises:
             ValueError: If the type or range does not hold it: names key, value and rule.
         """
+        if _beyond_64_bits(value):
+            raise ValueError(f"{self.name}: {shown(value)} must be {rule(self.annotation)}, and fit 64 bits")
         try:
             return self._adapter.dump_python(self._adapter.validate_python(_plain(value)), exclude_unset=True)
         except ValidationError as error:
@@ -213,6 +215,15 @@ def _group_of(annotation: Any) -> type[Keys] | None:
     options: Iterable[Any] = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     groups = [option for option in options if _is_class_of(option, Keys)]
     return groups[0] if groups else None
+
+
+def _beyond_64_bits(value: Any) -> bool:
+    """Whether a whole number somewhere in a value is larger than tensors can hold."""
+    if isinstance(value, Mapping):
+        return any(map(_beyond_64_bits, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_beyond_64_bits, value))
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
 def _plain(value: Any) -> Any:

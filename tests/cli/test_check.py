@@ -166,7 +166,7 @@ def test_several_errors_are_collected(folder):
     ("content", "message"),
     [
         (None, "does not exist"),
-        (b"", "line 1: column '' is not written name:type"),
+        (b"", "the file is empty"),
         (b"user_id,item_id,timestamp\n", "is not written name:type with a type of"),
         (b"user_id:token\titem_id:token\n", "line 1: needs a column timestamp:float"),
         (HEADER.encode() + b"\n", "holds no interactions"),

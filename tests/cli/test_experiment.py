@@ -86,7 +86,7 @@ def test_analyse_takes_tables_and_run_directories(what, capsys, tmp_path):
         (("experiment", "none"), "experiment none:"),
         (("experiment", "mine.yaml", "--dataset", "other"), "other.inter does not exist"),
         (("analyse", "results/none"), "results/none: no finished run is here or below"),
-        (("analyse", "saved", "--users", "0"), "--users 0: expected a number >= 1"),
+        (("analyse", "saved", "--users", "0"), "--users: 0 must be a whole number >= 1"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message, capsys):

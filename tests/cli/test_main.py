@@ -168,7 +168,7 @@ def test_results_are_printed_and_written_under_the_datas_label(folder, runs, cap
     assert "### Beauty (synthetic sample)" in printed
     assert str(written.relative_to(folder)) in printed
     assert written.name.startswith("Beauty-synthetic-sample-")
-    assert sorted(os.listdir(written)) == ["table.csv", "table.json", "table.md"]
+    assert sorted(os.listdir(written)) == ["runs.tsv", "table.csv", "table.json", "table.md"]
     assert json.loads((written / "table.json").read_text())["data"]["label"] == "Beauty (synthetic sample)"
     assert command("--model", "Pop", "BPR", "--results", "tables", "--epochs=2") == 0
     assert len(list((folder / "tables").iterdir())) == 2  # other settings, other table
@@ -276,3 +276,11 @@ def test_the_script_passes_the_exit_status_on(monkeypatch, capsys):
         runpy.run_path(str(script), run_name="__main__")
     assert end.value.code == 2
     assert capsys.readouterr().err.startswith("error: the following arguments are required: --dataset")
+
+
+def test_the_package_is_the_command_too(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["recbole_mgr", "recomend"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("recbole_mgr", run_name="__main__")
+    assert end.value.code == 2
+    assert "did you mean 'recommend'" in capsys.readouterr().err

@@ -43,7 +43,7 @@ def test_prompt_pictures_and_answer_are_shown(asked, tmp_path, capsys):
     ("arguments", "named"),
     [
         (["--task", "image", "--user", "ann", "--output", "a.txt"], "must end in .png"),
-        (["--task", "image", "--user", "ann", "--temperature", "0"], "--temperature 0.0"),
+        (["--task", "image", "--user", "ann", "--temperature", "0"], "--temperature: 0 must be a number > 0"),
         (["--task", "rec"], "--user --history"),
         (["--user", "ann"], "--task"),
     ],

@@ -32,8 +32,9 @@ def test_a_table(folder, capsys):
 
 
 def test_options_reach_the_pipeline(folder, capsys):
-    arguments = ["--output", "out", "--k-core=0", "--duplicates", "first", "--time", "item_id", "--no-reviews"]
-    assert main(["prepare", "table", "orders.csv", "--broken-share", "1", *arguments]) == 2  # ids are no times
+    arguments = ["--output", "out", "--k-core=0", "--duplicates", "first", "--time", "day", "--no-reviews"]
+    (folder / "words.csv").write_text("user_id,item_id,day\n" + "u,i,soon\n" * 30)
+    assert main(["prepare", "table", "words.csv", "--broken-share", "1", *arguments]) == 2  # words are no times
     assert "30 of 30 rows are broken" in capsys.readouterr().err
     (folder / "orders.csv").write_text("user_id,item_id,timestamp,rating\nu,i,2,4\nu,i,1,5\nv,i,1,3\n")
     assert main(["prepare", "table", "orders.csv", "--min-rating", "4", *arguments[:5]]) == 0
@@ -104,12 +105,12 @@ WRONG = {
         ["table", "orders.csv", "--user", "who"],
         "orders.csv: has no column 'who'; name the right one with --user",
     ),
-    "number": (["table", "orders.csv", "--k-core", "many"], "argument --k-core: invalid int value: 'many'"),
+    "number": (["table", "orders.csv", "--k-core", "many"], "argument --k-core: many must be a whole number >= 0"),
     "name": (["table", "orders.csv", "--name", "a/b"], "--name a/b: a name of letters, digits, '_', '-' and '.'"),
-    "share": (["table", "orders.csv", "--broken-share", "5"], "--broken-share 5: a share between 0 and 1"),
-    "parallel": (["table", "orders.csv", "--parallel", "0"], "--parallel 0: at least 1"),
-    "timeout": (["table", "orders.csv", "--timeout", "0"], "--timeout 0: more than 0"),
-    "core": (["table", "orders.csv", "--k-core", "-1"], "--k-core or --user-core -1: at least 0"),
+    "share": (["table", "orders.csv", "--broken-share", "5"], "--broken-share: 5 must be a number >= 0 and <= 1"),
+    "parallel": (["table", "orders.csv", "--parallel", "0"], "--parallel: 0 must be a whole number in [1, 256]"),
+    "timeout": (["table", "orders.csv", "--timeout", "0"], "--timeout: 0 must be a number > 0"),
+    "core": (["table", "orders.csv", "--k-core", "-1"], "--k-core: -1 must be a whole number >= 0"),
 }
 
 

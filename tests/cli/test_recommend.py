@@ -212,7 +212,7 @@ def test_an_existing_output_survives_a_failure(folder, tmp_path, capsys):
         (("--users", "u1", "--history", "i1"), "not allowed with argument"),
         (("--users", "u1", "--output", "lists.xlsx"), "lists.xlsx: the format follows from the suffix, one of .csv"),
         (("--users", "u1", "--k", "0"), "k: 0 must be a whole number >= 1"),
-        (("--users", "u1", "--k", "many"), "invalid int value"),
+        (("--users", "u1", "--k", "many"), "--k: many must be a whole number >= 1"),
         (("--users-file", "none.txt"), "none.txt does not exist"),
     ],
 )

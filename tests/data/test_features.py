@@ -154,3 +154,11 @@ def test_items_with_features_have_every_modality(folder):
     (folder / "t.image").write_text("image_item_id:token\timage_vector:float_seq\na\t1\nc\t2\nunknown\t2\n")
     assert items_with_features(folder, "t", ["text"]) == {"a", "b", "unknown"}
     assert items_with_features(folder, "t", ["text", "image"]) == {"a", "unknown"}
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("lines", ["a\nb", "a\nb\n", "a\r\nb\r\n", "a\nb\n\n\n"])
+def test_marks_and_line_ends_lose_no_vector(tmp_path, before, lines):
+    (tmp_path / "t.text.npy").write_bytes(saved(TWO))
+    (tmp_path / "t.text.ids").write_bytes(before + lines.encode())
+    assert read_feature_file(tmp_path, "t", "text").item_tokens == ["a", "b"]

@@ -12,7 +12,7 @@ from recbole_mgr.data.table import MISSING_WORDS, AtomicFormat
 HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 
 BAD_FILES = {
-    "empty": ("", "line 1: column '' is not written name:type"),
+    "empty": ("", "the file is empty"),
     "only a header": (HEADER, "holds no interactions"),
     "only blank lines": (HEADER + "\n\n", "holds no interactions"),
     "untyped column": ("user_id\titem_id:token\ttimestamp:float\nu\ti\t1\n", "line 1: column 'user_id' is not"),

@@ -110,5 +110,5 @@ def test_an_experiment_has_them_beside_its_rows(settings, tmp_path):
     folder = run_experiment(plan, tmp_path / "results", labels=["text"], seeds=[2])
     page = (folder / "table.md").read_text()
     shown = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| ")]
-    assert shown[:4] == ["| Model", "| Popularity", "| HistoryAgain", "| text *(1 of 2 seeds)*"]
+    assert shown[:4] == ["| Model", "| Popularity", "| HistoryAgain", "| text (1 of 2 seeds)"]
     assert "1 of 4 runs are done" in page and len((folder / "runs.tsv").read_text().splitlines()) == 4

@@ -218,6 +218,12 @@ def test_wrong_questions_are_told(model, arguments, message):
         model.recommend(**arguments)
 
 
+def test_more_items_than_there_are_are_all_of_them(model):
+    everything = model.recommend(histories=[["i1", "i2"]], k=24, beam_size=24)
+    assert model.recommend(histories=[["i1", "i2"]], k=10**9, beam_size=10**9) == everything
+    assert sorted(everything.item_ids[0]) == sorted(model.item_ids)
+
+
 def test_wrong_new_items_are_told(model):
     vectors = np.ones((2, 6), dtype=np.float32)
     both = {"text": vectors, "image": vectors}

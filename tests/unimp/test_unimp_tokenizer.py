@@ -1,5 +1,8 @@
 """The data set's own tokenizer: lossless, deterministic, kept without pickle."""
 
+import contextlib
+import json
+
 import pytest
 
 from recbole_mgr.unimp.tokenizer import load_tokenizer, train_tokenizer
@@ -45,3 +48,15 @@ def test_a_vocabulary_without_room_for_the_bytes_is_refused():
 def test_a_missing_tokenizer_is_named(tmp_path):
     with pytest.raises(ValueError, match="language_model: no tokenizer could be read from .*nowhere"):
         load_tokenizer(tmp_path / "nowhere")
+
+
+def test_code_beside_a_tokenizer_never_runs_and_nobody_is_asked(tmp_path, monkeypatch):
+    train_tokenizer(TEXTS, vocabulary_size=300).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    config |= {"auto_map": {"AutoTokenizer": ["code.Stranger", "code.Stranger"]}, "tokenizer_class": "Stranger"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Stranger: pass\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # the answer of somebody in a hurry
+    with contextlib.suppress(ValueError):
+        load_tokenizer(tmp_path)
+    assert not (tmp_path / "ran").exists()

@@ -139,6 +139,11 @@ class Table:
         """Which of the ``optional`` columns a file has; it must have the ``needed`` and those that were renamed."""
         if not path.is_file():
             raise ValueError(f"{path} does not exist, or is no regular file; give the path of the table")
+        names = [getattr(self._names, meaning) for meaning in needed]
+        for name in names:
+            if names.count(name) > 1:
+                meanings = " and ".join(f"--{meaning}" for meaning in needed if getattr(self._names, meaning) == name)
+                raise ValueError(f"{meanings} name one column, {name!r}; each needs its own")
         if is_parquet(path):
             columns = parquet_columns(path)
         else:

@@ -9,6 +9,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from recbole_mgr.cleaners import for_html
 from recbole_mgr.files import replacing
 from recbole_mgr.reporting.analysis.overlap import Overlap
 
@@ -30,7 +31,9 @@ def grouped_bars(
     for name, values in series.items():
         means, deviations = zip(*values, strict=True)
         error = {"array": [0 if math.isnan(deviation) else deviation for deviation in deviations]}
-        figure.add_bar(name=name, x=list(categories), y=list(means), error_y=error)
+        figure.add_bar(
+            name=for_html(name), x=[for_html(category) for category in categories], y=list(means), error_y=error
+        )
     return figure
 
 
@@ -47,7 +50,7 @@ def upset(found: Overlap, title: str) -> go.Figure:
     for label in found.labels:
         colours = [_DOT if label in names else _NO_DOT for names, _ in sets]
         dots = {"color": colours, "size": 12}
-        figure.add_scatter(x=places, y=[label] * len(sets), mode="markers", marker=dots, row=2, col=1)
+        figure.add_scatter(x=places, y=[for_html(label)] * len(sets), mode="markers", marker=dots, row=2, col=1)
     figure.update_layout(title=title, showlegend=False, yaxis_title="share of users", yaxis2_autorange="reversed")
     return figure.update_xaxes(showticklabels=False)
 

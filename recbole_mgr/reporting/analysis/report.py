@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from recbole_mgr.cleaners import for_csv, for_markdown
 from recbole_mgr.files import write_text
 from recbole_mgr.reporting.analysis.cross_modal import CrossModalAccuracy, cross_modal_accuracies
 from recbole_mgr.reporting.analysis.dominance import agreements
@@ -51,9 +52,11 @@ def write_analyses(comparison: Comparison, analyses: Sequence[Analysis], folder:
         The content of ``analysis.md``.
     """
     provenance = comparison.provenance
-    lines = [f"## Analyses: {provenance.label}", ""]
+    lines = [f"## Analyses: {for_markdown(provenance.label)}", ""]
     for label, runs in comparison.rows.items():
-        lines.append(f"- {label}: `{runs[0].model}`, seeds {', '.join(str(run.seed) for run in runs)}")
+        lines.append(
+            f"- {for_markdown(label)}: {for_markdown(runs[0].model)}, seeds {', '.join(str(run.seed) for run in runs)}"
+        )
     lines += ["", f"Data fingerprint {provenance.fingerprint}; {len(comparison.results[0].users):,} users.", ""]
     for analysis in analyses:
         lines += [f"### {analysis.title}", "", analysis.note, ""]
@@ -61,16 +64,16 @@ def write_analyses(comparison: Comparison, analyses: Sequence[Analysis], folder:
             lines += ["*Not among these runs.*", ""]
             continue
         columns = list(dict.fromkeys(column for row in analysis.rows for column in row))
-        lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+        lines += ["| " + " | ".join(map(for_markdown, columns)) + " |", "|" + "---|" * len(columns)]
         shown = analysis.rows[:_ROWS_SHOWN]
-        lines += ["| " + " | ".join(row.get(column, "") for column in columns) + " |" for row in shown]
+        lines += ["| " + " | ".join(for_markdown(row.get(column, "")) for column in columns) + " |" for row in shown]
         lines.append("")
         if len(analysis.rows) > len(shown):
             lines += [f"{len(analysis.rows) - len(shown)} more rows in {analysis.name}.csv", ""]
         buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, fieldnames=columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(analysis.rows)
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(map(for_csv, columns))
+        writer.writerows([for_csv(row.get(column, "")) for column in columns] for row in analysis.rows)
         write_text(folder / f"{analysis.name}.csv", buffer.getvalue())
         if analysis.figure:
             write_figure(analysis.figure, folder / f"{analysis.name}.html")

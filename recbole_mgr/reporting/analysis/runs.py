@@ -13,9 +13,9 @@ from recbole_mgr.data.semantic_id_file import TableFile, read_table_file
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.comparison import Comparison
-from recbole_mgr.run.experiments.report import RUNS_FILE
 from recbole_mgr.run.identity import EVALUATIONS
 from recbole_mgr.run.results import RunResult
+from recbole_mgr.run.table_page import RUNS_FILE
 from recbole_mgr.serving.run_directory import SETTINGS_FILE, TABLE_FILE
 
 
@@ -46,7 +46,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[Comparison, list[FinishedRun]]:
         if not found:
             raise ValueError(
                 f"{path}: no finished run is here or below (result.json); name run directories "
-                f"(saved/<data>/<model>/seed-<n>), or the folder of an experiment's table with its {RUNS_FILE}"
+                f"(saved/<data>/<model>/seed-<n>), or the folder of a table with its {RUNS_FILE}"
             )
         folders.update(found)
     runs = [_read(folder, label) for folder, label in folders.items()]
@@ -67,9 +67,14 @@ def _below(path: Path) -> list[Path]:
 
 
 def _labelled(path: Path) -> dict[Path, str]:
-    with open(path / RUNS_FILE, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    for row in rows:
+    try:
+        with open(path / RUNS_FILE, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path / RUNS_FILE}: not readable ({error}); run the experiment again") from error
+    for number, row in enumerate(rows, start=2):
+        if not row.get("label") or not row.get("run_dir"):
+            raise ValueError(f"{path / RUNS_FILE}, line {number}: no label or run_dir; run the experiment again")
         if not RunResult.exists(Path(row["run_dir"])):
             raise ValueError(f"{path / RUNS_FILE}: {row['run_dir']} is gone; run the experiment again")
     return {Path(row["run_dir"]): row["label"] for row in rows}

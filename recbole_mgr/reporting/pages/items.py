@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from recbole_mgr.cleaners import for_terminal
 from recbole_mgr.data.item_file import ITEM_FIELD, PICTURE_FIELD, TITLE_FIELD, ItemText, picture_file, read_items
-from recbole_mgr.reporting.pages.site import Site, clean
+from recbole_mgr.reporting.pages.site import Site
 from recbole_mgr.reporting.pages.thumbnails import make_thumbnails, shape_of
 
 CHUNK = 500  # items
@@ -67,7 +68,7 @@ def items_of_data(folder: Path, name: str, more: Sequence[str] = ()) -> ShownIte
     pictures = [_picture(folder, named) for named in names]
     return ShownItems(
         [*tokens, *others],
-        [clean(title)[:_LONGEST_TITLE] for title in [*titles, *padding]],
+        [for_terminal(title).strip()[:_LONGEST_TITLE] for title in [*titles, *padding]],
         [*facts, *padding],
         [*pictures, *[None] * len(others)],
     )
@@ -82,7 +83,10 @@ def items_of_run(tokens: Sequence[str], texts: Sequence[ItemText], folder: Path 
     """
     pictures = [_picture(folder, text.image) for text in texts]
     return ShownItems(
-        list(tokens), [clean(text.title)[:_LONGEST_TITLE] for text in texts], [""] * len(texts), list(pictures)
+        list(tokens),
+        [for_terminal(text.title).strip()[:_LONGEST_TITLE] for text in texts],
+        [""] * len(texts),
+        list(pictures),
     )
 
 
@@ -146,4 +150,4 @@ def words_of(text: str) -> list[str]:
 
 
 def _facts(values: Sequence[str]) -> str:
-    return " · ".join(clean(value)[:_LONGEST_FACT] for value in values if value)
+    return " · ".join(for_terminal(value).strip()[:_LONGEST_FACT] for value in values if value)

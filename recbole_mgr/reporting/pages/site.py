@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from recbole_mgr.cleaners import for_terminal
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import replacing, write_text
 
 MARKER = "view.yaml"  # says that the folder is ours to write
 ASSETS = Path(__file__).with_name("assets")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Page(NamedTuple):
@@ -63,6 +63,7 @@ class Site:
             loader=PackageLoader("recbole_mgr.reporting.pages"),
             autoescape=select_autoescape(default=True, default_for_string=True),
             undefined=StrictUndefined,
+            finalize=_shown,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -141,16 +142,16 @@ def as_json(value: Any) -> Markup:
     return Markup(text.replace("\u2029", "\\u2029"))
 
 
-def clean(text: str) -> str:
-    """A title as it may be shown: without control characters."""
-    return _CONTROLS.sub(" ", text).strip()
-
-
 def plotly_script() -> str:
     """plotly.js, as the Python package brings it."""
     from plotly.offline import get_plotlyjs  # seconds to import, and only the last step needs it
 
     return get_plotlyjs()
+
+
+def _shown(value: Any) -> Any:
+    """What a template shows: words without characters that steer or turn the writing; Jinja2 escapes it next."""
+    return for_terminal(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _closed(script: str) -> str:

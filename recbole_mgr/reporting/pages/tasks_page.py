@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from recbole_mgr.cleaners import for_terminal
 from recbole_mgr.reporting.pages.items import ShownItems
-from recbole_mgr.reporting.pages.site import Site, clean
+from recbole_mgr.reporting.pages.site import Site
 from recbole_mgr.serving.personalize import answer_to
 from recbole_mgr.serving.pictures import png_address
 from recbole_mgr.serving.prompt_text import prompt_parts
@@ -76,7 +77,7 @@ def _shown_case(run: Run, task: Task, user: str, case: Case, numbers: Sequence[i
         "user": user,
         "prompt": _prompt(run, reply.row, numbers),
         "answer": {
-            "lines": [clean(line) for line in reply.lines],
+            "lines": [for_terminal(line).strip() for line in reply.lines],
             "items": [numbers[id_of[item.item_id]] for item in found],
             "scores": [item.score for item in found] if reply.is_ranking else None,
             "picture": None if reply.pixels is None else png_address(reply.pixels),
@@ -102,7 +103,7 @@ def _prompt(run: Run, row: Row, numbers: Sequence[int]) -> list[list[list[Any]]]
         if part.kind == "end":
             chunks.append([])
         else:
-            text = f"{part.count} codes" if part.kind == "picture" else clean(part.text)
+            text = f"{part.count} codes" if part.kind == "picture" else for_terminal(part.text).strip()
             chunks[-1].append([part.kind, text, numbers[part.item_id] if part.item_id else -1])
     return [chunk for chunk in chunks if chunk]
 
@@ -115,5 +116,5 @@ def _truth(task: Task, case: Case, numbers: Sequence[int]) -> dict[str, Any]:
     elif isinstance(task, PreferenceTask):
         items, lines = [], [f"{float(task.data.rating(case.target_interaction)):g}"]
     elif isinstance(task, ExplanationTask):
-        items, lines = [], [clean(task.text(task.answer(case)))]
+        items, lines = [], [for_terminal(task.text(task.answer(case))).strip()]
     return {"items": [numbers[item_id] for item_id in items], "lines": lines}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recbole_mgr.cleaners import for_terminal
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.reporting.pages.items import ShownItems
@@ -121,7 +122,7 @@ def _network(run_dir: Path) -> GenerativeRecommender | None:
     try:
         return read_run(run_dir).network
     except ValueError as error:
-        logger.warning("%s: its lists are not shown: %s", run_dir, error)
+        logger.warning("%s: its lists are not shown: %s", run_dir, for_terminal(str(error)))
         return None
 
 

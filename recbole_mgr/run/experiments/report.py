@@ -8,16 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mgr.cleaners import for_markdown
 from recbole_mgr.files import write_text
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED
 from recbole_mgr.run.experiments.plan import Plan, PlannedRun
 from recbole_mgr.run.identity import OPERATIONAL
 from recbole_mgr.run.results import RunResult
-from recbole_mgr.run.table_page import markdown, save
-
-RUNS_FILE = "runs.tsv"
-RUNS_HEADER = ("label", "seed", "run_dir")
+from recbole_mgr.run.table_page import markdown, save, write_runs
 
 
 def write_report(plan: Plan, folder: Path) -> str:
@@ -39,9 +37,7 @@ def write_report(plan: Plan, folder: Path) -> str:
         comparison = Comparison(plan.provenance, _marked_results(plan, done))
         comparison.check_same_targets()
         save(comparison, folder)
-        lines = ["\t".join(RUNS_HEADER)]
-        lines += [f"{run.row.label}\t{run.seed}\t{run.result_dir.resolve()}" for run in done]
-        write_text(folder / RUNS_FILE, "\n".join(lines) + "\n")
+        write_runs(folder, [(run.row.label, run.seed, run.result_dir) for run in done])
     text = _markdown(plan, comparison)
     write_text(folder / "table.md", text)
     return text
@@ -54,7 +50,7 @@ def _marked_results(plan: Plan, done: list[PlannedRun]) -> list[RunResult]:
     results = [run.result() for run in plan.floors if run.done]
     for row in sorted(plan.experiment.rows, key=lambda row: row.label == plan.experiment.reference):
         own = [run.result() for run in done if run.row == row]
-        mark = "" if len(own) == total else f" *({len(own)} of {total} seeds)*"
+        mark = "" if len(own) == total else f" ({len(own)} of {total} seeds)"
         results += [dataclasses.replace(result, label=row.label + mark) for result in own]
     return results
 
@@ -62,19 +58,19 @@ def _marked_results(plan: Plan, done: list[PlannedRun]) -> list[RunResult]:
 def _markdown(plan: Plan, comparison: Comparison | None) -> str:
     experiment = plan.experiment
     finished = sum(run.done for run in plan.all_runs)
-    lines = [f"## {experiment.title}", ""]
+    lines = [f"## {for_markdown(experiment.title)}", ""]
     if comparison:
         lines += [markdown(comparison)]
     lines += [f"- {finished} of {len(plan.all_runs)} runs are done.", *_missing(plan), _quantizer_policy(plan)]
-    given = ", ".join(f"`{key}={value}`" for key, value in plan.given.items() if key not in OPERATIONAL)
+    given = ", ".join(for_markdown(f"{key}={value}") for key, value in plan.given.items() if key not in OPERATIONAL)
     if given:
         lines.append(f"- Given on the command line, beside the experiment's file: {given}.")
     lines += ["", *(_variances(plan, comparison.cut) if comparison else []), "Rows:", ""]
     for row in experiment.rows:
         own = ", ".join(f"{key}: {value}" for key, value in row.settings.items()) or "no settings of its own"
-        lines.append(f"- {row.label}: `{row.model}`, {own}")
+        lines.append(f"- {for_markdown(row.label)}: {for_markdown(row.model)}, {for_markdown(own)}")
     shared = ", ".join(f"{key}: {value}" for key, value in experiment.settings.items())
-    lines.append(f"- all: {shared or 'no further settings'}")
+    lines.append(f"- all: {for_markdown(shared) or 'no further settings'}")
     return "\n".join(lines) + "\n"
 
 
@@ -82,7 +78,7 @@ def _missing(plan: Plan) -> Iterable[str]:
     for row in plan.experiment.rows:
         seeds = [run.seed for run in plan.runs if run.row == row and not run.done]
         if seeds:
-            yield f"- Not finished: {row.label}, seeds {', '.join(map(str, seeds))}."
+            yield f"- Not finished: {for_markdown(row.label)}, seeds {', '.join(map(str, seeds))}."
     missing = [run for run in plan.variance_runs if not run.done]
     if missing:
         yield f"- Not finished: {len(missing)} runs with a quantiser of their own."
@@ -113,7 +109,7 @@ def _variances(plan: Plan, cut: int) -> list[str]:
             for runs in policies.values():
                 values = [run.result().test[metric] for run in runs if run.row.label == label and run.done]
                 cells.append(_mean_sd(values))
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+        lines.append(f"| {for_markdown(label)} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from recbole_mgr.cleaners import print_line
 from recbole_mgr.run.experiments.plan import Plan, PlannedRun
 from recbole_mgr.run.experiments.report import write_report
 
@@ -30,7 +31,7 @@ def run_experiment(plan: Plan, results: Path, *, labels: Collection[str], seeds:
         if run.done:
             continue
         if run in chosen:
-            print(f"{plan.experiment.name}: {run.title}", flush=True)
+            print_line(f"{plan.experiment.name}: {run.title}")
         run.run(plan.provenance)
         write_report(plan, folder)
     return folder

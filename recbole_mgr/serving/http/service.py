@@ -125,7 +125,7 @@ def run_names(run_dirs: Sequence[Path]) -> dict[str, Path]:
     for folder in run_dirs:
         parts = folder.resolve().parts[-2:]
         name = parts[0] if parts[0] not in names else "-".join(parts)
-        if name in names:
+        if name in names or folder.resolve() in [other.resolve() for other in names.values()]:
             raise ValueError(f"{folder}: named twice; each run once")
         names[name] = folder
     return names
