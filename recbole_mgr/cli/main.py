@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import io
+import os
 import sys
 
 from recbole_mgr.cleaners import print_line
@@ -39,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
             ``--traceback`` among them an error shows where it came from.
 
     Returns:
-        Exit status: 0, 2 for wrong input (with one line that says what and the remedy), 130 after Ctrl-C, or what
-        the command says.
+        Exit status: 0, 2 for wrong input (with one line that says what and the remedy), 130 after Ctrl-C, 141 where
+        nobody reads the output any more, or what the command says.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
@@ -57,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
             known = near_miss(command, COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
             raise ValueError(f"{command!r} is no command{known}")
         return importlib.import_module(f"recbole_mgr.cli.{command}").main(arguments)
+    except BrokenPipeError:  # whoever reads our output, such as head, has read enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for what Python would still write at its end
+        return 141  # as a program that the system ends for it
     except (ValueError, OSError) as error:  # what a user, a disk or the network did
         if traceback_wanted:
             raise

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import runpy
+import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -284,3 +285,12 @@ def test_the_package_is_the_command_too(monkeypatch, capsys):
         runpy.run_module("recbole_mgr", run_name="__main__")
     assert end.value.code == 2
     assert "did you mean 'recommend'" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_read_enough_ends_the_command_without_a_word():
+    code = "from recbole_mgr.cli.main import main; raise SystemExit(main(['settings']))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.stdout.close()
+    assert "error" not in process.stderr.read().lower()
+    assert process.wait() == 141
