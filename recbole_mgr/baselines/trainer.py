@@ -19,6 +19,8 @@ class ClosedFormTrainer(ComparableTrainer, Trainer):
     interactions, and that fit is tested. Other models do not see these interactions, so it is a row of its own.
     """
 
+    splits_batches = False
+
     def __init__(self, config, model) -> None:
         super().__init__(config, model)
         self.epochs = 1 + sum(len(values) - 1 for values in model.grid.values())

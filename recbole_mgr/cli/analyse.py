@@ -26,10 +26,13 @@ def main(arguments: list[str]) -> int:
     asked = _parse(arguments)
     require_folder(asked.results)
 
+    from recbole_mgr.distributed import processes
     from recbole_mgr.reporting.analysis.report import analyse, write_analyses
     from recbole_mgr.reporting.analysis.runs import read_runs
     from recbole_mgr.run.identity import slug
 
+    if not processes.is_owner():  # which does it alone
+        return 0
     comparison, runs = read_runs(asked.runs)
     text_and_pages = analyse(comparison, runs, num_users=asked.users)
     provenance = comparison.provenance

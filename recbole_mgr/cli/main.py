@@ -7,8 +7,11 @@ import importlib
 import io
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 from recbole_mgr.cleaners import print_line
+from recbole_mgr.distributed.environment import is_first_process, started_together
+from recbole_mgr.distributed.launch import split_off_launch, start_processes
 from recbole_mgr.hints import near_miss
 
 COMMANDS = {
@@ -24,12 +27,14 @@ COMMANDS = {
     "settings": "every setting of a model: default, type, range and meaning",
     "experiment": "make one table as its file says, resuming what is not done",
     "export": "a run as programs that need torch and NumPy alone, with a small runtime beside them",
+    "tune": "look for good settings by validation, and test the best",
     "share": "a run as a folder with a model card, or on the Hugging Face hub",
     "serve": "trained runs behind HTTP, for other programs, and pages to try them",
     "view": "pages with pictures: the data, its semantic IDs, results; for a browser, without a server",
     "analyse": "the MGR paper's analyses on finished runs: dominance, overlap, correspondence",
 }
-_RESUMING = ("run", "encode", "collaborative", "experiment")
+_RESUMING = ("run", "encode", "collaborative", "experiment", "tune")
+_BY_SEVERAL_PROCESSES = ("run", "recommend", "evaluate", "encode", "experiment", "tune", "analyse")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,7 +62,12 @@ def main(arguments: list[str] | None = None) -> int:
         if command not in COMMANDS:
             known = near_miss(command, COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
             raise ValueError(f"{command!r} is no command{known}")
-        return importlib.import_module(f"recbole_mgr.cli.{command}").main(arguments)
+        arguments, machine = split_off_launch(arguments)
+        if machine is not None and started_together() == 1:
+            _refuse_single(command)
+            return start_processes(machine, _main_of_process, [command, *arguments])
+        with _processes(command):
+            return importlib.import_module(f"recbole_mgr.cli.{command}").main(arguments)
     except BrokenPipeError:  # whoever reads our output, such as head, has read enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for what Python would still write at its end
         return 141  # as a program that the system ends for it
@@ -68,8 +78,33 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         resume = "; run the same command again to resume" if command in _RESUMING else ""
-        print(f"\nstopped{resume}", file=sys.stderr)
+        if is_first_process():
+            print(f"\nstopped{resume}", file=sys.stderr)
         return 130
+
+
+def _main_of_process(arguments: list[str]) -> None:
+    sys.exit(main(arguments))
+
+
+def _processes(command: str) -> AbstractContextManager[None]:
+    """Joins the processes that torchrun started; refuses them where a command is the work of one."""
+    if started_together() == 1:
+        return nullcontext()
+    _refuse_single(command)
+    # DistributedDataParallel warns, on every machine, of parameters that are sometimes unused
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    from recbole_mgr.distributed.processes import joined  # imports torch
+
+    return joined()
+
+
+def _refuse_single(command: str) -> None:
+    if command not in _BY_SEVERAL_PROCESSES:
+        raise ValueError(
+            f"{command}: is the work of one process; start it as one (several share the work of "
+            f"{', '.join(_BY_SEVERAL_PROCESSES)})"
+        )
 
 
 def _sentence(error: ValueError | OSError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ or a copy of it) is all that is read.
 
   recbole-mgr recommend <run_dir> --users ann bob --k 5 --fields brand categories
   recbole-mgr recommend <run_dir> --histories baskets.jsonl --mask-history --output lists.parquet
+  torchrun --nproc-per-node 4 --no-python recbole-mgr recommend ...       four processes share the work, one file
 """
 
 
@@ -28,19 +30,20 @@ def main(arguments: list[str]) -> int:
     """Run the command."""
     request = _parse(arguments)
 
+    from recbole_mgr.distributed import processes
     from recbole_mgr.serving import load
     from recbole_mgr.serving.requests import read_tokens
     from recbole_mgr.serving.writers import Layout, check_output, open_writer
 
     if request.output is not None:
         check_output(request.output)  # before the run is loaded
-    recommender = load(request.run_dir, device=request.device)
+    recommender = load(request.run_dir, device=request.device or processes.own_gpu())
     if request.new_items is not None:
         _add_new_items(recommender, request.new_items)
     fields = tuple(request.fields)
     layout = Layout(request.ids, fields, recommender.item_fields(fields) if fields else {})
     batches = recommender.stream(
-        _requests(request),
+        _own_requests(request),
         k=request.k,
         mask_history=request.mask_history,
         only=None if request.only is None else read_tokens(request.only),
@@ -56,9 +59,10 @@ def main(arguments: list[str]) -> int:
             unknown.update(dict.fromkeys(batch.unknown))
             asked += len(batch.users)
             served += sum(map(bool, batch.item_ids))
+        served, asked, unknown = _of_all(served, asked, unknown)
         if not asked:
             raise ValueError("nobody to recommend to: the list of users or histories is empty")
-    if unknown:
+    if unknown and processes.is_owner():
         _report_unknown(list(unknown), request.output)
     if request.output is not None:
         print_line(f"{served} of {asked} users served, written to {request.output}")
@@ -107,10 +111,32 @@ def _requests(request: argparse.Namespace) -> Iterator[Request]:
     return (Request(user) for user in users)
 
 
+def _own_requests(request: argparse.Namespace) -> Iterator[Request]:
+    """This process's share: whole batches, the very ones of one process, so that lists do not depend on the number."""
+    from recbole_mgr.distributed import processes
+
+    if processes.count() == 1:
+        return _requests(request)
+    total = sum(1 for _ in _requests(request))
+    batches = processes.share(-(-total // request.batch_size))
+    return islice(_requests(request), batches.start * request.batch_size, batches.stop * request.batch_size)
+
+
+def _of_all(served: int, asked: int, unknown: dict[str, None]) -> tuple[int, int, dict[str, None]]:
+    """The same of all processes together."""
+    from recbole_mgr.distributed import processes
+
+    served_by, asked_by, unknown_to = zip(*processes.gather_for_all((served, asked, unknown)), strict=True)
+    return sum(served_by), sum(asked_by), {token: None for tokens in unknown_to for token in tokens}
+
+
 def _add_new_items(recommender: BaseRecommender, folder: Path) -> None:
+    from recbole_mgr.distributed import processes
     from recbole_mgr.serving.new_item_folder import add_items_of_folder
 
     new = add_items_of_folder(recommender, folder)
+    if not processes.is_owner():
+        return
     print_line(f"{folder}: {len(new.added)} new items can be recommended", file=sys.stderr)
     for tokens, what in (
         (new.left_out, "left out, for want of a vector"),

@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> int:
 
     require_folder(Path(request.results))  # before anything is trained
 
+    from recbole_mgr.distributed import processes
     from recbole_mgr.run.identity import slug
     from recbole_mgr.run.pipeline import run_comparison
     from recbole_mgr.run.table_page import markdown, save
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     provenance = comparison.provenance
     folder = Path(request.results) / f"{slug(provenance.label)}-{provenance.fingerprint}-{digest}"
-    save(comparison, folder)
+    processes.on_owner(lambda: save(comparison, folder))
     print("\n" + markdown(comparison))
     print(f"Written to {folder}/table.md, .csv and .json")
     return 0

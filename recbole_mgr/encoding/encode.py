@@ -16,9 +16,9 @@ from recbole_mgr.data.feature_file import Rows, check_modality, write_features
 from recbole_mgr.data.item_file import PICTURE_FIELD, Absent, Contents, read_picture_files, read_texts
 from recbole_mgr.data.provenance import require_data_name
 from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
+from recbole_mgr.distributed import processes
 from recbole_mgr.encoding.description import Made, encoder_like, write_description
 from recbole_mgr.encoding.encoder import Encoder, EncoderRequest, data_fingerprint
-from recbole_mgr.encoding.processes import Processes
 from recbole_mgr.encoding.registry import make_encoder
 from recbole_mgr.encoding.shard import EncodedShard, encode_shard
 from recbole_mgr.encoding.store import VectorStore
@@ -93,13 +93,11 @@ def encode_modality(
     target = output / f"{name}.{modality}.npy"
     if batch_size < 1:
         raise ValueError(f"--batch_size {batch_size}: at least 1")
-    processes = Processes()
-    with owned(target) if processes.rank == 0 else nullcontext():
+    with owned(target) if processes.is_owner() else nullcontext():
         _refuse_foreign_file(output, name, modality, overwrite)
         contents = _contents(folder, name, request.reads, like.details["fields"] if like else fields, format)
         encoder = encoder_like(like, request) if like else make_encoder(request)
-        with processes:
-            encoded = _encoded(folder, name, output, encoder, contents, processes, batch_size, show_progress)
+        encoded = _encoded(folder, name, output, encoder, contents, batch_size, show_progress)
         if encoded is None:
             return None
         if like:
@@ -141,7 +139,6 @@ def _encoded(
     output: Path,
     encoder: Encoder,
     contents: Contents,
-    processes: Processes,
     batch_size: int,
     show_progress: bool,
 ) -> _Encoded | None:
@@ -150,10 +147,10 @@ def _encoded(
         store = VectorStore(output / STORE_FOLDER / f"{encoder.reads}-{data_fingerprint(encoder.identity)}")
         shard = encode_shard(
             encoder,
-            _share(contents, processes),
+            _share(contents),
             store,
             batch_size=batch_size,
-            show_progress=show_progress and processes.rank == 0,
+            show_progress=show_progress and processes.is_owner(),
         )
         shards = processes.gather(shard)
         if shards is None:
@@ -166,7 +163,7 @@ def _encoded(
                 f"{absent[-1].named} ({absent[-1].problem}); put the files under {folder / 'images'}"
             )
         return _Encoded(tokens, encoder.finish(store.rows(keys)), absent, sum(shard.encoded for shard in shards))
-    if processes.rank:
+    if not processes.is_owner():
         return None
     vectors = encoder.finish(encoder.encode(contents.contents))
     return _Encoded(contents.item_tokens, vectors, contents.absent, len(contents.item_tokens))
@@ -195,8 +192,8 @@ def _refuse_foreign_file(folder: Path, name: str, modality: str, overwrite: bool
             )
 
 
-def _share(contents: Contents, processes: Processes) -> Contents:
-    mine = slice(processes.rank, None, processes.count)
+def _share(contents: Contents) -> Contents:
+    mine = slice(processes.rank(), None, processes.count())
     return contents._replace(item_tokens=contents.item_tokens[mine], contents=contents.contents[mine])
 
 

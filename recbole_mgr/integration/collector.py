@@ -8,8 +8,12 @@ import numpy as np
 import torch
 from recbole.evaluator import Collector
 
+from recbole_mgr.distributed import processes
 from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.integration.seen_items import SeenItems
+
+# What RecBole's collector gathers row by row, and forgets after an evaluation.
+_ROWS = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
 
 
 class Ranking(NamedTuple):
@@ -102,11 +106,13 @@ class RankedListCollector(Collector):
         self._rows, self._seen_items, self._new_targets_only = [], seen_items, new_targets_only
 
     def get_data_struct(self):
-        """RecBole's, for the metrics.
+        """RecBole's, for the metrics; what all processes collected, in the owner's.
 
         Raises:
             ValueError: If metrics leave out every user.
         """
+        if processes.count() > 1:
+            self._gather()
         if self._new_targets_only and self._rows and self.ranking.repeated.all():
             raise ValueError(
                 "mask_history: every target repeats an item of its user's history, so with seen items kept out nothing "
@@ -114,9 +120,20 @@ class RankedListCollector(Collector):
             )
         return super().get_data_struct()
 
+    def _gather(self) -> None:
+        """Bring the rows of all processes to the owner, in the order of the batches."""
+        data = self.data_struct
+        own = {name: data[name].cpu() for name in _ROWS if name in data}
+        for name in own:
+            del data[name]
+        collected, rankings = zip(*(processes.gather((own, self._rows)) or [({}, [])]), strict=True)
+        self._rows = [row for rows in rankings for row in rows]
+        for name in dict.fromkeys(name for part in collected for name in part):
+            data.set(name, torch.cat([part[name] for part in collected if name in part]))
+
     @property
     def ranking(self) -> Ranking:
-        """The lists of the evaluation since :meth:`start_evaluation`."""
+        """The lists of the evaluation since :meth:`start_evaluation`; of several processes the owner has them."""
         return Ranking(*(np.concatenate(column) for column in zip(*self._rows, strict=True)))
 
 

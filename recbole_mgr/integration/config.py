@@ -20,6 +20,7 @@ from recbole.config import Config
 from recbole.utils import ModelType
 
 from recbole_mgr.data.provenance import require_data_name
+from recbole_mgr.distributed.environment import gpu_of_process
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import PROPERTIES
 from recbole_mgr.hints import near_miss
@@ -143,6 +144,8 @@ def install_property_hooks() -> None:
                 settings["load_col"] = {"inter": [settings[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME")]}
             if not settings["use_gpu"]:
                 settings["gpu_id"] = ""  # which is what RecBole chooses the device by
+            chosen = "gpu_id" in self.external_config_dict
+            settings["gpu_id"] = gpu_of_process(_joined(settings["gpu_id"]), chosen=chosen)
         return settings
 
     @functools.wraps(defaults)
@@ -158,6 +161,10 @@ def install_property_hooks() -> None:
     Config._load_internal_config_dict = load_internal
     Config._get_final_config_dict = merge_and_check
     Config._set_default_parameters = set_defaults
+
+
+def _joined(gpu_id: Any) -> str:
+    return ",".join(map(str, gpu_id)) if isinstance(gpu_id, list | tuple) else str(gpu_id)
 
 
 def _is_ours(config: Config) -> bool:

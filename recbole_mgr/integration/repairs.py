@@ -9,6 +9,7 @@ import ast
 import functools
 import pickle
 from collections.abc import Collection
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -17,6 +18,8 @@ import pandas as pd
 import torch
 from torch import nn
 
+from recbole_mgr.distributed import processes
+from recbole_mgr.distributed.launch import split_off_launch, start_processes
 from recbole_mgr.integration import compat
 from recbole_mgr.integration.patching import ModuleView, PatchSet
 
@@ -248,6 +251,44 @@ def popularity_of_interactions() -> None:
     Pop.calculate_loss, Pop.full_sort_predict = count_interactions, lower_ids_first
 
 
+def several_processes() -> None:
+    """RecBole's ``run(nproc=2)`` needs NCCL, and its processes drift apart where a model trains outside its loss.
+
+    For our models it starts processes that share every batch, as ``recbole-mgr run`` does. RecBole's own models keep
+    RecBole's way there.
+    """
+    from recbole import quick_start
+
+    from recbole_mgr.integration.registry import OURS
+
+    original = quick_start.run
+
+    @functools.wraps(original)
+    def run(model, dataset, config_file_list=None, config_dict=None, saved=True, *machine, **named):
+        what = (model, dataset, config_file_list, config_dict, saved)
+        options = dict(zip(("nproc", "world_size", "ip", "port", "group_offset"), machine, strict=False)) | named
+        asked = split_off_launch([f"--{name}={value}" for name, value in options.items()])[1]
+        if model not in OURS or asked is None:
+            return original(*what, *machine, **named)
+        answers = get_context("spawn").SimpleQueue()
+        status = start_processes(asked, _run_joined, answers, what)
+        if status:
+            raise ValueError(f"run: a process ended with status {status}; it has told why")
+        return None if answers.empty() else answers.get()
+
+    quick_start.run = quick_start.quick_start.run = run
+
+
+def _run_joined(answers: Any, arguments: tuple) -> None:
+    """RecBole's ``run_recbole`` in one of several processes; the owner gives the result."""
+    from recbole.quick_start import run_recbole
+
+    with processes.joined():
+        result = run_recbole(*arguments)
+        if processes.is_owner():
+            answers.put(result)
+
+
 def anomaly_detection_off() -> None:
     """Importing SINE switches autograd's anomaly detection on for the whole process (``sine.py:25``).
 
@@ -287,6 +328,7 @@ _patches = PatchSet(
     rows_without_ids,
     exact_time_order,
     popularity_of_interactions,
+    several_processes,
     anomaly_detection_off,
 )
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_mgr.distributed import processes
 from recbole_mgr.documents import read_json
 from recbole_mgr.files import write_text
 from recbole_mgr.integration.checkpoint import load_checkpoint, save_checkpoint
@@ -60,7 +61,7 @@ class ResumableTrainer:
 
     def _valid_epoch(self, *args, **kwargs):
         score, result = super()._valid_epoch(*args, **kwargs)
-        if self.run_dir is not None and result is not None:
+        if self.run_dir is not None and result is not None and processes.is_owner():
             self._log_epoch(self.epochs_run - 1, result)
         return score, result
 
@@ -84,18 +85,19 @@ class ResumableTrainer:
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
-            "random": random_state(),
-            "loaders": [generator.get_state() for generator in _generators(train_data)],
+            **self.random_states(train_data),
             "train_seconds": time.perf_counter() - self._started,
             "config": self.config,
             **self._extra_progress(),
         }
-        save_checkpoint(state, self.run_dir / PROGRESS_FILE)
+        if processes.is_owner():
+            save_checkpoint(state, self.run_dir / PROGRESS_FILE)
 
     def _restore_progress(self, train_data) -> None:
         if self.run_dir is None or not (self.run_dir / PROGRESS_FILE).is_file():
             return
         state = load_checkpoint(self.run_dir / PROGRESS_FILE, map_location=self.device)
+        self._refuse_other_count(len(_of_all_processes(state["random"])))
         self.start_epoch = state["epoch"]
         self.cur_step = state["cur_step"]
         self.best_valid_score = state["best_valid_score"]
@@ -106,12 +108,31 @@ class ResumableTrainer:
         optimizers = self._optimizers()
         for name, optimizer_state in state["optimizers"].items():
             optimizers[name].load_state_dict(optimizer_state)
-        for generator, generator_state in zip(_generators(train_data), state["loaders"], strict=True):
-            generator.set_state(generator_state.cpu())
         self._started -= state["train_seconds"]
         self._load_extra_progress(state)
-        set_random_state(state["random"])
+        self.set_random_states(train_data, state)
         self.logger.info(f"resuming {self.run_dir} at epoch {self.start_epoch}")
+
+    def random_states(self, train_data) -> dict[str, Any]:
+        """State of all that draws in training, that of every process, for :meth:`set_random_states`."""
+        return {
+            "random": processes.gather_for_all(random_state()),
+            "loaders": [generator.get_state() for generator in _generators(train_data)],
+        }
+
+    def set_random_states(self, train_data, states: dict[str, Any]) -> None:
+        """Go on drawing from where :meth:`random_states` was called; ``states`` may hold more."""
+        for generator, state in zip(_generators(train_data), states["loaders"], strict=True):
+            generator.set_state(state.cpu())
+        set_random_state(_of_all_processes(states["random"])[processes.rank()])
+
+    def _refuse_other_count(self, before: int) -> None:
+        if before != processes.count():
+            raise ValueError(
+                f"{self.run_dir / PROGRESS_FILE}: an interrupted training by {before} process(es), which {before} can "
+                f"resume bit for bit and {processes.count()} cannot; start {before}, or remove the file to train from "
+                "the start"
+            )
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """All optimisers by attribute name; RecVAE's trainer calls two of them ``optimizer`` by turns."""
@@ -134,6 +155,11 @@ def _generators(train_data) -> list[torch.Generator]:
     if hasattr(train_data, "generator"):
         return [train_data.generator]
     return [train_data.general_dataloader.generator, train_data.kg_dataloader.generator]
+
+
+def _of_all_processes(random: list[dict] | dict) -> list[dict]:
+    """Release 0.1 kept that of its only process."""
+    return random if isinstance(random, list) else [random]
 
 
 def random_state() -> dict[str, Any]:

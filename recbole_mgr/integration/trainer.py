@@ -10,16 +10,17 @@ import torch
 from recbole.trainer import Trainer
 from torch.nn import functional as F
 
+from recbole_mgr.distributed import processes
 from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.integration.collector import RankedListCollector
-from recbole_mgr.integration.resume import ResumableTrainer
+from recbole_mgr.integration.parallel import ParallelTrainer, own_batches
 from recbole_mgr.integration.trackers import Tracker, without_recboles_tensorboard
 from recbole_mgr.integration.user_sample import sample_of_users
 
 USERS_OF_WEIGHTS = 2000  # of validation, to choose what priors count
 
 
-class ComparableTrainer(ResumableTrainer):
+class ComparableTrainer(ParallelTrainer):
     """Mixin for any RecBole trainer: what a fair table needs.
 
     RecBole keeps seen items out of the ranking for general models and not for sequential ones, and never the target.
@@ -123,6 +124,8 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
         stage = self.alignment
         if stage is None or stage.done:
             return
+        if self._parallel_step is not None:
+            stage.step = self._parallel_step
         while not stage.done:
             self._save_progress(train_data, self.start_epoch)
             loss = stage.run_epoch(show_progress=show_progress)
@@ -171,7 +174,7 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
     @torch.no_grad()
     def _choose_weights(self, valid_data) -> None:
         self.model.eval()
-        loader = sample_of_users(valid_data, USERS_OF_WEIGHTS)
+        loader = own_batches(sample_of_users(valid_data, USERS_OF_WEIGHTS))
         item_field = self.model.POS_ITEM_ID
         batches = ((batch[0].to(self.device), batch[0][item_field].to(self.device)) for batch in loader)
         cut = int(self.config["valid_metric"].partition("@")[2])  # and not topk, which changes what is tested alone
@@ -182,7 +185,8 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
         """RecBole's checkpoint, with the semantic IDs it belongs to as a readable file beside it."""
         file = Path(kwargs.get("saved_model_file", self.saved_model_file))
         table_file = file.with_suffix(".semantic_ids.tsv")
-        if table_file != self._table_file:  # once per run; a file that stands there may be another run's or cut short
+        # once per run; a file that stands there may be another run's or cut short
+        if table_file != self._table_file and processes.is_owner():
             self.model.semantic_ids.save(table_file, report=self.model.semantic_id_report)
             self._table_file = table_file
         super()._save_checkpoint(epoch, verbose=verbose, **kwargs)

@@ -10,6 +10,7 @@ at each step, may accompany recommendation training (``alignment_weight``), as M
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from recbole_mgr.distributed import processes
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
 
@@ -55,6 +57,7 @@ class AlignmentStage:
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
+        self.step = _called  # of several processes, what lets them take the mean of the gradients
         self.accuracy: dict[str, float] = {}
         self.optimizer = torch.optim.AdamW(backbone.parameters(), lr=learning_rate, weight_decay=0.0)
 
@@ -79,7 +82,7 @@ class AlignmentStage:
         total = 0.0
         for item_ids in batches:
             self.optimizer.zero_grad()
-            loss = self.loss(item_ids.to(self._device))
+            loss = self.step(self.loss, item_ids.to(self._device))
             loss.backward()
             self.optimizer.step()
             total += loss.item() * len(item_ids)
@@ -106,9 +109,11 @@ class AlignmentStage:
         """int64 [n] random items of the whole catalogue, as many as the stage takes at a time.
 
         From torch's generator, whose state a resumed run has; items drawn twice are no negatives of each other.
+        Several processes get the owner's draw.
         """
         count = min(self.batch_size, self.table.num_items)
-        return torch.randint(1, self.table.num_items + 1, (count,), device=self._device)
+        drawn = torch.randint(1, self.table.num_items + 1, (count,), device=self._device)
+        return processes.broadcast(drawn.cpu()).to(self._device) if processes.count() > 1 else drawn
 
     @torch.no_grad()
     def retrieval_accuracy(self, max_items: int = 2048) -> float:
@@ -145,6 +150,10 @@ class AlignmentStage:
     @property
     def _device(self) -> torch.device:
         return next(self.backbone.parameters()).device
+
+
+def _called(function: Callable[[Tensor], Tensor], item_ids: Tensor) -> Tensor:
+    return function(item_ids)
 
 
 def info_nce(source: Tensor, target: Tensor, same: Tensor, temperature: float) -> Tensor:

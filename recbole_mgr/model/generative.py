@@ -14,6 +14,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
 from recbole_mgr.data.features import feature_files
+from recbole_mgr.distributed import processes
 from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_search, exhaustive_scores, item_log_probs
 from recbole_mgr.generation.item_memory import MemorySettings
 from recbole_mgr.generation.priors import DENSE_ITEMS, DensePrior, Prior, WeightedPriors
@@ -160,6 +161,15 @@ class GenerativeRecommender(SequentialRecommender):
         counts = interaction[TARGET_COUNT] if TARGET_COUNT in interaction else None
         return self.backbone.loss(*self._history(interaction), interaction[self.POS_ITEM_ID], counts)
 
+    def loss_of_part(self, part: Interaction, whole: Interaction, counts: bool) -> Tensor:
+        """What a process adds to the loss of a batch, see :func:`recbole_mgr.integration.parallel.loss_of_part`."""
+        return self.calculate_loss(part) * (counts * self.count_targets(part) / self.count_targets(whole))
+
+    @staticmethod
+    def count_targets(interaction: Interaction) -> int:
+        """Targets of a batch: as many as its rows say, or one each."""
+        return int(interaction[TARGET_COUNT].sum()) if TARGET_COUNT in interaction else len(interaction)
+
     @torch.no_grad()
     def generate(
         self,
@@ -202,12 +212,14 @@ class GenerativeRecommender(SequentialRecommender):
         """Choose what each part counts in the ranking by NDCG@k of validation users, and keep it with the weights.
 
         Args:
-            batches: histories, and the items that follow them, int64 [B].
+            batches: histories, and the items that follow them, int64 [B]; of several processes each has a share.
             k: cut-off.
             beam_size: width of the search.
         """
         count = max(k, self.prior_candidates)
         found = ((self._candidates(batch, beam_size, count), targets) for batch, targets in batches)
+        if processes.count() > 1:
+            found = processes.all_in_order(found)
         return self.part_weights.choose(found, k)
 
     @torch.no_grad()

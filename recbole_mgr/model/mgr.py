@@ -14,6 +14,7 @@ from typing import Any
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_mgr.distributed import processes
 from recbole_mgr.model.alignment import AlignmentStage
 from recbole_mgr.model.generative import GenerativeRecommender
 
@@ -83,6 +84,14 @@ class MGRLFpp(GenerativeRecommender):
         if self.alignment_weight == 0:
             return loss
         return loss + self.alignment_weight * self.alignment.loss(self.alignment.draw_items())
+
+    def loss_of_part(self, part: Interaction, whole: Interaction, counts: bool) -> Tensor:
+        """Rows count by their targets; the alignment of the draw, which all processes compute, in equal parts."""
+        loss = super().calculate_loss(part) * (counts * self.count_targets(part) / self.count_targets(whole))
+        if self.alignment_weight == 0:
+            return loss
+        alignment = self.alignment.loss(self.alignment.draw_items())
+        return loss + self.alignment_weight * alignment / processes.count()
 
     @classmethod
     def has_transitions(cls, settings: Mapping[str, Any]) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,8 @@ from recbole_mgr.data.item_file import read_item_fields, read_item_texts
 from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.data.semantic_id_file import description_path
 from recbole_mgr.data.table import AtomicFormat
+from recbole_mgr.distributed import processes
+from recbole_mgr.distributed.environment import place_on_machine
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.encoding.description import keep_encoders
 from recbole_mgr.files import owned, sweep, write_text
@@ -52,11 +56,12 @@ _LONGEST_FIELD = 200  # characters of an item's field that a run directory keeps
 
 
 def tracker_of(config: Config, label: str, provenance: Provenance) -> Tracker:
-    """What follows a run, by its settings; nothing is written before the run begins."""
+    """What follows a run, by its settings; nothing is written before the run begins, and by the owner alone."""
     settings, run_dir = plain_settings(config), run_directory(config, provenance, RunIdentity.of(config))
     name = "wandb" if settings["log_wandb"] else settings["tracker"]
     return make_tracker(
-        name, Followed(provenance.label, f"{label}, seed {config['seed']}", run_dir.parts[-3:], settings)
+        name if processes.is_owner() else None,
+        Followed(provenance.label, f"{label}, seed {config['seed']}", run_dir.parts[-3:], settings),
     )
 
 
@@ -71,38 +76,78 @@ def run_one(config: Config, label: str, provenance: Provenance, tracker: Tracker
             finished before.
 
     Returns:
-        Metrics, ranked lists and costs of the run, as stored in its run directory.
+        Metrics, ranked lists and costs of the run, as stored in its run directory; the same in every process.
     """
     identity = RunIdentity.of(config)
-    run_dir = run_directory(config, provenance, identity)
-    folder = result_directory(run_dir, identity)
-    if RunResult.exists(folder):
+    run_dir = processes.on_owner(lambda: run_directory(config, provenance, identity))
+    folder = processes.on_owner(lambda: result_directory(run_dir, identity))
+    if processes.on_owner(lambda: RunResult.exists(folder)):
         print_line(f"{label}, seed {config['seed']}: finished before, read from {folder}")
-        if not config["keep_histories"]:
-            forget_histories(run_dir)
-        return dataclasses.replace(RunResult.load(folder, run_dir), label=label)
-    with owned(run_dir):
-        sweep(run_dir)
-        if is_trained(run_dir):
-            print_line(f"{label}, seed {config['seed']}: trained before, tested anew from {run_dir}")
-        work = _Work(config, label, provenance, run_dir, tracker or tracker_of(config, label, provenance))
-        if not is_trained(run_dir):  # the folder begins when the data have been read, and nothing is left of a refusal
-            about = about_run(config, provenance, identity, __version__)
-            write_text(run_dir / SETTINGS_FILE, yaml.safe_dump(about, sort_keys=False))
-        return work.result(folder)
+        return processes.on_owner(lambda: _read_back(config, label, run_dir, folder))
+    with _owned(run_dir):
+        followed = tracker or tracker_of(config, label, provenance)
+        return _begun(config, label, provenance, identity, run_dir, followed).result(folder)
+
+
+def _read_back(config: Config, label: str, run_dir: Path, folder: Path) -> RunResult:
+    if not config["keep_histories"]:
+        forget_histories(run_dir)
+    return dataclasses.replace(RunResult.load(folder, run_dir), label=label)
+
+
+def _begun(
+    config: Config, label: str, provenance: Provenance, identity: RunIdentity, run_dir: Path, tracker: Tracker
+) -> _Work:
+    """The work on a run, in a folder that was cleared of what a killed command left and says what it will hold."""
+    processes.on_owner(lambda: sweep(run_dir))
+    if is_trained(run_dir):
+        print_line(f"{label}, seed {config['seed']}: trained before, tested anew from {run_dir}")
+    work = _Work(config, label, provenance, run_dir, tracker)
+    # the folder begins when the data have been read, and nothing is left of a refusal
+    processes.on_owner(lambda: _describe(config, provenance, identity, run_dir))
+    return work
+
+
+def _describe(config: Config, provenance: Provenance, identity: RunIdentity, run_dir: Path) -> None:
+    if not is_trained(run_dir):
+        about = about_run(config, provenance, identity, __version__)
+        write_text(run_dir / SETTINGS_FILE, yaml.safe_dump(about, sort_keys=False))
+
+
+def _owned(run_dir: Path) -> AbstractContextManager[None]:
+    """The lock of a run directory, which the owner of the processes holds for all."""
+    return owned(run_dir) if processes.is_owner() else nullcontext()
+
+
+def train_one(config: Config, label: str, provenance: Provenance) -> dict[str, Any]:
+    """Train one model with one seed and complete its run directory, without a test, where that is not done yet.
+
+    Args:
+        config, label, provenance: as of :func:`run_one`, which tests afterwards what was trained here.
+
+    Returns:
+        What the training tells of itself: ``valid`` (metrics of the best epoch), ``epochs``, ``seconds``, ...
+    """
+    identity = RunIdentity.of(config)
+    run_dir = processes.on_owner(lambda: run_directory(config, provenance, identity))
+    if processes.on_owner(lambda: is_trained(run_dir)):
+        return processes.on_owner(lambda: _trained_before(run_dir))
+    with _owned(run_dir):
+        nobody = Tracker(Followed(provenance.label, label, run_dir.parts[-3:], {}))  # follows what is not tested
+        return _begun(config, label, provenance, identity, run_dir, nobody).trained()
 
 
 def test_again(config: Config, label: str, provenance: Provenance, run_dir: Path) -> RunResult:
     """Test a trained run by the settings of ``config``, whatever was tested before, and complete its folder anew."""
-    with owned(run_dir):
-        sweep(run_dir)
-        folder = result_directory(run_dir, RunIdentity.of(config))
+    folder = result_directory(run_dir, RunIdentity.of(config))
+    with _owned(run_dir):
+        processes.on_owner(lambda: sweep(run_dir))
         return _Work(config, label, provenance, run_dir, tracker_of(config, label, provenance)).result(folder)
 
 
 class _Test(NamedTuple):
     metrics: dict[str, float]
-    ranking: Ranking
+    ranking: Ranking | None  # of several processes the owner has it
     seconds: float
 
 
@@ -118,18 +163,14 @@ class _Work:
         )
         _set_threads(config["num_threads"])
         init_seed(config["seed"], config["reproducibility"])
-        self.dataset = read_dataset(config)
-        require_enough_items(config["topk"], self.dataset.item_num - 1)
-        self.histories = histories_of(self.dataset)
-        # read now, so that a malformed file is told before the training and not after it
-        items = (
-            Path(config["data_path"]) / f"{config['dataset']}.item",
-            tokens_of(self.dataset, self.dataset.iid_field),
-        )
-        self.item_texts = read_item_texts(*items, AtomicFormat.of(config))
-        self.item_fields = read_item_fields(*items, AtomicFormat.of(config), longest=_LONGEST_FIELD)
-        config["valid_users"] = users_that_steer(config["valid_users"], self.dataset.user_num - 1)
-        self.train_data, self.valid_data, self.test_data = data_preparation(config, self.dataset)
+        with processes.owner_first():  # who builds what is cached: the histories and the semantic IDs
+            self.dataset = read_dataset(config)
+            require_enough_items(config["topk"], self.dataset.item_num - 1)
+            self.histories = histories_of(self.dataset)
+            if processes.is_owner():
+                self._read_items()
+            config["valid_users"] = users_that_steer(config["valid_users"], self.dataset.user_num - 1)
+            self.train_data, self.valid_data, self.test_data = data_preparation(config, self.dataset)
         for part, data in (("validate on", self.valid_data), ("test", self.test_data)):
             if not len(data._dataset):
                 raise ValueError(
@@ -147,17 +188,35 @@ class _Work:
         self.trainer.use_run_dir(run_dir)
         self.trainer.follow(tracker)
 
+    def trained(self) -> dict[str, Any]:
+        """Train where that is not done, and complete the run directory."""
+        trained = _trained_before(self.run_dir) if is_trained(self.run_dir) else self._train()
+        processes.on_owner(lambda: self._export(trained))
+        return trained
+
+    def _read_items(self) -> None:
+        """What the run directory will say of the items, read before the training, so that a malformed file is told in
+        time."""
+        config, tokens = self.config, tokens_of(self.dataset, self.dataset.iid_field)
+        items = Path(config["data_path"]) / f"{config['dataset']}.item", tokens, AtomicFormat.of(config)
+        self.item_texts = read_item_texts(*items)
+        self.item_fields = read_item_fields(*items, longest=_LONGEST_FIELD)
+
     def result(self, folder: Path) -> RunResult:
         """Train where that is not done, complete the run directory, test, and keep the result in ``folder``."""
-        trained = self._trained_before() if is_trained(self.run_dir) else self._train()
-        self._export(trained)
+        trained = self.trained()
         config, trainer = self.config, self.trainer
         # a test that draws candidates draws the same ones whether training went before it or not
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
         test, test_masked = (self._test(masked=masked) for masked in (False, True))
         tasks = trainer.evaluate_tasks(self.test_data, show_progress=config["show_progress"])
-        id_level = {}
-        if is_generative(config["model"]) and trainer.recommends:
+        return processes.on_owner(lambda: self._keep(folder, trained, test, test_masked, tasks))
+
+    def _keep(
+        self, folder: Path, trained: dict[str, Any], test: _Test, test_masked: _Test, tasks: list[dict[str, Any]]
+    ) -> RunResult:
+        config, id_level = self.config, {}
+        if is_generative(config["model"]) and self.trainer.recommends:
             id_level = id_level_metrics(test.ranking, self.model.semantic_ids, config["topk"])
         result = RunResult(
             data=self.provenance.label,
@@ -214,24 +273,6 @@ class _Work:
             "notes": list(trainer.notes),
         }
 
-    def _trained_before(self) -> dict[str, Any]:
-        """The same of a training that ended before: ``run.yaml`` knows, of a run of 0.1 its result."""
-        about = self.run_dir / ABOUT_FILE
-        if about.is_file():
-            remedy = f"remove it and run recbole-mgr evaluate {self.run_dir}"
-            trained = read_yaml(about, remedy=remedy).get("trained")
-            if trained:
-                return trained
-        before = RunResult.load(self.run_dir)
-        return {
-            "valid": before.valid,
-            "epochs": before.epochs,
-            "seconds": before.train_seconds,
-            "parameters": before.parameters,
-            "alignment": before.alignment,
-            "notes": before.notes,
-        }
-
     def _export(self, trained: dict[str, Any]) -> None:
         """Complete the run directory with the weights that validated best."""
         best = load_checkpoint(self.run_dir / CHECKPOINT_FILE, map_location=self.config["device"])
@@ -281,7 +322,8 @@ class _Work:
         started = time.perf_counter()
         metrics = trainer.evaluate(self.test_data, load_best_model=True, show_progress=self.config["show_progress"])
         seconds = time.perf_counter() - started
-        return _Test({key: float(value) for key, value in metrics.items()}, trainer.eval_collector.ranking, seconds)
+        ranking = trainer.eval_collector.ranking if processes.is_owner() else None
+        return _Test({key: float(value) for key, value in metrics.items()}, ranking, seconds)
 
     def _pairs(self, interactions: Any) -> np.ndarray:
         """Internal user and item ids int64 [n, 2]."""
@@ -289,14 +331,43 @@ class _Work:
         return np.stack([np.asarray(column, dtype=np.int64) for column in columns], axis=1)
 
 
+def _trained_before(run_dir: Path) -> dict[str, Any]:
+    """What a training that ended before told of itself: ``run.yaml`` knows, of a run of 0.1 its result."""
+    about = run_dir / ABOUT_FILE
+    if about.is_file():
+        remedy = f"remove it and run recbole-mgr evaluate {run_dir}"
+        trained = read_yaml(about, remedy=remedy).get("trained")
+        if trained:
+            return trained
+    before = RunResult.load(run_dir)
+    return {
+        "valid": before.valid,
+        "epochs": before.epochs,
+        "seconds": before.train_seconds,
+        "parameters": before.parameters,
+        "alignment": before.alignment,
+        "notes": before.notes,
+    }
+
+
 def _start_logging(config: Config) -> None:
     root = logging.getLogger()
     for handler in root.handlers[:]:  # one log file per run
         root.removeHandler(handler)
         handler.close()
-    init_logger(config)
+    if processes.is_owner():
+        init_logger(config)
+    else:
+        root.addHandler(logging.NullHandler())
 
 
 def _set_threads(count: int | None) -> None:
-    # small models lose time to more threads than this
-    torch.set_num_threads(count or min(torch.get_num_threads(), 8))
+    """Those of the setting, or all cores up to 8, from where on small models lose time to more; several processes of a
+    machine share its cores."""
+    _, neighbours = place_on_machine()
+    cores = torch.get_num_threads() if neighbours == 1 else _cores() // neighbours
+    torch.set_num_threads(count or max(1, min(cores, 8)))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

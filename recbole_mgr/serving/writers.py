@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_mgr.cleaners import for_csv, for_terminal
+from recbole_mgr.distributed import processes
 from recbole_mgr.files import replacing
 from recbole_mgr.serving.messages import Recommendations
 
@@ -50,10 +53,12 @@ class Layout(NamedTuple):
                 yield user, rank, *item
 
 
-def open_writer(path: Path | None, layout: Layout) -> AbstractContextManager[Write]:
+@contextmanager
+def open_writer(path: Path | None, layout: Layout) -> Iterator[Write]:
     """A context whose value writes one batch after the other.
 
-    A file appears under its name when the context ends without error, and not at all otherwise.
+    A file appears under its name when the context ends without error, and not at all otherwise. Several processes write
+    a part each, in the order of their ranks; the owner puts the parts together.
 
     Args:
         path: ``.csv`` and ``.parquet`` get a row for each item recommended (user, rank, item_id, score, title, and the
@@ -64,10 +69,43 @@ def open_writer(path: Path | None, layout: Layout) -> AbstractContextManager[Wri
     Raises:
         ValueError: If the suffix is another one.
     """
-    if path is None:
-        return _screen(layout)
-    check_output(path)
-    return _FORMATS[path.suffix](path, layout)
+    if path is not None:
+        check_output(path)
+    if processes.count() == 1:
+        with _screen(layout) if path is None else _FORMATS[path.suffix](path, layout) as write:
+            yield write
+    elif path is None:
+        batches: list[Recommendations] = []
+        yield batches.append
+        gathered = processes.gather(batches)
+        if gathered is not None:
+            with _screen(layout) as write:
+                for batch in chain.from_iterable(gathered):
+                    write(batch)
+    else:
+        rows = ".jsonl" if path.suffix == ".jsonl" else ".csv"
+        parts = [path.with_name(f".{path.name}.part-{rank}{rows}") for rank in range(processes.count())]
+        with _FORMATS[rows](parts[processes.rank()], layout) as write:
+            yield write
+        processes.wait()
+        processes.on_owner(lambda: _put_together(parts, path, layout))
+
+
+def _put_together(parts: list[Path], path: Path, layout: Layout) -> None:
+    for part in parts:
+        if not part.is_file():
+            raise ValueError(f"{part}: another process has written it elsewhere; all machines need the same folders")
+    if path.suffix == ".parquet":
+        _to_parquet(parts, path, layout)
+    else:
+        with replacing(path) as unfinished, open(unfinished, "wb") as file:
+            for part in parts:
+                with open(part, "rb") as rows:
+                    if path.suffix == ".csv" and part != parts[0]:
+                        rows.readline()  # the names of the columns
+                    shutil.copyfileobj(rows, file)
+    for part in parts:
+        part.unlink(missing_ok=True)
 
 
 def check_output(path: Path) -> None:
@@ -124,18 +162,22 @@ def _json_lines(path: Path, layout: Layout) -> Iterator[Write]:
 @contextmanager
 def _parquet(path: Path, layout: Layout) -> Iterator[Write]:
     """By way of a CSV file, because Parquet wants large groups of rows and memory stays that of a batch."""
-    import polars
-
-    types = {"rank": polars.Int32, "score": polars.Float32}
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         rows = Path(folder) / "rows.csv"
         with _csv(rows, layout, for_spreadsheets=False) as write:
             yield write
-        with replacing(path) as unfinished:
-            schema = {name: types.get(name, polars.String) for name in ("user", "rank", *layout.columns)}
-            table = polars.scan_csv(rows, schema=schema)
-            table.with_columns(polars.col(polars.String).fill_null("")).sink_parquet(unfinished)  # an empty title
+        _to_parquet([rows], path, layout)
+
+
+def _to_parquet(rows: list[Path], path: Path, layout: Layout) -> None:
+    import polars
+
+    types = {"rank": polars.Int32, "score": polars.Float32}
+    with replacing(path) as unfinished:
+        schema = {name: types.get(name, polars.String) for name in ("user", "rank", *layout.columns)}
+        table = polars.scan_csv(rows, schema=schema)
+        table.with_columns(polars.col(polars.String).fill_null("")).sink_parquet(unfinished)  # an empty title
 
 
 _FORMATS = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}

@@ -41,7 +41,7 @@ def declared_keys(class_names: Iterable[str]) -> dict[str, Key]:
 def ignored_reason(name: str) -> str | None:
     """Why a key of RecBole's has no effect here; None where it is no such key."""
     if name in Processes.model_fields:
-        return "a run of this command is one process"
+        return "processes are started by torchrun, or by --nproc and so on after the command"
     if name in KnowledgeGraph.model_fields:
         return "only RecBole's knowledge-aware models read it"
     if name in Overall.model_fields:

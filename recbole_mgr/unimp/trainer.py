@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from recbole_mgr.distributed import processes
 from recbole_mgr.integration.checkpoint import load_checkpoint
 from recbole_mgr.integration.task_results import TaskResult, plain
 from recbole_mgr.integration.trainer import GenerativeTrainer
@@ -81,8 +83,9 @@ class UniMPTrainer(GenerativeTrainer):
         self.model.eval()
         losses = {}
         for task, batches in zip(self.tasks, self._valid_batches, strict=True):
-            rows = [len(batch.token_ids) for batch in batches]
-            means = [float(self.model.loss(batch.to(self.device))) for batch in batches]
+            rows, own = [len(batch.token_ids) for batch in batches], processes.share(len(batches))
+            means = [float(self.model.loss(batches[index].to(self.device))) for index in own]
+            means = processes.all_in_order(means)
             losses[task.name] = sum(n * mean for n, mean in zip(rows, means, strict=True)) / sum(rows)
         return losses
 
@@ -114,7 +117,7 @@ class UniMPTrainer(GenerativeTrainer):
             if task.tested_as == "ranking":
                 results.append(self._test_ranking(task, test_data, show_progress))
             elif task.tested_as == "answers":
-                results.append(task.evaluate(self.model, cases, run_dir))
+                results.append(processes.on_owner(functools.partial(task.evaluate, self.model, cases, run_dir)))
         return [plain(result) for result in results]
 
     def _test_ranking(self, task: Task, test_data, show_progress: bool) -> TaskResult:
@@ -124,5 +127,8 @@ class UniMPTrainer(GenerativeTrainer):
             self.evaluate(test_data, load_best_model=False, show_progress=show_progress)
         finally:
             self.model = model
+        return processes.on_owner(functools.partial(self._ranking_result, task))
+
+    def _ranking_result(self, task: Task) -> TaskResult:
         ranking = self.eval_collector.ranking
         return task.result(ranking.ranks, ranking.targets, ranking.users, self.config["topk"])

@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,6 +46,23 @@ from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
 from recbole_mgr.unimp.vision import VisualConditioning
 
 FOLDER = "unimp"  # of a run directory
+
+
+class _Targets(NamedTuple):
+    """Target tokens of a batch, T of them.
+
+    Attributes:
+        token_ids: int64 [T].
+        words: int64 [n], where those stand that are no digit.
+        digits: for each digit of a semantic ID where it is a choice: the places, the trie's nodes and the codes,
+            int64 [n] each.
+        tasks: int64, the task of each token that counts, words first and then digit by digit.
+    """
+
+    token_ids: Tensor
+    words: Tensor
+    digits: list[tuple[Tensor, Tensor, Tensor]]
+    tasks: Tensor
 
 
 class UniMP(GenerativeRecommender):
@@ -159,7 +176,11 @@ class UniMP(GenerativeRecommender):
         """Focal loss of a batch that a `RowBatch` was wrapped into; see :meth:`loss`."""
         return self.loss(RowBatch.from_interaction(interaction))
 
-    def loss(self, batch: RowBatch) -> Tensor:
+    def loss_of_part(self, part: Interaction, whole: Interaction, counts: bool) -> Tensor:
+        """What a process adds to the loss of a batch, whose tasks and target tokens are counted over the whole."""
+        return counts * self.loss(RowBatch.from_interaction(part), RowBatch.from_interaction(whole))
+
+    def loss(self, batch: RowBatch, whole: RowBatch | None = None) -> Tensor:
         """Focal loss of a batch: of each task the mean over its target tokens, and of the tasks the mean over the rows.
 
         So a task counts by its rows, as where each batch holds one task (the reference code), and not by how much it
@@ -167,54 +188,47 @@ class UniMP(GenerativeRecommender):
 
         Args:
             batch: rows with their true answers.
+            whole: the batch of which these rows are a part, where they are; the losses of its parts add up to its own.
 
         Returns:
             float32 scalar. Under ``code_softmax: legal`` a digit that the trie leaves no choice is no target token: it
             has probability 1 and would only thin out the mean.
         """
-        is_target = batch.is_target[:, 1:]  # [B, S-1]; the hidden state at s predicts the token at s + 1
-        token_ids = batch.token_ids[:, 1:][is_target]  # [T]
-        hidden = self.backbone.hidden(batch)[:, :-1][is_target]  # [T, H]
-        tasks = batch.task.unsqueeze(1).expand_as(is_target)[is_target]  # [T]
-        if self.code_softmax == "full":
-            log_prob = target_log_prob(self.backbone.head, hidden, token_ids)
-        else:
-            depths, codes = self.personal.vocabulary.digit_codes(token_ids)  # [T]
-            is_word = depths < 0
-            words = target_log_prob(self.backbone.head, hidden[is_word], token_ids[is_word])
-            digits, is_choice = self._digit_log_prob(hidden, depths, codes)
-            log_prob, tasks = torch.cat([words, digits]), torch.cat([tasks[is_word], tasks[is_choice]])
-        return focal_loss(log_prob, self._token_weights(batch.task, tasks), self.focal_gamma)
+        targets = self._targets(batch)
+        hidden = self.backbone.hidden(batch)[:, :-1][batch.is_target[:, 1:]]  # [T, H]
+        log_prob = [target_log_prob(self.backbone.head, hidden[targets.words], targets.token_ids[targets.words])]
+        for depth, (place, nodes, codes) in enumerate(targets.digits):
+            logits = self.backbone.head.logits(hidden[place], self.personal.vocabulary.digit_ids(depth))  # [n, K]
+            log_prob.append(self.trie.log_prob(depth, nodes, logits, codes, "legal"))
+        of_whole = targets if whole is None else self._targets(whole)
+        weights = self._task_weights((batch if whole is None else whole).task, of_whole.tasks)
+        loss = focal_loss(torch.cat(log_prob), weights[targets.tasks], self.focal_gamma)
+        return loss if whole is None else loss * (len(targets.tasks) / max(1, len(of_whole.tasks)))
 
-    def _token_weights(self, row_tasks: Tensor, token_tasks: Tensor) -> Tensor:
-        """Weights [T] of target tokens whose tasks are ``token_tasks``, in rows of the tasks ``row_tasks`` [B]: 1 on
-        average over the tokens of a batch, but for the tasks' own weights."""
+    def _task_weights(self, row_tasks: Tensor, token_tasks: Tensor) -> Tensor:
+        """Weights of the tokens of each task, where the target tokens of a batch are of ``token_tasks`` [T] and its
+        rows of ``row_tasks`` [B]: 1 on average over the tokens, but for the tasks' own weights."""
         rows = torch.bincount(row_tasks, minlength=len(self.task_names)) / len(row_tasks)
         tokens = torch.bincount(token_tasks, minlength=len(self.task_names)) / max(1, len(token_tasks))
-        return (self.task_weights * rows / tokens)[token_tasks]
+        return self.task_weights * rows / tokens
 
-    def _digit_log_prob(self, hidden: Tensor, depths: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probability of semantic IDs' digits among the codes that the trie allows.
-
-        Args:
-            hidden: [T, H], before each target token.
-            depths, codes: [T], of target tokens; -1 for those of no digit. An ID's digits follow each other.
-
-        Returns:
-            Log-probabilities of the digits that are a choice, float32 [n], and where they stand, int64 [n].
-        """
-        starts = (depths == 0).nonzero().squeeze(1)  # [IDs]
-        nodes = torch.zeros_like(starts)
-        log_probs, places = [hidden.new_empty(0, dtype=torch.float32)], [starts[:0]]
-        for depth in range(self.trie.num_digits):
+    def _targets(self, batch: RowBatch) -> _Targets:
+        """The target tokens of a batch by kind; under ``code_softmax: full`` digits are words like others."""
+        is_target = batch.is_target[:, 1:]  # [B, S-1]; the hidden state at s predicts the token at s + 1
+        token_ids = batch.token_ids[:, 1:][is_target]  # [T]
+        tasks = batch.task.unsqueeze(1).expand_as(is_target)[is_target]  # [T]
+        if self.code_softmax == "full":
+            return _Targets(token_ids, torch.arange(len(token_ids), device=token_ids.device), [], tasks)
+        depths, codes = self.personal.vocabulary.digit_codes(token_ids)  # [T]; -1 for those of no digit
+        words, starts = (depths < 0).nonzero().squeeze(1), (depths == 0).nonzero().squeeze(1)
+        nodes, digits = torch.zeros_like(starts), []
+        for depth in range(self.trie.num_digits):  # an ID's digits follow each other
             chosen = codes[starts + depth]
             is_choice = self.trie.has_choice(depth, nodes)
-            place = (starts + depth)[is_choice]
-            logits = self.backbone.head.logits(hidden[place], self.personal.vocabulary.digit_ids(depth))  # [n, K]
-            log_probs.append(self.trie.log_prob(depth, nodes[is_choice], logits, chosen[is_choice], "legal"))
-            places.append(place)
+            digits.append(((starts + depth)[is_choice], nodes[is_choice], chosen[is_choice]))
             nodes = self.trie.advance(depth, nodes, chosen)
-        return torch.cat(log_probs), torch.cat(places)
+        counted = torch.cat([words, *(place for place, _, _ in digits)])
+        return _Targets(token_ids, words, digits, tasks[counted])
 
     @torch.no_grad()
     def answer_logits(self, prompts: RowBatch, token_ids: Tensor) -> Tensor:

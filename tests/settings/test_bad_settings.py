@@ -111,8 +111,11 @@ BAD = [
     ("BPR --benchmark_filename=['a','b']", "benchmark_filename: .* leave it out"),
     ("BPR --save_dataset=yes", "save_dataset=True: RecBole keeps data sets as pickles"),
     # one process
-    ("BPR --nproc=2", "nproc: means nothing to model BPR: a run of this command is one process; leave it out"),
-    ("TIGER --world_size=4", "world_size: means nothing to model TIGER: .* one process"),
+    (
+        "BPR --nproc=2",
+        "nproc: means nothing to model BPR: processes are started by torchrun, or by --nproc .*; leave it out",
+    ),
+    ("TIGER --world_size=4", "world_size: means nothing to model TIGER: processes are started by torchrun"),
     ("TIGER --local_rank=1", "local_rank: means nothing to model TIGER"),
     # what would be ignored
     ("TIGER --POSITION_FIELD=place", "POSITION_FIELD: means nothing to model TIGER: RecBole reads it nowhere"),

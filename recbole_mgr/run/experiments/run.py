@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from recbole_mgr.cleaners import print_line
+from recbole_mgr.distributed import processes
 from recbole_mgr.run.experiments.plan import Plan, PlannedRun
 from recbole_mgr.run.experiments.report import write_report
 
@@ -26,14 +27,14 @@ def run_experiment(plan: Plan, results: Path, *, labels: Collection[str], seeds:
     """
     chosen = chosen_runs(plan, labels=labels, seeds=seeds)
     folder = results / plan.folder_name
-    write_report(plan, folder)
+    processes.on_owner(lambda: write_report(plan, folder))
     for run in [*plan.floors, *chosen]:
-        if run.done:
+        if processes.on_owner(lambda run=run: run.done):
             continue
         if run in chosen:
             print_line(f"{plan.experiment.name}: {run.title}")
         run.run(plan.provenance)
-        write_report(plan, folder)
+        processes.on_owner(lambda: write_report(plan, folder))
     return folder
 
 

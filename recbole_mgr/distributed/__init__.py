@@ -1,0 +1,1 @@
+"""Several processes that do one command together; knows no data, model or RecBole."""

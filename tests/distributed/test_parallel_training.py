@@ -1,0 +1,119 @@
+"""What several processes train and measure is what one does: every step, the weights, every ranked list."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from parallel_work import prepared, trained
+from tiny_shop import shop_settings, write_shop
+from together import together
+
+from recbole_mgr.integration.parallel import refuse_indivisible
+
+OURS = {"n_layers": 1, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "eval_batch_size": 8}
+BASELINE = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "hidden_size": 16, "inner_size": 32, "n_layers": 1}
+MODELS = {
+    # the stage before the training, the loss beside it, and priors whose weights are chosen on validation
+    "MGRLFpp": {
+        **OURS,
+        "alignment_epochs": 2,
+        "alignment_batch_size": 8,
+        "alignment_weight": 0.5,
+        "item_softmax": True,
+        "memory": True,
+    },
+    "TIGER": {**OURS, "modalities": ["text"], "backbone": "t5", "weight_decay": 0.1},
+    "UniMP": {"tasks": ["recommendation", "explanation", "selection"]},
+    "SASRec": BASELINE,
+    "BPR": {"embedding_size": 8},  # draws negatives
+    "Pop": {},
+    "ItemMemory": {},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, write_dataset):
+    folder = tmp_path_factory.mktemp("parallel")
+    write_dataset(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory, write_dataset):
+    folder = tmp_path_factory.mktemp("shop")
+    write_shop(folder, write_dataset)
+    return folder
+
+
+def settings_of(name: str, folder, **changes) -> dict:
+    settings = {
+        "data_path": str(folder),
+        "checkpoint_dir": "saved",
+        "epochs": 2,
+        "train_batch_size": 7,  # odd shares, and a last batch of fewer rows than processes
+        "topk": [5, 10],
+        "gpu_id": "",
+        "show_progress": False,
+        "state": "ERROR",
+    }
+    if "n_layers" in MODELS[name] and name != "SASRec":
+        settings |= {"hidden_size": 16, "inner_size": 32, "codebook_size": 4, "codebook_levels": 2, "beam_size": 10}
+    return {**settings, **MODELS[name], **changes}
+
+
+def assert_as_alone(alone: dict, answers: list) -> None:
+    assert all(isinstance(answer, dict) for answer in answers), answers
+    assert np.array_equal(answers[0]["ranking"].users, alone["ranking"].users)  # each once, in order
+    for answer in answers:
+        np.testing.assert_allclose(answer["losses"], alone["losses"], rtol=2e-5)
+        for name, weight in alone["weights"].items():
+            # the bias of attention's keys has no gradient but that of rounding, which Adam makes large
+            tolerance = 5e-3 if name.endswith("in_proj_bias") else 2e-5
+            np.testing.assert_allclose(answer["weights"][name], weight, rtol=1e-3, atol=tolerance, err_msg=name)
+            assert np.array_equal(answer["weights"][name], answers[0]["weights"][name]), name
+        assert answer["valid"] == answers[0]["valid"]
+        assert answer["test"] == answers[0]["test"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_three_processes_train_what_one_trains(name, folder, shop, tiny_settings):
+    if name == "UniMP":
+        settings = shop_settings(tiny_settings, shop, epochs=2, checkpoint_dir="saved", **MODELS[name])
+    else:
+        settings = settings_of(name, folder)
+    alone, answers = trained(name, settings), together(3, trained, name, settings)
+    assert_as_alone(alone, answers)
+
+
+def test_a_model_that_is_larger_than_its_gpu_is_told(folder, monkeypatch):
+    trainer, train, valid, _ = prepared("BPR", settings_of("BPR", folder))
+
+    def too_large(_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trainer.model, "calculate_loss", too_large)
+    with pytest.raises(ValueError, match="train_batch_size: 7: a batch does not fit .* a GPU holds all its layers"):
+        trainer.fit(train, valid, verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("LightGCN", "LightGCN penalises the norm of a whole batch; train LightGCN in one process"),
+        ("NCL", "NCL has a training loop of its own"),
+        ("RecVAE", "RecVAE has a training loop of its own"),
+        ("ENMF", "the loss of ENMF is not a mean over the rows of a batch"),
+    ],
+)
+def test_what_cannot_be_divided_is_named(name, reason, folder):
+    settings = settings_of("BPR", folder)
+    del settings["embedding_size"]
+    trainer, train, _, _ = prepared(name, settings)
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        refuse_indivisible(trainer, train)
