@@ -32,9 +32,10 @@ SERVE = [
     "prometheus-client>=0.20,<1",
 ]  # recbole-mgr serve
 DOCS = ["mkdocs-material>=9.5,<10", "mkdocstrings>=0.26,<2", "mkdocstrings-python>=1.11,<3"]  # the site
+TUNE = ["optuna>=4.2,<6"]  # recbole-mgr tune
 TEST = [
     *("pytest>=7.4", "hyperopt>=0.2.7,<0.4", "hypothesis>=6.100", "networkx>=3.1", "playwright>=1.40"),
-    *("httpx>=0.27,<1", *SERVE),
+    *("httpx>=0.27,<1", *SERVE, *TUNE),
 ]
 
 setup(
@@ -82,6 +83,7 @@ setup(
     extras_require={
         "gguf": ["gguf>=0.10", "accelerate>=0.34"],  # language models in .gguf files
         "serve": SERVE,
+        "tune": TUNE,
         "docs": DOCS,
         "test": TEST,
         "dev": [*TEST, "ruff>=0.6", "uv>=0.5"],

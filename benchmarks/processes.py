@@ -1,7 +1,7 @@
 """Training steps and evaluation by one process and by several: seconds, memory, what communication costs.
 
 Every number of processes works on the same global batches, one thread each; they take turns, each turn a new start.
-``python benchmarks/processes.py --data_path <data> --dataset Instruments``
+``python benchmarks/processes.py --data_path <data> --dataset Beauty``
 ``python benchmarks/processes.py --recommend <run_dir>``
 """
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--dataset", default="Beauty", help="name of the data set")
     parser.add_argument("--data_path", default="dataset_atomic", help="folder that holds it")
-    parser.add_argument("--model", default="MGRLF", help="any model")
+    parser.add_argument("--model", default="TIGER", help="any model")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="numbers of processes")
     parser.add_argument("--steps", type=int, default=30, help="training steps a turn")
     parser.add_argument("--users", type=int, default=2048, help="users evaluated a turn")
