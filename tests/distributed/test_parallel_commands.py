@@ -26,7 +26,7 @@ def world(tmp_path_factory, write_dataset, tiny_settings):
     settings = tiny_settings(folder, epochs=3, train_batch_size=16, eval_batch_size=8, num_threads=1)
     sizes = {key: settings.pop(key) for key in ("hidden_size", "inner_size", "codebook_size", "codebook_levels")}
     model = ",".join([MODEL, f"beam_size={settings.pop('beam_size')}", *(f"{key}={sizes[key]}" for key in sizes)])
-    shared = [f"--{key}={value}" for key, value in settings.items()]
+    shared = [f"--{key}={value}" for key, value in {**settings, "floors": False}.items()]
     command = ["run", "--model", model, "BPR", "--dataset=tiny", *shared]
     patch = pytest.MonkeyPatch()
     patch.chdir(folder)

@@ -31,7 +31,7 @@ def folder(tmp_path, write_dataset, tiny_settings, monkeypatch):
     """The current folder, with a data set, the settings of a tiny network, and ``search.yaml``."""
     write_dataset(tmp_path)
     monkeypatch.chdir(tmp_path)
-    small = tiny_settings(tmp_path, checkpoint_dir="saved")
+    small = tiny_settings(tmp_path, checkpoint_dir="saved", floors=False)
     del small["epochs"]
     write_search(settings={**SEARCH["settings"], **small})
     return tmp_path
@@ -64,7 +64,7 @@ def test_the_best_on_validation_is_tested_and_ready(folder, capsys):
     assert result["valid"]["ndcg@10"] == pytest.approx(scores[0], abs=1e-6)
     assert "TIGER" in capsys.readouterr().out
     (table,) = folder.glob("results/*/table.json")
-    assert [run["label"] for run in json.loads(table.read_text())["runs"]] == ["TIGER"]
+    assert "TIGER" in [run["label"] for run in json.loads(table.read_text())["runs"]]
 
 
 def test_an_interrupted_search_goes_on_with_the_trial_that_was_interrupted(folder, monkeypatch):
