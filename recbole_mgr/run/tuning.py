@@ -19,6 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from recbole.config import Config
 
+from recbole_mgr.cleaners import print_line
 from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.distributed import processes
 from recbole_mgr.files import write_text
@@ -212,10 +213,10 @@ def _work(search: Search, study: optuna.Study, provenance: Provenance, limit: in
         except ValueError as error:
             trial.set_user_attr(_REFUSED, str(error))
             study.tell(trial, state=TrialState.FAIL)
-            print(f"trial {trial.number}: {error}", flush=True)
+            print_line(f"trial {trial.number}: {error}")
             continue
         study.tell(trial, value)
-        print(f"trial {trial.number}: {value:.4f} with {_shown(settings)}", flush=True)
+        print_line(f"trial {trial.number}: {value:.4f} with {_shown(settings)}")
 
 
 def _value_before(study: optuna.Study, trial: optuna.Trial) -> float | None:

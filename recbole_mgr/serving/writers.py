@@ -85,7 +85,11 @@ def open_writer(path: Path | None, layout: Layout) -> Iterator[Write]:
     else:
         rows = ".jsonl" if path.suffix == ".jsonl" else ".csv"
         parts = [path.with_name(f".{path.name}.part-{rank}{rows}") for rank in range(processes.count())]
-        with _FORMATS[rows](parts[processes.rank()], layout) as write:
+        own = parts[processes.rank()]
+        as_lines = rows == ".jsonl"
+        with (
+            _json_lines(own, layout) if as_lines else _csv(own, layout, for_spreadsheets=path.suffix == ".csv") as write
+        ):
             yield write
         processes.wait()
         processes.on_owner(lambda: _put_together(parts, path, layout))
