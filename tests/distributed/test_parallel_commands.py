@@ -50,7 +50,8 @@ def files(folder: Path) -> set[str]:
 def test_two_processes_make_one_run_directory_and_one_table(world):
     folder, _, answers = world
     assert files(folder / "together") == files(folder / "alone")
-    assert {Path(name).name for name in files(folder / "together-results")} == {"table.md", "table.csv", "table.json"}
+    names = [sorted(Path(file).name for file in files(folder / f"{name}-results")) for name in ("together", "alone")]
+    assert names[0] == names[1] and "table.md" in names[0]
     assert "MGRLFpp" in answers[0][1] and not answers[1][1]  # the owner alone speaks
     epochs = json.loads((run_of(folder, "together", "MGRLFpp") / "epochs.json").read_text())
     alone = json.loads((run_of(folder, "alone", "MGRLFpp") / "epochs.json").read_text())
