@@ -219,7 +219,7 @@ def read_about(run_dir: Path) -> dict[str, Any]:
             f"recbole_mgr that wrote it ({about.get('environment')})"
         )
     for key, kind in _ABOUT.items():
-        if not isinstance(about.get(key), kind):
+        if (key in about or key == "model") and not isinstance(about.get(key), kind):
             found = repr(about.get(key))[:80]
             raise ValueError(f"{run_dir / ABOUT_FILE}: {key}: {found} is not what belongs there; {_COPY_AGAIN}")
     if about["model"] in MODELS and not isinstance(about.get("semantic_id_fingerprint"), str):
