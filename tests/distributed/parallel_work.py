@@ -46,6 +46,7 @@ def exchanged(total: int) -> dict[str, Any]:
 
 def failing(where: str) -> None:
     """Raise a ValueError in one process or in all of them."""
+    processes.wait()  # all have joined; one that is still joining when another ends is the launcher's to end
     if where == "owner's work":
         processes.on_owner(_raise)
     if where == "owner first":
