@@ -7,6 +7,7 @@ import re
 import polars as pl
 import pytest
 import yaml
+from plotly.offline import get_plotlyjs
 
 from recbole_mgr.cleaners import for_terminal
 from recbole_mgr.cli.main import main
@@ -127,8 +128,10 @@ def test_pages_and_cards(shop, run, tmp_path, capsys):
     assert main(["share", str(run), str(tmp_path / "shared")]) == 0
     require_plain(said(capsys))
     for page in [*(tmp_path / "view").rglob("*.html"), *(tmp_path / "data").rglob("*.html")]:
-        text = page.read_text(encoding="utf-8")
-        assert "<script>alert" not in text and "\x1b" not in text
+        text = page.read_text(encoding="utf-8").replace(
+            get_plotlyjs(), ""
+        )  # old ones have such characters of their own
+        assert not re.search("<script>alert|\x1b", text), page
     card = (tmp_path / "shared" / "README.md").read_text(encoding="utf-8")
     require_harmless_markdown(card)
     assert yaml.safe_load(card.split("---\n")[1])["license_name"].startswith("\\\\x1b]0;owned")
