@@ -51,11 +51,11 @@ def export_run_programs(run_dir: str | Path, folder: str | Path) -> Path:
         ValueError: If the run cannot be exported, the folder holds something, or torch is too old.
     """
     run_dir, folder = Path(run_dir), Path(folder)
-    if not hasattr(torch.export.Dim, "AUTO"):
-        raise ValueError(f"export needs torch 2.6 or newer, this is {torch.__version__}; update it")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is there already; name a new folder")
     network, recommender = _read(run_dir)
+    if not hasattr(torch.export.Dim, "AUTO"):
+        raise ValueError(f"export needs torch 2.6 or newer, this is {torch.__version__}; update it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as unfinished:
         written = Path(unfinished) / "export"
