@@ -68,7 +68,7 @@ setup(
         "pillow>=10.3",
         "plotly>=5.18",
         "polars>=1.44,<3",
-        "pydantic>=2.8,<3",
+        "pydantic>=2.9,<3",
         "pyyaml>=6.0.1",
         "requests>=2.31",
         "rouge-score>=0.1.2",

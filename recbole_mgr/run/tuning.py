@@ -181,7 +181,7 @@ def _study(search: Search, folder: Path, worker: int) -> optuna.Study:
         storage=storage, study_name="trials", direction="maximize" if bigger else "minimize", load_if_exists=True
     )
     # a search that goes on, and each of its workers, must not draw again what was drawn before
-    seed = int.from_bytes(hashlib.sha256(f"{search.seed} {len(study.trials)} {worker}".encode()).digest()[:4])
+    seed = int.from_bytes(hashlib.sha256(f"{search.seed} {len(study.trials)} {worker}".encode()).digest()[:4], "big")
     samplers = {"tpe": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=True)}
     study.sampler = samplers.get(search.sampler, lambda: optuna.samplers.RandomSampler(seed=seed))()
     return study
