@@ -1,7 +1,12 @@
-"""A real browser for tests of pages: Chromium, headless, with a fresh profile, where one is installed."""
+"""A real browser for tests of pages, Chromium, headless, with a fresh profile, where one is installed; and a server of
+pages that are alive."""
 
 import shutil
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +58,28 @@ def open_page(_chromium) -> Iterator:
     for page in pages:
         page.close()
     assert not problems
+
+
+@contextmanager
+def served_pages(runs: Mapping[str, Path], folder: Path, *, num_users: int) -> Iterator[str]:
+    """The address of a server of some runs, by name, and of their pages, which ``folder`` gets."""
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    import uvicorn
+    from starlette.staticfiles import StaticFiles
+
+    from recbole_mgr.reporting.pages.view import write_view
+    from recbole_mgr.serving.http.app import create_app
+    from recbole_mgr.serving.http.service import Service
+
+    view = write_view(None, list(runs.values()), folder, num_users=num_users, service_runs=list(runs))
+    numbers = {token: number for number, token in enumerate(view.item_tokens)}
+    app = create_app(Service(runs, device="cpu"), numbers=numbers)
+    app.mount("/", StaticFiles(directory=folder, html=True))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(20)

@@ -1,15 +1,13 @@
 """A product by its photo and its words gets the codes that training would have given it, and nobody else sees it."""
 
 import base64
-import threading
-import time
 
 import numpy as np
 import pytest
+from browser import served_pages
 from PIL import Image
 
 from recbole_mgr.cli.main import main
-from recbole_mgr.reporting.pages.view import write_view
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison
 from recbole_mgr.serving import load
 from recbole_mgr.serving.new_product import place_product
@@ -105,26 +103,8 @@ def test_what_says_nothing_is_told(shop, run):
 
 @pytest.fixture(scope="module")
 def address(shop, tmp_path_factory):
-    pytest.importorskip("fastapi", reason="the extra serve is not installed")
-    import uvicorn
-    from starlette.staticfiles import StaticFiles
-
-    from recbole_mgr.serving.http.app import create_app
-    from recbole_mgr.serving.http.service import Service
-
-    _, run_dir = shop
-    folder = tmp_path_factory.mktemp("served") / "view"
-    view = write_view(None, [run_dir], folder, num_users=0, service_runs=["lf"])
-    app = create_app(Service({"lf": run_dir}, device="cpu"), numbers={t: n for n, t in enumerate(view.item_tokens)})
-    app.mount("/", StaticFiles(directory=folder, html=True))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(20)
+    with served_pages({"lf": shop[1]}, tmp_path_factory.mktemp("served") / "view", num_users=0) as address:
+        yield address
 
 
 def test_over_http(shop, address):

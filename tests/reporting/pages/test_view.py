@@ -1,11 +1,10 @@
 import json
 import re
 import shutil
-import threading
-import time
 from pathlib import Path
 
 import pytest
+from browser import served_pages
 
 from recbole_mgr.cli.main import main
 from recbole_mgr.reporting.pages.view import DataFolder, find_targets, write_view
@@ -169,27 +168,9 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(run_pages, open_page):
 @pytest.fixture(scope="module")
 def service_address(shop_runs, tmp_path_factory):
     """A server of two runs and their pages."""
-    pytest.importorskip("fastapi", reason="the extra serve is not installed")
-    import uvicorn
-    from starlette.staticfiles import StaticFiles
-
-    from recbole_mgr.serving.http.app import create_app
-    from recbole_mgr.serving.http.service import Service
-
     runs = {"lf": shop_runs[2], "tiger": shop_runs[0]}
-    folder = tmp_path_factory.mktemp("served") / "view"
-    view = write_view(None, list(runs.values()), folder, num_users=4, service_runs=list(runs))
-    numbers = {token: number for number, token in enumerate(view.item_tokens)}
-    app = create_app(Service(runs, device="cpu"), numbers=numbers)
-    app.mount("/", StaticFiles(directory=folder, html=True))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(20)
+    with served_pages(runs, tmp_path_factory.mktemp("served") / "view", num_users=4) as address:
+        yield address
 
 
 def test_a_history_is_built_and_the_lists_change(service_address, shop_runs, open_page):
