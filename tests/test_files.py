@@ -91,25 +91,26 @@ def test_a_dead_owner_is_none(tmp_path):
 
 def test_never_two_owners_however_they_race(tmp_path):
     """Owners that come and go remove the lock that others are about to take."""
-    inside, most, made = [], [], []
+    inside, most = [], []
 
     def work():
-        for _ in range(200):
+        turns = 0
+        while turns < 50:
             try:
                 with owned(tmp_path / "x"):
                     inside.append(1)
                     most.append(len(inside))
-                    made.append(1)
                     inside.pop()
+                turns += 1
             except ValueError:
-                pass
+                pass  # another one has it; a busy machine may say so any number of times
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert set(most) == {1} and len(made) >= 200
+    assert most == [1] * 200
 
 
 def test_leftovers_of_a_killed_command_are_swept_and_nothing_else(tmp_path):
