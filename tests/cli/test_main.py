@@ -288,9 +288,10 @@ def test_the_package_is_the_command_too(monkeypatch, capsys):
 
 
 def test_a_reader_that_has_read_enough_ends_the_command_without_a_word():
-    code = "from recbole_mgr.cli.main import main; raise SystemExit(main(['settings']))"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process.stdout.readline()
+    code = "from recbole_mgr.cli.main import main; input(); raise SystemExit(main(['settings']))"
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", code], text=True, **pipes)
     process.stdout.close()
-    assert "error" not in process.stderr.read().lower()
-    assert process.wait() == 141
+    _, complaints = process.communicate("now nobody reads\n")
+    assert "error" not in complaints.lower()
+    assert process.returncode == 141
