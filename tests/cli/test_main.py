@@ -295,3 +295,16 @@ def test_a_reader_that_has_read_enough_ends_the_command_without_a_word():
     _, complaints = process.communicate("now nobody reads\n")
     assert "error" not in complaints.lower()
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize(
+    ("said", "spins"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "0")]
+)
+def test_waiting_threads_leave_the_cores_to_others_unless_the_user_says_how(said, spins):
+    code = "from recbole_mgr.cli.main import main; main(['no command']); import torch"
+    ours = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    environment = {**ours, "OMP_DISPLAY_ENV": "verbose", **said}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    if "GOMP_SPINCOUNT" not in done.stderr:
+        pytest.skip("this PyTorch has another OpenMP")
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
