@@ -237,7 +237,7 @@ class HierarchicalBackbone(nn.Module):
         positions = hidden[counted[real]], sequence[:, 1:][counted], seen
         if self.item_softmax is None:
             return self.negative_log_likelihood(*positions).mean()
-        loss = self.item_weight * self.item_softmax.negative_log_likelihood(*positions).mean()
+        loss = self.item_weight * self.item_softmax.loss(*positions)
         return loss + self.code_weight * self.negative_log_likelihood(*positions).mean() if self.code_weight else loss
 
     def negative_log_likelihood(self, hidden: Tensor, item_ids: Tensor, history: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from recbole_mgr.generation.priors import DENSE_ITEMS, SCORES_AT_A_TIME, DensePrior, Prior, SearchedPrior
 from recbole_mgr.generation.trie import PrefixTrie
@@ -13,6 +12,8 @@ from recbole_mgr.model.backbone.layers import ResidualMLP
 from recbole_mgr.model.backbone.repeats import STRETCH
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
+
+VALUES_IN_CACHE = 2**19  # scores that a CPU holds at once in training: 2 MiB
 
 
 class ItemSoftmax(nn.Module):
@@ -59,14 +60,11 @@ class ItemSoftmax(nn.Module):
         keys = keys if self.item_vectors is None else keys + self.item_vectors[rows]
         return keys.view(*item_ids.shape, -1)
 
-    def negative_log_likelihood(self, hidden: Tensor, item_ids: Tensor, history: Tensor) -> Tensor:
-        """-log p(item | position) [M] of positions ``hidden`` [M, H], items [M] and what stood before
+    def loss(self, hidden: Tensor, item_ids: Tensor, history: Tensor) -> Tensor:
+        """Mean of -log p(item | position), a scalar, over positions ``hidden`` [M, H], items [M] and what stood before
         [M, L], distinct items and 0."""
-        keys, size = self.keys(), max(1, SCORES_AT_A_TIME // len(self.item_bias))
-        if len(hidden) <= size:
-            return self._loss(hidden, item_ids, history, keys)
-        parts = zip(hidden.split(size), item_ids.split(size), history.split(size), strict=True)
-        return torch.cat([checkpoint(self._loss, *part, keys, use_reentrant=False) for part in parts])
+        query = self.query(self.mix(hidden)).float()
+        return _MeanLoss.apply(query, self.keys(), self.item_bias, self.repeat_score, history, item_ids)
 
     def scores(self, hidden: Tensor, history: Tensor) -> Tensor:
         """Logits of every item for states [B, H] and histories [B, L] (distinct items, 0 = none): [B, N + 1], -inf at
@@ -99,12 +97,50 @@ class ItemSoftmax(nn.Module):
 
         return SearchedPrior(trie, len(query), score, score_of)
 
-    def _loss(self, hidden: Tensor, item_ids: Tensor, history: Tensor, keys: Tensor) -> Tensor:
-        scores = self._scores(hidden, history, keys).float()
-        return F.cross_entropy(scores, item_ids - 1, reduction="none")
-
     def _scores(self, hidden: Tensor, history: Tensor, keys: Tensor) -> Tensor:
         """[M, N], by item id - 1."""
-        scores = torch.addmm(self.item_bias, self.query(self.mix(hidden)), keys.T)
-        is_item = (history > 0).to(scores.dtype)  # [M, L]
-        return scores.scatter_add(1, (history - 1).clamp(min=0), STRETCH * self.repeat_score * is_item)
+        return _scores(self.query(self.mix(hidden)), keys, self.item_bias, self.repeat_score, history)
+
+
+def _scores(query: Tensor, keys: Tensor, bias: Tensor, repeat_score: Tensor, history: Tensor) -> Tensor:
+    """[M, N], by item id - 1."""
+    scores = torch.addmm(bias, query, keys.T)
+    is_item = (history > 0).to(scores.dtype)  # [M, L]
+    return scores.scatter_add_(1, (history - 1).clamp(min=0), STRETCH * repeat_score * is_item)
+
+
+class _MeanLoss(torch.autograd.Function):
+    """Mean cross-entropy of the item softmax over all rows, and its gradients at once, a few rows at a time.
+
+    So the scores [M, N] are never held: a large catalogue needs no more memory, and on a CPU what is held stays in its
+    cache, which takes less than half the time.
+    """
+
+    @staticmethod
+    def forward(ctx, query, keys, bias, repeat_score, history, item_ids):
+        """Arguments of :func:`_scores`, and the items that follow, [M]."""
+        gradients = [torch.zeros_like(tensor) for tensor in (query, keys, bias, repeat_score)]
+        of_query, of_keys, of_bias, of_repeats = gradients
+        total = query.new_zeros(())
+        held = VALUES_IN_CACHE if query.device.type == "cpu" else SCORES_AT_A_TIME
+        step = max(1, held // len(keys))
+        for start in range(0, len(query), step):
+            rows = slice(start, start + step)
+            target = (item_ids[rows] - 1).unsqueeze(1)  # [m, 1]
+            scores = _scores(query[rows], keys, bias, repeat_score, history[rows]).float()  # [m, N]
+            best, own = scores.amax(dim=1, keepdim=True), scores.gather(1, target)  # [m, 1]
+            slope = scores.sub_(best).exp_()  # in place, into the gradient: probabilities, less 1 at the target
+            mass = slope.sum(dim=1, keepdim=True)
+            slope.div_(mass).scatter_add_(1, target, slope.new_full(target.shape, -1.0))
+            total += (best + mass.log() - own).sum()
+            of_query[rows] = slope @ keys
+            of_keys.addmm_(slope.T, query[rows])
+            of_bias += slope.sum(dim=0)
+            at_history = slope.gather(1, (history[rows] - 1).clamp(min=0)) * (history[rows] > 0)
+            of_repeats += STRETCH * at_history.sum()
+        ctx.save_for_backward(*(gradient / len(query) for gradient in gradients))
+        return total / len(query)
+
+    @staticmethod
+    def backward(ctx, slope):
+        return *(slope * gradient for gradient in ctx.saved_tensors), None, None
