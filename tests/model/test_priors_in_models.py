@@ -153,6 +153,25 @@ def test_a_large_catalogue_is_searched_in_blocks_with_equal_lists(make_world, mo
     torch.testing.assert_close(world.scores(), scores, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("rows_at_once", [2, 100])
+def test_the_loss_a_few_rows_at_a_time_is_the_cross_entropy_of_all_scores(make_world, monkeypatch, rows_at_once):
+    part = make_world(item_softmax=True).model.backbone.item_softmax
+    part.repeat_score.data.fill_(-0.01)
+    monkeypatch.setattr(item_softmax, "VALUES_IN_CACHE", rows_at_once * NUM_ITEMS)
+    draw = torch.Generator().manual_seed(1)
+    hidden = torch.randn(7, part.embedding.shape[1], generator=draw, requires_grad=True)
+    items = torch.randint(1, NUM_ITEMS + 1, (7,), generator=draw)
+    history = torch.stack([torch.randperm(NUM_ITEMS + 1, generator=draw)[:5] for _ in items])
+    names, weights = zip(*part.named_parameters(), strict=True)
+    loss = part.loss(hidden, items, history)
+    found = torch.autograd.grad(3 * loss, (hidden, *weights))
+    plain = torch.nn.functional.cross_entropy(part.scores(hidden, history)[:, 1:], items - 1)
+    expected = torch.autograd.grad(3 * plain, (hidden, *weights))
+    torch.testing.assert_close(loss, plain)
+    for name, own, other in zip(("hidden", *names), found, expected, strict=True):
+        torch.testing.assert_close(own, other, msg=lambda text, name=name: f"{name}: {text}")
+
+
 def test_items_alone_need_no_codes(make_world):
     world = make_world(item_softmax=True, code_weight=0)
     batch = world.batch
