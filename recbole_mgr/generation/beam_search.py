@@ -189,6 +189,9 @@ def item_log_probs(
 ) -> Tensor:
     """Log-probability of given items by their codes: exact, whether a beam would have found them or not.
 
+    Each prefix is one beam for all items of a user that share it. Under ``legal`` a prefix that leaves one item needs
+    none: the rest of that item's codes has probability 1.
+
     Args:
         step: the model.
         trie: the catalogue.
@@ -199,25 +202,37 @@ def item_log_probs(
     Returns:
         float32 [B, M], -inf where there is no item.
     """
-    is_item = trie.leaf(item_ids) >= 0
-    known = torch.where(is_item, item_ids, trie.leaf_items[0].long())  # of any item, its score is not used
+    leaves, order = trie.leaf(item_ids).sort(dim=1)  # [B, M], so that the items of a prefix stand together
+    is_item = leaves >= 0
+    known = trie.item_ids(leaves.clamp(min=0))
     path, codes = trie.path(known), trie.codes_of(known)  # [B, M, D]
-    same_beam = torch.arange(item_ids.shape[1], device=item_ids.device).expand_as(item_ids)
+    is_open = is_item.unsqueeze(-1).expand_as(path)  # whether an item's prefix has to be scored
+    if code_softmax == "legal":
+        counts = [trie.num_leaves(depth, path[..., depth]) for depth in range(trie.num_digits)]
+        is_open = is_open & (torch.stack(counts, dim=-1) > 1)
+    before = torch.nn.functional.pad(path.masked_fill(~is_open, -1)[:, :-1], (0, 0, 1, 0), value=-1)
+    met = (is_open & (path != before)).cumsum(dim=1)  # [B, M, D], prefixes so far
+    beams = (met - 1).clamp(min=0)  # [B, M, D], of each item
+    widths = met[:, -1].amax(dim=0).tolist() if met.numel() else [0] * trie.num_digits
+
     total, state, chosen = torch.zeros(item_ids.shape, device=item_ids.device), None, (None, None)
-    for depth in range(trie.num_digits):
-        nodes = path[..., depth]
-        logits, state = step(depth, nodes if depth else nodes[:, :1], *chosen, state)  # [B, M, K]; [B, 1, K] at first
-        logits = logits.expand(*item_ids.shape, -1)
-        if priors is None:
-            flat = logits.flatten(0, 1), codes[..., depth].flatten()
-            log_probs = trie.log_prob(depth, nodes.flatten(), *flat, code_softmax).view_as(total)
-        else:
-            slots = trie.slots_of(depth, nodes, trie.advance(depth, nodes, codes[..., depth])).unsqueeze(-1)
-            log_probs = _slot_log_probs(trie, depth, nodes, total.shape, logits, code_softmax, None, priors)
-            log_probs = log_probs.gather(-1, slots).squeeze(-1)
-        total = total + log_probs
-        chosen = codes[..., depth], same_beam if depth else torch.zeros_like(same_beam)
-    return total.masked_fill(~is_item, -torch.inf)
+    for depth, width in enumerate(widths):
+        if not width:
+            break  # nor is a deeper prefix to be scored
+        numbers = torch.arange(1, width + 1, device=item_ids.device).repeat(len(item_ids), 1)
+        item = torch.searchsorted(met[..., depth].contiguous(), numbers)  # [B, W], the first item of each prefix
+        is_beam, item = item < item_ids.shape[1], item.clamp(max=item_ids.shape[1] - 1)
+        nodes = path[..., depth].gather(1, item)  # [B, W]
+        if depth:
+            nodes = nodes.masked_fill(~is_beam, -1)
+            chosen = codes[..., depth - 1].gather(1, item), beams[..., depth - 1].gather(1, item)
+        logits, state = step(depth, nodes, *chosen, state)  # [B, W, K]
+        nodes = nodes.clamp(min=0)
+        log_probs = _slot_log_probs(trie, depth, nodes, nodes.shape, logits, code_softmax, None, priors)  # [B, W, S]
+        children = trie.advance(depth, path[..., depth], codes[..., depth])
+        places = beams[..., depth] * trie.num_slots(depth) + trie.slots_of(depth, path[..., depth], children)
+        total = total + log_probs.flatten(1).gather(1, places).masked_fill(~is_open[..., depth], 0.0)
+    return torch.empty_like(total).scatter_(1, order, total.masked_fill(~is_item, -torch.inf))
 
 
 def _slot_log_probs(
