@@ -165,14 +165,15 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
         priors count is chosen before, on some of the users, and kept in the checkpoint."""
         self.beam_size = self.config["valid_beam_size"]  # and not beam_size, which changes what is tested alone
         try:
-            if self.model.chooses_weights:
-                self._choose_weights(valid_data)
+            self._choose_weights(valid_data)
             return super()._valid_epoch(valid_data, *args, **kwargs)
         finally:
             self.beam_size = self.config["beam_size"]
 
     @torch.no_grad()
     def _choose_weights(self, valid_data) -> None:
+        if not self.model.chooses_weights:
+            return
         self.model.eval()
         loader = own_batches(sample_of_users(valid_data, USERS_OF_WEIGHTS))
         item_field = self.model.POS_ITEM_ID

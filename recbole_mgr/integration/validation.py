@@ -185,7 +185,7 @@ def _check_priors(values: dict[str, Any]) -> None:
         )
     if values["code_weight"] == 0 and not values["item_softmax"]:
         raise ValueError("code_weight: 0 leaves nothing to learn without item_softmax: True; give it a weight")
-    on = [part for part in ("item_softmax", "memory", "popularity") if values[part]]
+    on = [part for part in ("item_softmax", "memory", "popularity", "query_words") if values.get(part)]
     if values["memory"]:
         MemorySettings.of(values["memory_options"])
     weights = values["prior_weights"]

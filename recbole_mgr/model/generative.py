@@ -122,14 +122,17 @@ class GenerativeRecommender(SequentialRecommender):
             learn = MemoryPrior.learned_from if is_learning else None
             self.memory = learn(dataset, settings, floor) if learn else MemoryPrior(num_items, settings, floor)
         if config["popularity"]:
-            counts = torch.zeros(num_items + 1)
-            if is_learning:
-                items, taken = zip(*dataset.item_counter.items(), strict=True)
-                counts[torch.tensor(items)] = torch.tensor(taken, dtype=counts.dtype)
-            self.register_buffer("item_counts", counts)  # [N + 1]
-        chosen = {} if config["prior_weights"] == "auto" else config["prior_weights"]
-        self.part_weights = PartWeights(parts, chosen) if parts != [CODES] else None
-        self.chooses_weights = len(parts) > 1 and config["prior_weights"] == "auto"
+            self._count_items(dataset)
+        self._weights_given = None if config["prior_weights"] == "auto" else config["prior_weights"]
+        self.part_weights = PartWeights(parts, self._weights_given) if parts != [CODES] else None
+
+    def _count_items(self, dataset: GenerativeDataset) -> None:
+        """How often each item was taken in the training part, kept with the weights."""
+        counts = torch.zeros(self.semantic_ids.num_items + 1)
+        if hasattr(dataset, "item_counter"):
+            items, taken = zip(*dataset.item_counter.items(), strict=True)
+            counts[torch.tensor(items)] = torch.tensor(taken, dtype=counts.dtype)
+        self.register_buffer("item_counts", counts)  # [N + 1]
 
     def _build_backbone(self, config, dataset: GenerativeDataset) -> nn.Module:
         shared = {
@@ -203,9 +206,20 @@ class GenerativeRecommender(SequentialRecommender):
             step, priors = self._start(interaction)
             priors = self._pushed_down(priors)
             return self._beams(step, len(interaction), k=k, beam_width=width, priors=priors, trace=trace, **masks)
-        weights, count = self.part_weights.as_dict(), max(k, self.prior_candidates)
+        weights, count = self.ranking_weights.as_dict(), max(k, self.prior_candidates)
         candidates = self._candidates(interaction, width, count, weights=weights, trace=trace, **masks)
         return candidates.ranked(weights, k)
+
+    @property
+    def ranking_weights(self) -> PartWeights | None:
+        """What each part counts in the ranking that is asked for; None where the beams of codes alone rank."""
+        return self.part_weights
+
+    @property
+    def chooses_weights(self) -> bool:
+        """Whether what the parts count is chosen on validation."""
+        weights = self.ranking_weights
+        return self._weights_given is None and weights is not None and len(weights.parts) > 1
 
     @torch.no_grad()
     def choose_weights(self, batches: Iterable[tuple[Interaction, Tensor]], k: int, beam_size: int) -> dict[str, float]:
@@ -220,7 +234,7 @@ class GenerativeRecommender(SequentialRecommender):
         found = ((self._candidates(batch, beam_size, count), targets) for batch, targets in batches)
         if processes.count() > 1:
             found = processes.all_in_order(found)
-        return self.part_weights.choose(found, k)
+        return self.ranking_weights.choose(found, k)
 
     @torch.no_grad()
     def score_parts(self, interaction: Interaction, item_ids: Tensor) -> dict[str, Tensor]:
@@ -235,20 +249,27 @@ class GenerativeRecommender(SequentialRecommender):
         """
         if not self._joins_scores:
             return {}
-        weights = self.part_weights.as_dict()
+        weights = self.ranking_weights.as_dict()
         return {part: weights[part] * value for part, value in self._log_probs_of(interaction, item_ids).items()}
 
     @torch.no_grad()
     def pushed_priors(self, interaction: Interaction) -> dict[str, tuple[Prior, float]]:
         """The priors of these histories that are pushed down the trie, with their weights, by part."""
-        if self.part_weights is None or self.ranking != "beams":
+        if self.ranking_weights is None or self.ranking != "beams":
             return {}
-        weights = self.part_weights.as_dict()
+        weights = self.ranking_weights.as_dict()
         return {part: (prior, weights[part]) for part, prior in self._start(interaction)[1].items()}
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Log-likelihood [B] of each row's candidate item; with priors the score that :meth:`generate` ranks by."""
-        return self._scores_of(interaction, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
+        return self.score_items(interaction, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
+
+    def score_items(self, interaction: Interaction, item_ids: Tensor) -> Tensor:
+        """What :meth:`generate` ranks by, of several items for each history: int64 [B, M] -> float [B, M]."""
+        log_probs = self._log_probs_of(interaction, item_ids)
+        if not self._joins_scores:
+            return log_probs[CODES]
+        return Candidates(item_ids, log_probs).score(self.ranking_weights.as_dict())
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Exact log-likelihood of every item, [B * (N + 1)] as RecBole wants it; PAD at -inf. With priors the score
@@ -266,17 +287,17 @@ class GenerativeRecommender(SequentialRecommender):
         )
         if self._joins_scores:
             everything = torch.arange(total.shape[1], device=total.device).expand_as(total)
-            log_probs = {CODES: total} if CODES in self.part_weights.parts else {}
+            log_probs = {CODES: total} if CODES in self.ranking_weights.parts else {}
             log_probs |= {part: prior.log_probs(everything) for part, prior in priors.items()}
-            total = Candidates(everything, log_probs).score(self.part_weights.as_dict())
+            total = Candidates(everything, log_probs).score(self.ranking_weights.as_dict())
         return total.view(-1)
 
     @property
     def notes(self) -> list[str]:
         """What a table says below about the row: what ranks beside codes."""
-        if self.part_weights is None:
+        if self.ranking_weights is None:
             return []
-        weights = ", ".join(f"{part} {weight:g}" for part, weight in self.part_weights.as_dict().items())
+        weights = ", ".join(f"{part} {weight:g}" for part, weight in self.ranking_weights.as_dict().items())
         how = "chosen on validation" if self.chooses_weights else "given"
         return [f"ranked with priors, which are ours and not the papers'; weights ({how}): {weights}"]
 
@@ -312,7 +333,7 @@ class GenerativeRecommender(SequentialRecommender):
     @property
     def _joins_scores(self) -> bool:
         """Whether items are ranked by a sum of scores, and not by beams alone."""
-        return self.part_weights is not None and self.ranking == "union"
+        return self.ranking_weights is not None and self.ranking == "union"
 
     def _start(self, interaction: Interaction) -> tuple[Step, dict[str, Prior]]:
         """The step of a search from histories, and the priors of their users by part."""
@@ -322,12 +343,12 @@ class GenerativeRecommender(SequentialRecommender):
         def step(depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: Any):
             return self.backbone.step(depth, nodes, codes, parents, first if state is None else state)
 
-        return step, self._priors(first, *history[:2])
+        return step, self._priors(first, *history)
 
     def _priors(self, first: Any, history: Tensor, lengths: Tensor) -> dict[str, Prior]:
         """By part, from the backbone's first state and the histories [B, L] of ``lengths`` [B]."""
         priors = {}
-        for part in self.part_weights.parts if self.part_weights else ():
+        for part in self.ranking_weights.parts if self.ranking_weights else ():
             if part == "item_softmax":
                 priors[part] = self.backbone.item_prior(first)
             elif part == "memory":
@@ -339,7 +360,7 @@ class GenerativeRecommender(SequentialRecommender):
     def _pushed_down(self, priors: dict[str, Prior]) -> WeightedPriors | None:
         if not priors or self.ranking != "beams":
             return None
-        weights = self.part_weights.as_dict()
+        weights = self.ranking_weights.as_dict()
         return WeightedPriors(list(priors.values()), [weights[part] for part in priors])
 
     def _beams(self, step: Step, batch_size: int, **options: Any) -> RankedList:
@@ -360,20 +381,13 @@ class GenerativeRecommender(SequentialRecommender):
         if weights is not None:
             priors = {part: prior for part, prior in priors.items() if weights[part]}
         beams = score_codes = None
-        if CODES in self.part_weights.parts and (weights is None or weights[CODES]):
+        if CODES in self.ranking_weights.parts and (weights is None or weights[CODES]):
             beams = self._beams(step, len(interaction), k=width, beam_width=width, trace=trace, **masks)
 
             def score_codes(item_ids: Tensor) -> Tensor:
                 return item_log_probs(step, self.trie, item_ids, code_softmax=self.code_softmax)
 
         return candidates_of(beams, priors, score_codes, count=count, **masks)
-
-    def _scores_of(self, interaction: Interaction, item_ids: Tensor) -> Tensor:
-        """Scores [B, M] of items [B, M]."""
-        log_probs = self._log_probs_of(interaction, item_ids)
-        if not self._joins_scores:
-            return log_probs[CODES]
-        return Candidates(item_ids, log_probs).score(self.part_weights.as_dict())
 
     def _log_probs_of(self, interaction: Interaction, item_ids: Tensor) -> dict[str, Tensor]:
         """Log-probabilities [B, M] of items [B, M] by each part that their scores are summed of."""
@@ -383,5 +397,5 @@ class GenerativeRecommender(SequentialRecommender):
         )
         if not self._joins_scores:
             return {CODES: codes}
-        log_probs = {CODES: codes} if CODES in self.part_weights.parts else {}
+        log_probs = {CODES: codes} if CODES in self.ranking_weights.parts else {}
         return log_probs | {part: prior.log_probs(item_ids) for part, prior in priors.items()}

@@ -15,11 +15,15 @@ from recbole_mgr.generation.priors import Prior, union_of_items
 from recbole_mgr.generation.trie import AllowedItems
 
 CODES = "codes"
-PARTS = (CODES, "item_softmax", "memory", "popularity")
+PARTS = (CODES, "item_softmax", "query_words", "memory", "popularity")
 
 # What is tried on validation users, relative to a weight of 1 for codes and item softmax together.
 SHARES_OF_CODES = (0.0, 0.25, 0.5, 0.75, 1.0)
-WEIGHTS = {"memory": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0), "popularity": (-0.2, 0.0, 0.1, 0.3)}
+WEIGHTS = {
+    "query_words": (0.0, 0.03, 0.1, 0.3, 1.0, 3.0),
+    "memory": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0),
+    "popularity": (-0.2, 0.0, 0.1, 0.3),
+}
 
 
 class Candidates(NamedTuple):

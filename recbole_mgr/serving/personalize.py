@@ -67,10 +67,12 @@ class PersonalAnswer(NamedTuple):
 
 
 class _Ranking(NamedTuple):
-    """What `UniMP.ranking_by` reads of a task; its prompts depend on histories only."""
+    """What `UniMP.ranking_by` reads of a task, about one question; its prompts depend on histories only."""
 
     name: str
     prompt: Any
+    query: Any
+    reads_target: bool = False
 
 
 def personalize(run: Run, request: PersonalRequest) -> PersonalAnswer:
@@ -120,8 +122,8 @@ def answer_to(run: Run, task: Task, question: Question, k: int) -> tuple[Reply, 
     if not reply.is_ranking:
         item_ids = [] if reply.item_ids is None else reply.item_ids
         return reply, [FoundItem(tokens[item_id - 1], titles[item_id]) for item_id in item_ids]
-    # the prompt is all that counts, so a search is ranked like a recommendation
-    network = run.network.ranking_by(_Ranking("recommendation", lambda history, target: reply.row))
+    asked = _Ranking(task.name, lambda history, target: reply.row, lambda target: question.query_token_ids)
+    network = run.network.ranking_by(asked)
     recommender = Recommender(run._replace(network=network), run_dir=Path())
     ranked = recommender.recommend(histories=[[tokens[item_id - 1] for item_id in question.history]], k=k)
     id_of = {token: item_id for item_id, token in enumerate(tokens, start=1)}

@@ -57,6 +57,7 @@ class PriorWeights(Keys):
     item_softmax: Number = key("What the softmax over items counts")
     memory: Number = key("What the memory counts")
     popularity: Number = key("What the popularity counts")
+    query_words: Number = key("What the words of a search count (UniMP)")
 
 
 class GenerativeRecommender(Overall):

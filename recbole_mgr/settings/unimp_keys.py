@@ -58,6 +58,7 @@ class UniMP(GenerativeRecommender):
     item_ids: Literal["semantic", "atomic"] = key("semantic IDs, or atomic: one token per item (the paper's)")
     max_tokens: Annotated[int, Ge(16)] = key("Most tokens of a row; longer ones lose their oldest items")
     search_title_words: Whole = key("Words of the target's title that a query has beside its category")
+    query_words: Switch = key("Search starts from how well an item's words match the query (ours)")
     selection_candidates: Annotated[int, Ge(3)] = key("Candidates to choose from")
     selection_by: Literal["likelihood", "marks"] | None = key(
         "likelihood (of IDs; ours) or marks (the paper's); None: likelihood beside recommendation"

@@ -38,8 +38,12 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
         TASKS[name].check_settings(settings)
     if settings["semantic_ids"] and settings["item_ids"] == "atomic":
         raise ValueError("semantic_ids: atomic item_ids would ignore the file; leave one of the two out")
+    if settings["query_words"] and "search" not in tasks:
+        raise ValueError(
+            f"query_words: it ranks what is searched for, and tasks: {', '.join(tasks)} has no search; leave it out"
+        )
     prior = next((name for name in ("memory", "popularity") if settings[name]), None)
-    if prior and "recommendation" not in tasks:
+    if prior and "recommendation" not in tasks and not settings["query_words"]:
         raise ValueError(
             f"{prior}: it ranks what is recommended, and tasks: {', '.join(tasks)} has no recommendation; leave it out"
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from recbole_mgr.integration.trainer import GenerativeTrainer
 from recbole_mgr.unimp.mixture import TaskMixture
 from recbole_mgr.unimp.rows import RowBatch, collate
 from recbole_mgr.unimp.tasks import TASKS, make_tasks
+from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
 from recbole_mgr.unimp.tasks.task import Case, Task
 
 _VALID_CASES = 200  # of each task, to compute its loss from
@@ -58,6 +60,23 @@ class UniMPTrainer(GenerativeTrainer):
     def _schedule(self, steps_per_epoch: int) -> None:
         epochs = range(self.epochs if self.config["task_sampling"] == "staged" else 1)  # else all are equally long
         super()._schedule(math.ceil(statistics.fmean(len(self.mixture.epoch(epoch)) for epoch in epochs)))
+
+    def _choose_weights(self, valid_data) -> None:
+        """Recommendation and search have weights of their own."""
+        for task in self.tasks:
+            if task.tested_as != "answers":
+                with self._ranking_by(task):
+                    super()._choose_weights(valid_data)
+
+    @contextmanager
+    def _ranking_by(self, task: RecommendationTask) -> Iterator[None]:
+        """What is ranked inside are the answers to this task."""
+        model = self.model
+        self.model = model.ranking_by(task)
+        try:
+            yield
+        finally:
+            self.model = model
 
     def _train_epoch(self, train_data, epoch_idx, *args, **kwargs):
         return super()._train_epoch(self.mixture.epoch(epoch_idx), epoch_idx, *args, **kwargs)
@@ -120,15 +139,13 @@ class UniMPTrainer(GenerativeTrainer):
                 results.append(processes.on_owner(functools.partial(task.evaluate, self.model, cases, run_dir)))
         return [plain(result) for result in results]
 
-    def _test_ranking(self, task: Task, test_data, show_progress: bool) -> TaskResult:
-        model, self.mask_history = self.model, False
-        self.model = model.ranking_by(task)
-        try:
+    def _test_ranking(self, task: RecommendationTask, test_data, show_progress: bool) -> TaskResult:
+        self.mask_history = False
+        with self._ranking_by(task):
             self.evaluate(test_data, load_best_model=False, show_progress=show_progress)
-        finally:
-            self.model = model
-        return processes.on_owner(functools.partial(self._ranking_result, task))
+            return processes.on_owner(functools.partial(self._ranking_result, task))
 
-    def _ranking_result(self, task: Task) -> TaskResult:
+    def _ranking_result(self, task: RecommendationTask) -> TaskResult:
         ranking = self.eval_collector.ranking
-        return task.result(ranking.ranks, ranking.targets, ranking.users, self.config["topk"])
+        result = task.result(ranking.ranks, ranking.targets, ranking.users, self.config["topk"])
+        return result._replace(notes=[*result.notes, *self.model.notes])

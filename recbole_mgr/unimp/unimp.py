@@ -26,10 +26,11 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_mgr.data.features import feature_files
-from recbole_mgr.generation.priors import Prior
+from recbole_mgr.generation.priors import DensePrior, Prior
 from recbole_mgr.model.generative import GenerativeRecommender
+from recbole_mgr.model.priors import CODES, PartWeights
 from recbole_mgr.semantic_id.table import SemanticIdTable
-from recbole_mgr.unimp.backbone import PromptBackbone
+from recbole_mgr.unimp.backbone import Prompt, PromptBackbone
 from recbole_mgr.unimp.focal_loss import focal_loss, target_log_prob
 from recbole_mgr.unimp.language_model import (
     LanguageModelSettings,
@@ -39,13 +40,16 @@ from recbole_mgr.unimp.language_model import (
 )
 from recbole_mgr.unimp.new_tokens import extend_vocabulary
 from recbole_mgr.unimp.personal_data import PersonalData
+from recbole_mgr.unimp.query_match import QueryMatch
 from recbole_mgr.unimp.rows import Row, RowBatch
 from recbole_mgr.unimp.settings import check_unimp_settings
 from recbole_mgr.unimp.tasks import TASKS, make_tasks, needs_of, ranking_tasks
 from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
+from recbole_mgr.unimp.tasks.task import training_popularity
 from recbole_mgr.unimp.vision import VisualConditioning
 
 FOLDER = "unimp"  # of a run directory
+QUERY_WORDS = "query_words"  # the prior of a search
 
 
 class _Targets(NamedTuple):
@@ -126,6 +130,21 @@ class UniMP(GenerativeRecommender):
         self.register_buffer("base_fingerprint", torch.tensor(list(digest), dtype=torch.uint8))  # [32]
         ranking = ranking_tasks(self.task_names)
         self.ranking_task = make_tasks(ranking[:1], self.personal, config)[0] if ranking else None
+
+    def _build_priors(self, config, dataset) -> None:
+        super()._build_priors(config, dataset)
+        self.search_weights, self.query_match = None, None
+        if not config[QUERY_WORDS]:
+            return
+        parts = [CODES, QUERY_WORDS, *(part for part in ("memory", "popularity") if config[part])]
+        self.search_weights = PartWeights(parts, self._weights_given)
+        self.query_match = QueryMatch(dataset.personal.catalogue, dataset.personal.vocabulary.size)
+        if not config["popularity"]:
+            self._count_items(dataset)
+
+    def _count_items(self, dataset) -> None:
+        counts = torch.from_numpy(training_popularity(dataset.personal))
+        self.register_buffer("item_counts", counts.float())  # [N + 1]
 
     def _build_backbone(self, config, dataset) -> PromptBackbone:
         personal = dataset.personal
@@ -272,16 +291,23 @@ class UniMP(GenerativeRecommender):
         return [prefix + name for name, parameter in named if not parameter.requires_grad]
 
     @property
-    def _recommends(self) -> bool:
-        return self.ranking_task is not None and self.ranking_task.name == "recommendation"
+    def ranking_weights(self) -> PartWeights | None:
+        """A search has weights of its own, and no priors but beside the one that knows its words: the others tell what
+        a user takes next, and nothing of what was asked for."""
+        if self.ranking_task is None:
+            return None
+        return self.part_weights if self.ranking_task.name == "recommendation" else self.search_weights
 
-    @property
-    def _joins_scores(self) -> bool:
-        return self._recommends and super()._joins_scores
-
-    def _priors(self, first: Any, history: Tensor, lengths: Tensor) -> dict[str, Prior]:
-        """They tell what a user takes next, and nothing of what matches the words of a search."""
-        return super()._priors(first, history, lengths) if self._recommends else {}
+    def _priors(
+        self, first: Any, history: Tensor, lengths: Tensor, prompt: Prompt, targets: Tensor | None = None
+    ) -> dict[str, Prior]:
+        priors = super()._priors(first, history, lengths)
+        if self.ranking_weights is not None and QUERY_WORDS in self.ranking_weights.parts:
+            wanted = [0] * len(history) if targets is None else targets.tolist()
+            queries = [self.ranking_task.query(target) for target in wanted]
+            scores = self.query_match.scores(queries, self.item_counts.cpu().numpy())  # [B, N+1]
+            priors[QUERY_WORDS] = DensePrior(self.trie, torch.from_numpy(scores).float().to(history.device))
+        return priors
 
     def _history(self, interaction: Interaction) -> tuple[Any, ...]:
         """What `PromptBackbone.start` asks for: histories, their lengths, their prompt and, for a search, what is
@@ -292,7 +318,7 @@ class UniMP(GenerativeRecommender):
                 "recommendation among the tasks"
             )
         history = *super()._history(interaction), self.ranking_task.prompt
-        if self.ranking_task.name != "search":
+        if not self.ranking_task.reads_target:
             return history
         if self.POS_ITEM_ID not in interaction:
             raise ValueError(

@@ -36,6 +36,8 @@ BAD = [
     ("BPR --shuffle=sometimes", "shuffle: 'sometimes' must be True or False"),
     ("BPR --use_gpu=cuda", "use_gpu: 'cuda' must be True or False"),
     ("MGRLFpp --transitions=none", "transitions: None must be True or False"),
+    ("UniMP:query_words=True,tasks=rec", "query_words: .* tasks: recommendation has no search"),
+    ("UniMP --query_words=some", "query_words: 'some' must be True or False"),
     ("UniMP:memory=True,tasks=search", "memory: it ranks what is recommended, and tasks: search has no recommendation"),
     ("UniMP --context_targets=all", "context_targets: 'all' must be True or False"),
     # evaluation

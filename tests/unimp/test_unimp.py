@@ -13,9 +13,11 @@ from tiny_language_models import CONFIGS
 from tiny_shop import NUM_ITEMS, TASKS, shop_settings, write_shop
 from transformers import AutoModelForCausalLM
 
+from recbole_mgr.generation.priors import FAINTEST
 from recbole_mgr.integration.config import make_config
 from recbole_mgr.unimp.rows import RowBatch, collate
 from recbole_mgr.unimp.tasks import make_tasks
+from recbole_mgr.unimp.tasks.task import training_popularity
 from recbole_mgr.unimp.tokenizer import train_tokenizer
 
 MAX_TOKENS = 160
@@ -222,6 +224,49 @@ def test_priors_rank_recommendations_and_no_searches(make_world, ranking):
     search = {one.name: one for one in world.tasks}["search"]
     found, of_plain = (one.model.ranking_by(search).generate(one.users, 10) for one in (world, plain))
     assert torch.equal(found.item_ids, of_plain.item_ids)
+
+
+@torch.no_grad()
+def test_a_search_with_equal_logits_is_the_one_by_words_alone_and_rises_from_there(make_world):
+    given = {"codes": 1.0, "query_words": 1.0}
+    world = make_world(tasks="rec,search", query_words=True, ranking="beams", prior_weights=given)
+    task = next(task for task in world.tasks if task.name == "search")
+    targets = world.users["item_id"]
+    popularity = training_popularity(world.model.personal)
+    assert torch.equal(world.model.item_counts, torch.from_numpy(popularity).float())
+    by_words = world.model.query_match.scores([task.query(target) for target in targets.tolist()], popularity)
+    by_words = torch.from_numpy(by_words)[:, 1:]
+    searching = world.model.ranking_by(task)
+    scores = searching.full_sort_predict(world.users).view(-1, NUM_ITEMS + 1)[:, 1:]
+
+    world.model.backbone.head.new.zero_()
+    flat = searching.full_sort_predict(world.users).view(-1, NUM_ITEMS + 1)[:, 1:]
+    kept = (by_words - by_words.amax(1, keepdim=True)).clamp(min=-FAINTEST)  # lower ones count as this
+    torch.testing.assert_close(flat, kept.log_softmax(1).float(), atol=1e-3, rtol=1e-4)
+    assert not torch.allclose(flat, scores, atol=1e-2)
+    ranked = searching.generate(world.users, NUM_ITEMS).item_ids
+    assert (kept.gather(1, ranked - 1).diff(dim=1) <= 1e-4).all()
+
+
+@torch.no_grad()
+def test_a_search_sums_what_its_words_and_the_memory_say_by_weights_of_its_own(make_world):
+    asked = {"query_words": True, "memory": True, "memory_options": {"content_weight": 0}}
+    world, plain = make_world(tasks="rec,search", **asked), make_world(tasks="rec,search")
+    plain.model.load_state_dict(world.model.state_dict(), strict=False)
+    world.model.search_weights.set({"codes": 0.5, "query_words": 0.1, "memory": 2.0})
+    task = next(task for task in world.tasks if task.name == "search")
+    found, of_codes = (
+        one.model.ranking_by(task).full_sort_predict(one.users).view(-1, NUM_ITEMS + 1)[:, 1:] for one in (world, plain)
+    )
+    queries = [task.query(target) for target in world.users["item_id"].tolist()]
+    words = world.model.query_match.scores(queries, world.model.item_counts.numpy())[:, 1:]
+    memory = world.model.memory.prior(world.model.trie, world.users["item_id_list"], world.users["item_length"])
+    every = torch.arange(1, NUM_ITEMS + 1).expand(len(queries), -1)
+    expected = 0.5 * of_codes + 0.1 * torch.from_numpy(words).log_softmax(1) + 2 * memory.log_probs(every)
+    torch.testing.assert_close(found, expected.float(), atol=1e-3, rtol=1e-4)
+    recommended = world.scores()[:, 1:]
+    expected = plain.scores()[:, 1:] + memory.log_probs(every)  # the weights of recommendation are as they were
+    torch.testing.assert_close(recommended, expected, atol=1e-3, rtol=1e-4)
 
 
 def test_a_run_without_ranking_tasks_ranks_nothing(make_world):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
-from tiny_shop import NUM_ITEMS, TASKS, shop_settings, write_shop
+from tiny_shop import KINDS, NUM_ITEMS, TASKS, shop_settings, write_shop
 
 from recbole_mgr.integration.checkpoint import load_checkpoint
 from recbole_mgr.integration.config import make_config
@@ -244,3 +244,19 @@ def test_every_item_can_be_ranked(trainer):
     users = test._dataset.inter_feat
     everything = ours.model.eval().generate(users, NUM_ITEMS).item_ids
     assert (everything.sort(dim=1).values == torch.arange(1, NUM_ITEMS + 1)).all()
+
+
+def test_recommendation_and_search_choose_weights_of_their_own_and_a_run_keeps_them(settings):
+    asked = {"tasks": "rec,search", "query_words": True, "memory": True, "memory_options": {"content_weight": 0}}
+    (result,) = run(settings, "UniMP", **asked, epochs=1).results
+    (search,) = result.tasks
+    loaded = read_run(run_dir())
+    weights = loaded.network.search_weights.as_dict()
+    assert list(weights) == ["codes", "query_words", "memory"]
+    assert list(loaded.network.part_weights.as_dict()) == ["codes", "memory"]
+    assert weights["query_words"] > 0 and weights["query_words"] != 1  # what it starts with is too much
+    note = ", ".join(f"{part} {weight:g}" for part, weight in weights.items())
+    assert search["notes"][-1].endswith(f"weights (chosen on validation): {note}")
+    for kind in KINDS:
+        found = personalize(loaded, PersonalRequest("search", user="u1", query=kind, k=6)).items
+        assert found[0].title.endswith(kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ class RecommendationTask(Task):
     loss_weight = 2.0
     stage = 1
     tested_as = "recommendation"
+    reads_target: ClassVar[bool] = False  # whether a prompt depends on the item that is going to be found
 
     @property
     def max_answer_tokens(self) -> int:
@@ -46,6 +48,9 @@ class RecommendationTask(Task):
         """
         items = self.latest(history)
         return self.row(Case(0, items, target or 0, np.full_like(items, -1)), answer=False)
+
+    def query(self, target: int) -> np.ndarray | None:
+        """Token ids of the words that the target is looked for with; None where none are."""
 
     def latest(self, history: Sequence[int]) -> np.ndarray:
         """The last ``history_items`` of a history, int64 [n]."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
 from recbole_mgr.unimp.personal_data import PersonalData
+from recbole_mgr.unimp.query_match import QueryMatch
 from recbole_mgr.unimp.rows import SEES_ALL, Row, RowBuilder
 from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
 from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, Question, Reply, training_popularity
@@ -42,6 +42,7 @@ class SearchTask(RecommendationTask):
     stage = 2
     tested_as = "ranking"
     asks_for = "query"
+    reads_target = True
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:
@@ -84,10 +85,13 @@ class SearchTask(RecommendationTask):
         case = FreeSearch(0, items, 0, np.full_like(items, -1), query_token_ids=query_token_ids)
         return self.row(case, answer=False)
 
+    def query(self, target: int) -> np.ndarray:
+        return self.catalogue.query_token_ids(target)
+
     def ask(self, builder: RowBuilder, case: Case) -> None:
         super().ask(builder, case)
         free = isinstance(case, FreeSearch)
-        query = case.query_token_ids if free else self.catalogue.query_token_ids(case.target)
+        query = case.query_token_ids if free else self.query(case.target)
         builder.text(query, sees=SEES_ALL)
 
     def result(self, ranks: np.ndarray, targets: np.ndarray, user_ids: np.ndarray, topk: Sequence[int]) -> TaskResult:
@@ -116,7 +120,8 @@ class SearchTask(RecommendationTask):
                 "popularity": _ranking_metrics(place[targets], topk),
             },
             notes=[
-                "Query words: items by the number of the query's tokens in their own query, then by popularity.",
+                "Query words: items by the share of tokens that the query and their own one have in common, then by "
+                "popularity.",
                 "All lists but the one that says so may hold items which the user has already.",
             ],
         )
@@ -124,27 +129,17 @@ class SearchTask(RecommendationTask):
     def _ranks_by_query(
         self, targets: np.ndarray, popularity: np.ndarray, left_out: Sequence[np.ndarray]
     ) -> np.ndarray:
-        """Ranks int64 [n] of the targets where items are ordered by words shared with the query, then popularity."""
-        words = self._query_words()  # [N+1, vocabulary]
-        items_with = words.T.tocsr()  # [vocabulary, N+1]
+        """Ranks int64 [n] of the targets where items are ordered by how well they match the query."""
+        match = QueryMatch(self.catalogue, self.vocabulary.size)
         queries_at_once = max(1, _SCORES_AT_ONCE // len(popularity))
         ranks = []
         for start in range(0, len(targets), queries_at_once):
             part = slice(start, start + queries_at_once)
-            shared = (words[targets[part]] @ items_with).toarray()  # [queries, N+1]
-            scores = shared * (popularity.max() + 1.0) + popularity
+            scores = match.scores([self.query(target) for target in targets[part]], popularity)  # [queries, N+1]
             for row, items, target in zip(scores, left_out[part], targets[part], strict=True):
                 row[items[items != target]] = -1
             ranks.append(_ranks(scores, targets[part]))
         return np.concatenate(ranks)
-
-    def _query_words(self) -> sparse.csr_array:
-        """Which token each item's query has, float64 [N+1, vocabulary] of 0 and 1; PAD has none."""
-        queries = [np.unique(self.catalogue.query_token_ids(item)) for item in range(1, len(self.id_token_ids))]
-        lengths = [0, 0, *map(len, queries)]
-        columns = np.concatenate(queries)
-        shape = len(self.id_token_ids), self.vocabulary.size
-        return sparse.csr_array((np.ones(len(columns)), columns, np.cumsum(lengths)), shape=shape)
 
 
 def _ranks(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:

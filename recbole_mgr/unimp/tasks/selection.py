@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
+from torch.nn.utils.rnn import pad_sequence
 
 from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
 from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
@@ -21,6 +22,7 @@ from recbole_mgr.unimp.tasks.task import (
     Question,
     Reply,
     case_of,
+    in_parts,
     training_popularity,
 )
 
@@ -151,16 +153,16 @@ class SelectionTask(EvaluatedTask):
     def choose_by_likelihood(self, model: AnsweringModel, cases: Sequence[SelectionCase]) -> list[np.ndarray]:
         """The candidate whose ID is the likeliest after the history, bool [C] for each case."""
         chosen = []
-        for case in cases:
-            count = len(case.candidates)
+        for part in in_parts(cases):
+            histories = [torch.from_numpy(case.history) for case in part]
             rows = {
-                model.ITEM_SEQ: torch.from_numpy(case.history).expand(count, -1),  # [C, L]
-                model.ITEM_SEQ_LEN: torch.full((count,), len(case.history)),
-                model.ITEM_ID: torch.from_numpy(case.candidates),
+                model.ITEM_SEQ: pad_sequence(histories, batch_first=True),  # [B, L]
+                model.ITEM_SEQ_LEN: torch.tensor([len(history) for history in histories]),
             }
+            candidates = torch.from_numpy(np.stack([case.candidates for case in part]))  # [B, C]
             with torch.no_grad():
-                likelihood = model.predict(Interaction(rows).to(model.device))  # [C]
-            chosen.append(np.arange(count) == int(likelihood.argmax()))
+                scores = model.score_items(Interaction(rows).to(model.device), candidates.to(model.device))  # [B, C]
+            chosen += [np.arange(len(row)) == row.argmax() for row in scores.cpu().numpy()]
         return chosen
 
     def choose_by_marks(self, model: AnsweringModel, cases: Sequence[SelectionCase]) -> list[np.ndarray]:

@@ -99,10 +99,9 @@ class AnsweringModel(Protocol):
     device: torch.device
     ITEM_SEQ: str
     ITEM_SEQ_LEN: str
-    ITEM_ID: str
 
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Log-likelihood [B] of the items ITEM_ID after the histories ITEM_SEQ."""
+    def score_items(self, interaction: Interaction, item_ids: Tensor) -> Tensor:
+        """How likely items follow the histories ITEM_SEQ, int64 [B, M] -> float [B, M]."""
 
     def collate_prompts(self, rows: Sequence[Row]) -> RowBatch:
         """Prompts as a batch on the model's device."""
@@ -336,8 +335,7 @@ class EvaluatedTask(Task):
 
     def prompts(self, model: AnsweringModel, cases: Sequence[Case]) -> Iterator[RowBatch]:
         """The cases' prompts in batches on the model's device, padded on the left."""
-        for start in range(0, len(cases), _CASES_AT_ONCE):
-            part = cases[start : start + _CASES_AT_ONCE]
+        for part in in_parts(cases):
             yield model.collate_prompts([self.row(case, answer=False) for case in part])
 
 
@@ -363,6 +361,12 @@ class ItemQuestionTask(EvaluatedTask):
         return self.vocabulary.rating_ids.numpy()[index[index >= 0]]
 
 
+def in_parts(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
+    """Cases as batches for a model."""
+    for start in range(0, len(cases), _CASES_AT_ONCE):
+        yield cases[start : start + _CASES_AT_ONCE]
+
+
 def case_of(sequence: UserSequence, *, first: int, target: int) -> Case | None:
     """The case about the item at ``target`` with those from ``first`` on before it; None without any before it."""
     first = max(first, 0)
@@ -378,9 +382,9 @@ def case_of(sequence: UserSequence, *, first: int, target: int) -> Case | None:
 
 
 def training_popularity(data: PersonalData) -> np.ndarray:
-    """How often each item was taken in the training part, int64 [N+1] by item id."""
+    """How often each item was taken in the training part, int64 [N+1] by item id; 0 in a loaded run."""
     taken = [sequence.item_ids for sequence in data.sequences("train")]
-    return np.bincount(np.concatenate(taken), minlength=len(data.table.codes))
+    return np.bincount(np.concatenate([*taken, _NOTHING]), minlength=len(data.table.codes))
 
 
 def _without_oldest(case: Case, count: int) -> Case:

@@ -111,19 +111,19 @@ def test_a_case_of_more_candidates_than_marks_is_refused(world, settings):
 class Recommender:
     """Finds an item the likelier the smaller its id, and must be asked with the case's own history."""
 
-    ITEM_SEQ, ITEM_SEQ_LEN, ITEM_ID = "item_id_list", "item_length", "item_id"
+    ITEM_SEQ, ITEM_SEQ_LEN = "item_id_list", "item_length"
     device = torch.device("cpu")
     ranking_task = SimpleNamespace(name="recommendation")
 
     def __init__(self, cases):
         self.histories = {tuple(case.history.tolist()) for case in cases}
 
-    def predict(self, interaction):
+    def score_items(self, interaction, item_ids):
         lengths = interaction["item_length"].tolist()
         assert {tuple(row[:n]) for row, n in zip(interaction["item_id_list"].tolist(), lengths, strict=True)} <= (
             self.histories
         )
-        return -interaction["item_id"].float()
+        return -item_ids.float()
 
 
 @pytest.mark.parametrize("selection_by", [None, "likelihood"])
