@@ -59,6 +59,7 @@ class UniMP(GenerativeRecommender):
     max_tokens: Annotated[int, Ge(16)] = key("Most tokens of a row; longer ones lose their oldest items")
     search_title_words: Whole = key("Words of the target's title that a query has beside its category")
     query_words: Switch = key("Search starts from how well an item's words match the query (ours)")
+    rating_bias: Switch = key("Ratings start from the biases of user and item, which the network corrects (ours)")
     selection_candidates: Annotated[int, Ge(3)] = key("Candidates to choose from")
     selection_by: Literal["likelihood", "marks"] | None = key(
         "likelihood (of IDs; ours) or marks (the paper's); None: likelihood beside recommendation"

@@ -42,6 +42,10 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
         raise ValueError(
             f"query_words: it ranks what is searched for, and tasks: {', '.join(tasks)} has no search; leave it out"
         )
+    if settings["rating_bias"] and "preference" not in tasks:
+        raise ValueError(
+            f"rating_bias: it starts ratings, and tasks: {', '.join(tasks)} has no preference; leave it out"
+        )
     prior = next((name for name in ("memory", "popularity") if settings[name]), None)
     if prior and "recommendation" not in tasks and not settings["query_words"]:
         raise ValueError(

@@ -83,6 +83,8 @@ class UniMPTrainer(GenerativeTrainer):
 
     def _valid_epoch(self, *args, **kwargs):
         losses = self._valid_losses()
+        for task, cases in zip(self.tasks, self._valid_cases, strict=True):
+            task.tune(self.model, cases)
         self.logger.info("validation loss: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items()))
         result = {f"loss of {name}": loss for name, loss in losses.items()}
         if self.model.ranking_task is not None:

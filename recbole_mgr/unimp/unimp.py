@@ -44,6 +44,8 @@ from recbole_mgr.unimp.query_match import QueryMatch
 from recbole_mgr.unimp.rows import Row, RowBatch
 from recbole_mgr.unimp.settings import check_unimp_settings
 from recbole_mgr.unimp.tasks import TASKS, make_tasks, needs_of, ranking_tasks
+from recbole_mgr.unimp.tasks.rating_baseline import best_on_validation
+from recbole_mgr.unimp.tasks.rating_line import RatingLine
 from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
 from recbole_mgr.unimp.tasks.task import training_popularity
 from recbole_mgr.unimp.vision import VisualConditioning
@@ -128,6 +130,7 @@ class UniMP(GenerativeRecommender):
         # what a checkpoint holds means something only beside the weights that it leaves out
         digest = bytes.fromhex(base_fingerprint(self.backbone.lm))
         self.register_buffer("base_fingerprint", torch.tensor(list(digest), dtype=torch.uint8))  # [32]
+        self.rating_line = self._rating_line(config) if config["rating_bias"] else None
         ranking = ranking_tasks(self.task_names)
         self.ranking_task = make_tasks(ranking[:1], self.personal, config)[0] if ranking else None
 
@@ -141,6 +144,11 @@ class UniMP(GenerativeRecommender):
         self.query_match = QueryMatch(dataset.personal.catalogue, dataset.personal.vocabulary.size)
         if not config["popularity"]:
             self._count_items(dataset)
+
+    def _rating_line(self, config) -> RatingLine:
+        task, data = make_tasks(["preference"], self.personal, config)[0], self.personal
+        is_learning = bool(data.sequences("train"))  # else it is read from a run directory
+        return RatingLine(data.table.num_items, best_on_validation(data, task.cases("valid")) if is_learning else None)
 
     def _count_items(self, dataset) -> None:
         counts = torch.from_numpy(training_popularity(dataset.personal))

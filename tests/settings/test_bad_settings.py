@@ -37,6 +37,7 @@ BAD = [
     ("BPR --use_gpu=cuda", "use_gpu: 'cuda' must be True or False"),
     ("MGRLFpp --transitions=none", "transitions: None must be True or False"),
     ("UniMP:query_words=True,tasks=rec", "query_words: .* tasks: recommendation has no search"),
+    ("UniMP:rating_bias=True,tasks=rec", "rating_bias: .* tasks: recommendation has no preference"),
     ("UniMP --query_words=some", "query_words: 'some' must be True or False"),
     ("UniMP:memory=True,tasks=search", "memory: it ranks what is recommended, and tasks: search has no recommendation"),
     ("UniMP --context_targets=all", "context_targets: 'all' must be True or False"),

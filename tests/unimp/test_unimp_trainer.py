@@ -151,13 +151,16 @@ def test_what_users_said_is_kept_only_where_wanted(finished, settings):
 
 
 def test_without_recommendation_the_tasks_stand_alone(settings):
-    comparison = run(settings, "UniMP", tasks="preference,selection", epochs=1)
+    comparison = run(settings, "UniMP", tasks="preference,selection", epochs=1, rating_bias=True)
     (result,) = comparison.results
     assert result.test == {} and len(result.users) == 0
     assert set(result.valid) == {"loss of preference", "loss of selection"}
     assert all(0 < loss < 10 for loss in result.valid.values())
     assert comparison.accuracy_table() == []
     assert "### Task: preference" in markdown(comparison)
+    line = read_run(run_dir()).network.rating_line
+    assert line.line.tolist() != [0, 1, 0] and result.tasks[0]["notes"][-1] == line.note
+    assert personalize(read_run(run_dir()), PersonalRequest("preference", user="u1", item="i1")).answer
     with pytest.raises(ValueError, match="this run has not learned to rank items"):
         load(run_dir(), device="cpu").recommend(users=["u1"])
 

@@ -1,11 +1,13 @@
 """Preference prediction: the rating a user will give an item, as the expectation over the rating tokens.
 
-The expectation is that of the frequencies which focal loss has made flatter (`focal_posterior`).
+The expectation is that of the frequencies which focal loss has made flatter (`focal_posterior`). With ``rating_bias``
+it corrects the biases of user and item (`RatingLine`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +61,34 @@ class PreferenceTask(ItemQuestionTask):
 
     def reply(self, model: AnsweringModel, question: Question) -> Reply:
         case = self.case_of_question(question)
-        (rating,) = self.predict(model, [case])
+        known = replace(case, history=question.history, history_interactions=question.interactions)
+        (rating,) = self.predict(model, [case], [known])
         return Reply(self.row(case, answer=False), lines=[f"{rating:.2f}"])
 
-    def predict(self, model: AnsweringModel, cases: Sequence[Case]) -> np.ndarray:
-        """Expected ratings float64 [n], on the scale of the data."""
+    def tune(self, model: AnsweringModel, cases: Sequence[Case]) -> None:
+        if model.rating_line is not None:
+            baseline = model.rating_line.baseline(self.data)
+            by_bias = np.array([baseline.predict(case) for case in cases])
+            model.rating_line.fit(by_bias, self.expected(model, cases), self._truth(cases))
+
+    def predict(self, model: AnsweringModel, cases: Sequence[Case], known: Sequence[Case] | None = None) -> np.ndarray:
+        """Ratings float64 [n], on the scale of the data.
+
+        Args:
+            model: in evaluation mode.
+            cases: what its prompts show.
+            known: the same with whole histories, for the bias of users that the training does not know.
+        """
+        expected = self.expected(model, cases)
+        if model.rating_line is None:
+            return expected
+        baseline = model.rating_line.baseline(self.data)
+        by_bias = np.array([baseline.predict(case) for case in known or cases])
+        scale = self.data.rating_values
+        return np.clip(model.rating_line.predict(by_bias, expected), scale.min(), scale.max())
+
+    def expected(self, model: AnsweringModel, cases: Sequence[Case]) -> np.ndarray:
+        """Ratings float64 [n] that the network expects."""
         scale = torch.from_numpy(self.data.rating_values)
         expected = []
         with torch.no_grad():
@@ -74,7 +99,7 @@ class PreferenceTask(ItemQuestionTask):
         return torch.cat(expected).numpy()
 
     def evaluate(self, model: AnsweringModel, cases: Sequence[Case], run_dir: Path) -> TaskResult:
-        truth = self.data.rating(np.array([case.target_interaction for case in cases]))
+        truth = self._truth(cases)
         baseline = best_on_validation(self.data, self.cases("valid"))
         return TaskResult(
             task=self.name,
@@ -84,9 +109,15 @@ class PreferenceTask(ItemQuestionTask):
                 "global mean": _errors(np.full(len(cases), baseline.mean), truth),
                 "user and item bias": _errors(np.array([baseline.predict(case) for case in cases]), truth),
             },
-            notes=["Baselines are fitted to the training ratings; how much biases are shrunk is chosen on validation."],
+            notes=[
+                "Baselines are fitted to the training ratings; how much biases are shrunk is chosen on validation.",
+                *([] if model.rating_line is None else [model.rating_line.note]),
+            ],
             lower_is_better=("rmse", "mae"),
         )
+
+    def _truth(self, cases: Sequence[Case]) -> np.ndarray:
+        return self.data.rating(np.array([case.target_interaction for case in cases]))
 
 
 def _errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Estimate]:

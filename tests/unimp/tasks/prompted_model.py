@@ -7,6 +7,7 @@ from recbole_mgr.unimp.rows import collate
 
 class PromptedModel:
     device = torch.device("cpu")
+    rating_line = None
 
     @staticmethod
     def collate_prompts(rows):

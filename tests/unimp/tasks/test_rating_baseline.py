@@ -10,7 +10,7 @@ from recbole_mgr.unimp.tasks.rating_baseline import RatingBaseline, TrainingRati
 
 
 def test_biases_solve_the_regularised_least_squares_and_know_what_a_prompt_shows(world, settings):
-    baseline = RatingBaseline(world.data, TrainingRatings.of(world.data))
+    baseline = RatingBaseline.fitted(world.data, TrainingRatings.of(world.data))
     rows = [
         (user.user_id, item, world.ratings[row])
         for user in world.parts["train"]
@@ -44,12 +44,12 @@ def test_biases_solve_the_regularised_least_squares_and_know_what_a_prompt_shows
 
 def test_a_new_user_is_judged_by_his_history(make_world, settings):
     world = make_world(split="by_user")
-    baseline = RatingBaseline(world.data, TrainingRatings.of(world.data))
+    baseline = RatingBaseline.fitted(world.data, TrainingRatings.of(world.data))
     (case,) = PreferenceTask(world.data, {**settings, "history_items": 2}).cases("test")  # user 6: 5, 4, none, 2 | 1
     assert case.user_id == 6 and len(case.history) == 2  # of which one is rated: 2 stars
     low = baseline.predict(case)
     world.data._ratings[case.history_interactions[-1]] = 5.0
-    high = RatingBaseline(world.data, TrainingRatings.of(world.data)).predict(case)
+    high = RatingBaseline.fitted(world.data, TrainingRatings.of(world.data)).predict(case)
     assert high - low == pytest.approx(3 / (15 + 1))
 
 
@@ -63,12 +63,12 @@ def test_shrinkages_are_chosen_on_validation(world, settings):
     chosen = error(best_on_validation(world.data, cases))
     training = TrainingRatings.of(world.data)
     pairs = itertools.product((1, 5, 30), repeat=2)
-    assert all(chosen <= error(RatingBaseline(world.data, training, *pair)) for pair in pairs)
-    assert chosen < error(RatingBaseline(world.data, training, 1e9, 1e9))  # the mean alone
+    assert all(chosen <= error(RatingBaseline.fitted(world.data, training, *pair)) for pair in pairs)
+    assert chosen < error(RatingBaseline.fitted(world.data, training, 1e9, 1e9))  # the mean alone
 
 
 def test_predictions_stay_on_the_scale(world, settings):
-    baseline = RatingBaseline(world.data, TrainingRatings.of(world.data))
+    baseline = RatingBaseline.fitted(world.data, TrainingRatings.of(world.data))
     cases = PreferenceTask(world.data, settings).cases("test")
     baseline.mean = 9.0
     assert [baseline.predict(case) for case in cases] == [5.0] * len(cases)
