@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -26,9 +26,6 @@ from recbole_mgr.integration.task_results import TaskResult
 from recbole_mgr.unimp.catalogue import tokenize
 from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
 from recbole_mgr.unimp.rows import SEES_ALL, Row, RowBatch, RowBuilder
-
-if TYPE_CHECKING:
-    from recbole_mgr.unimp.tasks.rating_line import RatingLine
 
 _CASES_AT_ONCE = 64
 _NOTHING = np.empty(0, dtype=np.int64)
@@ -99,7 +96,7 @@ class AnsweringModel(Protocol):
     """What the tasks ask of a network; `UniMP` is one."""
 
     ranking_task: Task | None
-    rating_line: RatingLine | None
+    rating_line: Any  # the `RatingLine` of the preference task, which builds on this module; or None
     device: torch.device
     ITEM_SEQ: str
     ITEM_SEQ_LEN: str
