@@ -44,7 +44,7 @@ OPERATIONAL = frozenset(
     "floors".split()
 )
 # Settings that change what is tested and not what is learned; ``eval_args`` is both, see `_split`.
-EVALUATION = frozenset("topk metrics beam_size eval_type test_neg_sample_args".split())
+EVALUATION = frozenset("topk metrics beam_size eval_type test_neg_sample_args bert_score".split())
 
 # What RecBole reads of a data set where ``load_col`` names no kinds of files.
 _ATOMIC_KINDS = ("inter", "user", "item", "kg", "link", "net")

@@ -65,6 +65,7 @@ class UniMP(GenerativeRecommender):
         "likelihood (of IDs; ours) or marks (the paper's); None: likelihood beside recommendation"
     )
     explanation_words: Count = key("Most words of a review that are learned and generated")
+    bert_score: Name | None = key("Folder of an encoder that scores explanations by meaning; None leaves it out")
     picture_size: Annotated[int, Ge(8)] = key("Side of generated pictures in pixels")
     picture_code_count: Annotated[int, Ge(2)] = key("Codes of the picture codec")
     picture_codec: Name | None = key("Folder of a trained codec; None trains one on the data set's pictures")

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from recbole_mgr.integration.task_results import Estimate, TaskResult
+from recbole_mgr.integration.validation import require
 from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
+from recbole_mgr.unimp.tasks.bert_score import BertScore
 from recbole_mgr.unimp.tasks.explanation_baselines import ExplanationBaselines
 from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, ItemQuestionTask, Question, Reply
-from recbole_mgr.unimp.tasks.text_metrics import bleu, distinct, feature_match, rouge_l
+from recbole_mgr.unimp.tasks.text_metrics import bleu, distinct, feature_match, grounded, rouge_l, variety
 
 _TOKENS_PER_WORD = 2
 _EXAMPLES = 3
@@ -33,6 +35,11 @@ class ExplanationTask(ItemQuestionTask):
     instruction = "What will the user say?"
     stage = 4
     needs = frozenset({"ratings", "reviews"})
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        folder = settings["bert_score"]
+        require(not folder or Path(folder).is_dir(), settings, "bert_score", "a folder that exists")
 
     def __init__(self, data: PersonalData, settings: Mapping[str, Any]) -> None:
         super().__init__(data, settings)
@@ -79,22 +86,38 @@ class ExplanationTask(ItemQuestionTask):
     def evaluate(self, model: AnsweringModel, cases: Sequence[Case], run_dir: Path) -> TaskResult:
         references = [self.data.review_text(case.target_interaction) for case in cases]
         baselines = ExplanationBaselines(self.data)
+        bert_score = BertScore(Path(self.settings["bert_score"])) if self.settings["bert_score"] else None
+        items = [case.target for case in cases]
         features = [baselines.features(case, reference) for case, reference in zip(cases, references, strict=True)]
+        true = [baselines.features_of(item) for item in items]
+
+        def judged(texts: list[str]) -> dict[str, Estimate]:
+            by_meaning = {"bert_score": bert_score(texts, references)} if bert_score else {}
+            return {
+                "bleu": bleu(texts, references),
+                "rouge_l": rouge_l(texts, references),
+                **by_meaning,
+                "feature_match": feature_match(texts, features),
+                "grounded": grounded(texts, baselines.feature_words, true),
+                "distinct_2": distinct(texts),
+                "variety": variety(texts, items),
+            }
+
         texts = self.write(model, cases)
         examples = zip(texts[:_EXAMPLES], references, strict=False)
         return TaskResult(
             task=self.name,
             cases=len(cases),
-            metrics=_text_metrics(texts, references, features),
+            metrics=judged(texts),
             baselines={
-                "most frequent review": _text_metrics([baselines.most_frequent] * len(cases), references, features),
-                "another user's review": _text_metrics(
-                    [baselines.of_another(case) for case in cases], references, features
-                ),
+                "most frequent review": judged([baselines.most_frequent] * len(cases)),
+                "another user's review": judged([baselines.of_another(case) for case in cases]),
             },
             notes=[
                 "Feature match: the share of the true review's feature words that the text has; feature words stand in "
                 "the item's attributes or training reviews, and in those of at most half the items.",
+                "Grounded: the share of the text's feature words that are its item's; the others are made up. Variety: "
+                "how many words the texts for two users of an item do not share, of all that they have.",
                 "Another user's review: of the same item, else of its category; drawn from the training part.",
                 *(f"Example: {text!r} where the user wrote {reference!r}." for text, reference in examples),
             ],
@@ -103,12 +126,3 @@ class ExplanationTask(ItemQuestionTask):
     def _rating_and_review(self, interaction: int) -> np.ndarray:
         review = self.data.review_token_ids(interaction)[: self._most_text_tokens]
         return np.concatenate([self.rating_token_ids(interaction), review])
-
-
-def _text_metrics(texts: list[str], references: list[str], features: list[set[str]]) -> dict[str, Estimate]:
-    return {
-        "bleu": bleu(texts, references),
-        "rouge_l": rouge_l(texts, references),
-        "distinct_2": distinct(texts),
-        "feature_match": feature_match(texts, features),
-    }

@@ -21,9 +21,11 @@ class ExplanationBaselines:
 
     Attributes:
         most_frequent: the training review that most users wrote, the first in order of the alphabet among equals.
+        feature_words: all words that tell something of an item: those about at most half the items.
     """
 
     most_frequent: str
+    feature_words: set[str]
 
     def __init__(self, data: PersonalData) -> None:
         self._data = data
@@ -38,7 +40,8 @@ class ExplanationBaselines:
         self.most_frequent = min(counts, key=lambda text: (-counts[text], text))
         self._item_words = {item_id: self._words_about(item_id) for item_id in range(1, len(data.table.codes))}
         items_with = Counter(word for words in self._item_words.values() for word in words)
-        self._common = {word for word, count in items_with.items() if count > _MOST_ITEMS * len(self._item_words)}
+        most = _MOST_ITEMS * len(self._item_words)
+        self.feature_words = {word for word, count in items_with.items() if count <= most}
 
     def of_another(self, case: Case) -> str:
         """A training review of the case's item, else of its category, by another user; else the most frequent one."""
@@ -50,9 +53,13 @@ class ExplanationBaselines:
         return self.most_frequent
 
     def features(self, case: Case, reference: str) -> set[str]:
-        """The words of the true text that tell something of the item: they stand in its attributes or in its training
-        reviews, and in those of at most half the items."""
-        return (set(words_of(reference)) & self._item_words[case.target]) - self._common
+        """The words of the true text that tell something of the item."""
+        return set(words_of(reference)) & self.features_of(case.target)
+
+    def features_of(self, item_id: int) -> set[str]:
+        """The words that tell something of an item: they stand in its attributes or in its training reviews, and in
+        those of at most half the items."""
+        return self._item_words[item_id] & self.feature_words
 
     def _words_about(self, item_id: int) -> set[str]:
         attributes = self._data.tokenizer.decode(self._data.catalogue.text_token_ids(item_id))

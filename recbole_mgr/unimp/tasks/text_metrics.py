@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -61,6 +62,36 @@ def feature_match(texts: Sequence[str], features: Sequence[set[str]]) -> Estimat
         len(named & set(words_of(text))) / len(named) for text, named in zip(texts, features, strict=True) if named
     ]
     return estimate(shares) if shares else Estimate(np.nan, np.nan, np.nan)
+
+
+def grounded(texts: Sequence[str], features: set[str], true: Sequence[set[str]]) -> Estimate:
+    """Mean share (0 to 1) of the feature words in a text that are true of its item; the rest is made up. Texts without
+    a feature word are left out.
+
+    Args:
+        texts: n texts.
+        features: words that tell something of some item.
+        true: of n items, those that tell something of it.
+    """
+    named = [features & set(words_of(text)) for text in texts]
+    shares = [len(words & own) / len(words) for words, own in zip(named, true, strict=True) if words]
+    return estimate(shares) if shares else Estimate(np.nan, np.nan, np.nan)
+
+
+def variety(texts: Sequence[str], items: Sequence[int]) -> Estimate:
+    """How different the texts for different users of the same item are: the mean over pairs of 1 - the share of words
+    that both have (Jaccard); 0 where all users are told the same. Items with one text are left out.
+
+    Args:
+        texts: n texts.
+        items: n item ids, what they are about.
+    """
+    of_item: dict[int, list[set[str]]] = {}
+    for text, item in zip(texts, items, strict=True):
+        of_item.setdefault(item, []).append(set(words_of(text)))
+    pairs = [pair for words in of_item.values() for pair in itertools.combinations(words, 2)]
+    differences = [len(one ^ other) / max(1, len(one | other)) for one, other in pairs]
+    return estimate(differences) if differences else Estimate(np.nan, np.nan, np.nan)
 
 
 def _grams(words: list[str], order: int) -> list[tuple[str, ...]]:

@@ -36,6 +36,7 @@ SETTINGS = {
     "selection_by": "marks",
     "search_title_words": 0,
     "explanation_words": 5,
+    "bert_score": None,
 }
 
 

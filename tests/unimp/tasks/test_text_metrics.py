@@ -5,7 +5,7 @@ import math
 import pytest
 import sacrebleu
 
-from recbole_mgr.unimp.tasks.text_metrics import bleu, distinct, feature_match, rouge_l, words_of
+from recbole_mgr.unimp.tasks.text_metrics import bleu, distinct, feature_match, grounded, rouge_l, variety, words_of
 
 TEXTS = ["the cat sat on the mat", "a dog ran far away today", "the red scarf is warm and soft", "hello there"]
 REFERENCES = ["the cat sat on a mat", "a dog ran away today", "this red scarf is warm and so soft", "goodbye now"]
@@ -42,6 +42,19 @@ def test_feature_match_is_the_share_of_the_named():
     estimate = feature_match(["red and warm", "soft", "what"], [{"red", "cold"}, {"soft"}, set()])
     assert estimate.value == pytest.approx((0.5 + 1) / 2)
     assert math.isnan(feature_match(["red"], [set()]).value)
+
+
+def test_grounded_is_the_share_of_what_a_text_names_that_is_so():
+    texts = ["red and warm", "green soft", "what"]
+    estimate = grounded(texts, {"red", "green", "warm", "soft"}, [{"red", "soft"}, {"green", "soft"}, {"red"}])
+    assert estimate.value == pytest.approx((0.5 + 1) / 2)
+    assert math.isnan(grounded(["what"], {"red"}, [{"red"}]).value)
+
+
+def test_variety_is_between_users_of_the_same_item():
+    assert variety(["a b", "b c", "b a", "else"], [1, 1, 1, 2]).value == pytest.approx((2 / 3 + 0 + 2 / 3) / 3)
+    assert variety(["", ""], [1, 1]).value == 0
+    assert math.isnan(variety(["a", "b"], [1, 2]).value)
 
 
 def test_words_in_lower_case_without_marks():

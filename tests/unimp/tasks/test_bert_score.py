@@ -1,0 +1,48 @@
+"""BERTScore against a computation pair by pair, and its ends."""
+
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+
+from recbole_mgr.unimp.tasks.bert_score import BertScore
+from recbole_mgr.unimp.tokenizer import train_tokenizer
+
+TEXTS = ["red soap smells nice", "the comb", "", "blue"]
+REFERENCES = ["a red soap", "soft mask for a dry face", "red", ""]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoder")
+    tokenizer = train_tokenizer([*TEXTS, *REFERENCES], vocabulary_size=300)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(1)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
+    return folder
+
+
+@torch.no_grad()
+def f_measure(folder, text, reference):
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    vectors = [model(**tokenizer(side, return_tensors="pt")).last_hidden_state[0] for side in (text, reference)]
+    alike = [[float(torch.cosine_similarity(a, b, dim=0)) for b in vectors[1]] for a in vectors[0]]
+    precision = sum(max(row) for row in alike) / len(alike)
+    recall = sum(max(column) for column in zip(*alike, strict=True)) / len(alike[0])
+    return 2 * precision * recall / (precision + recall)
+
+
+def test_it_is_that_of_each_pair_on_its_own_whatever_the_padding(encoder):
+    expected = (f_measure(encoder, TEXTS[0], REFERENCES[0]) + f_measure(encoder, TEXTS[1], REFERENCES[1])) / 4
+    assert BertScore(encoder)(TEXTS, REFERENCES).value == pytest.approx(expected, abs=1e-5)  # two pairs say nothing
+
+
+def test_equal_texts_have_1_and_others_less(encoder):
+    score = BertScore(encoder)
+    assert score(TEXTS[:2], TEXTS[:2]).value == pytest.approx(1, abs=1e-5)
+    assert score(TEXTS[:2], REFERENCES[:2]).value < 1
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(ValueError, match="bert_score: .* cannot be loaded"):
+        BertScore(tmp_path)
