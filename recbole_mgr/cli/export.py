@@ -22,11 +22,12 @@ def main(arguments: list[str]) -> int:
     parser = CommandParser(prog="recbole-mgr export", description=_DESCRIPTION)
     parser.add_argument("run_dir", type=Path, help="folder of a finished run of one of our models")
     parser.add_argument("folder", type=Path, help="a new folder")
+    parser.add_argument("--onnx", action="store_true", help="write ONNX files, too; needs onnx, onnxscript, onnxruntime")
     asked = parser.parse_args(arguments)
 
     from recbole_mgr.serving.exporting import export_run_programs  # imports torch
 
-    folder = export_run_programs(asked.run_dir, asked.folder)
+    folder = export_run_programs(asked.run_dir, asked.folder, onnx=asked.onnx)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"Written to {folder} ({size / 2**20:.1f} MiB); {folder / 'runtime.py'} says how to use it")
     return 0

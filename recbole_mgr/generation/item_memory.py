@@ -214,7 +214,7 @@ class FittedMemory:
         newest, decays = self._newest(history, lengths)  # [B, k] each
         if self.targets is None:
             return torch.nn.functional.embedding_bag(newest, self.weights, per_sample_weights=decays, mode="sum")
-        scores = torch.zeros(len(history), len(self.weights), device=self.weights.device)
+        scores = torch.zeros(history.shape[0], len(self.weights), device=self.weights.device)
         weights = self.weights[newest] * decays.unsqueeze(-1)  # [B, k, R]
         return scores.scatter_add_(1, self.targets[newest].long().flatten(1), weights.flatten(1))
 
@@ -265,7 +265,7 @@ class FittedMemory:
 
     def _newest(self, history: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The last items of each history, newest first, and their decays; int64 and float32 [B, k]."""
-        age = torch.arange(min(self.settings.history_length, history.shape[1]), device=history.device)
+        age = torch.arange(self.settings.history_length, device=history.device)
         place = lengths.unsqueeze(1) - 1 - age  # [B, k]
         item_ids = history.gather(1, place.clamp(min=0)).masked_fill(place < 0, 0)
         decays = (self.settings.history_decay**age).to(self.weights.dtype).expand_as(item_ids).contiguous()

@@ -60,12 +60,15 @@ class MemoryPrior(nn.Module):
 
     def prior(self, trie: PrefixTrie, history: Tensor, lengths: Tensor) -> Prior:
         """For histories [B, L] (0 = none) of ``lengths`` [B]."""
-        fitted = FittedMemory(self.settings, self.weights, self.targets)
         if trie.num_items <= DENSE_ITEMS:
-            return DensePrior(trie, self._log(fitted.scores(history, lengths)))
-        best = fitted.best(history, lengths, LISTED)
+            return DensePrior(trie, self.scores(history, lengths))
+        best = self._fitted.best(history, lengths, LISTED)
         scores = self._log(best.scores).masked_fill(best.item_ids == 0, self._log(best.scores.new_zeros(())).item())
         return ShortListPrior(trie, best.item_ids, scores, floor=float(self._log(torch.zeros(()))))
+
+    def scores(self, history: Tensor, lengths: Tensor) -> Tensor:
+        """Of every item, float [B, N + 1], for histories as in :meth:`prior`."""
+        return self._log(self._fitted.scores(history, lengths))
 
     def let_in(self, likeness: sparse.csr_matrix) -> None:
         """Give new items, of which it knows nothing, what the known items most like them have: they follow, and are
@@ -84,6 +87,10 @@ class MemoryPrior(nn.Module):
         weights, targets = largest_of_rows(memory, entries)
         self.weights.copy_(weights)
         self.targets.copy_(targets)
+
+    @property
+    def _fitted(self) -> FittedMemory:
+        return FittedMemory(self.settings, self.weights, self.targets)
 
     def _log(self, scores: Tensor) -> Tensor:
         return (scores.clamp(min=0) + self.floor).log()

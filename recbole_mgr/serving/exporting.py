@@ -1,70 +1,81 @@
 """A run as programs and arrays that need torch and NumPy alone (``recbole-mgr export``).
 
     start.pt2, step_<d>.pt2   `torch.export` programs: what reads histories, and what scores digit d of each beam
+    priors.pt2                what scores items beside their codes, where the run ranks by that, too
+    *.onnx                    the same as ONNX, where that is asked for
     weights.npz               what they share, each an input of the programs that read it
     trie.npz                  the prefix trie, and which item stands at which of its leaves
-    export.json               sizes, items, and which weights each program reads
-    runtime.py                the beam search over them: `recbole_mgr.serving.exported_runtime`
+    export.json               sizes, items, what the parts of the ranking count, and which weights each program reads
+    runtime.py                the search over them: `recbole_mgr.serving.exported_runtime`
 
-Batch size, length of histories and number of beams are free. The programs compute padding and decided digits, too,
-which the models leave out where that saves time, so scores may differ in their last digits.
+The programs compute padding and decided digits, too, which the models leave out where that saves time, so scores may
+differ in their last digits.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from recbole_mgr.files import write_text
+from recbole_mgr.generation.priors import DENSE_ITEMS
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.generative import GenerativeRecommender
+from recbole_mgr.model.priors import CODES
 from recbole_mgr.serving import exported_runtime
+from recbole_mgr.serving.programs import programs_of
 from recbole_mgr.serving.recommender import Recommender
 from recbole_mgr.serving.run_directory import is_generative_run, read_about, read_run
 
-FORMAT = 1
-# Sizes of the example that a program is traced with: no two alike, so that none is taken for another.
-_BATCH, _LENGTH, _BEAMS = 3, 5, 7
+FORMAT = 2
 
 
-def export_run_programs(run_dir: str | Path, folder: str | Path) -> Path:
+def export_run_programs(run_dir: str | Path, folder: str | Path, *, onnx: bool = False) -> Path:
     """Write a run as programs and arrays.
 
     Args:
-        run_dir: a finished run of one of our models that ranks by codes alone.
+        run_dir: a finished run of one of our models.
         folder: a new one, or an empty one.
+        onnx: whether to write the programs as ONNX, too.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: If the run cannot be exported, the folder holds something, or torch is too old.
+        ValueError: If the run cannot be exported, the folder holds something, torch is too old or what writes ONNX is
+            not installed.
     """
     run_dir, folder = Path(run_dir), Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is there already; name a new folder")
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if onnx and not importlib.util.find_spec(name)]
+    if missing:
+        raise ValueError(f"--onnx needs {', '.join(missing)}; pip install {' '.join(missing)}")
     network, recommender = _read(run_dir)
     if not hasattr(torch.export.Dim, "AUTO"):
         raise ValueError(f"export needs torch 2.6 or newer, this is {torch.__version__}; update it")
+    weights_of_parts = _weights_of_parts(network)
+    priors, codes = [part for part in weights_of_parts if part != CODES], CODES in weights_of_parts
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as unfinished:
         written = Path(unfinished) / "export"
         written.mkdir()
         reads, weights = {}, {}
-        for name, program, used in _programs(network.backbone, network.trie):
-            torch.export.save(program, written / f"{name}.pt2")
-            reads[name] = list(used)
-            weights |= used
+        for program in programs_of(network, priors=priors, codes=codes):
+            torch.export.save(program.exported, written / f"{program.name}.pt2")
+            if onnx:
+                torch.onnx.export(program.exported, f=written / f"{program.name}.onnx", dynamo=True, verbose=False)
+            reads[program.name] = list(program.weights)
+            weights |= program.weights
         np.savez(written / exported_runtime.ExportedRun.FILES[0], **_arrays(weights))
         np.savez(written / exported_runtime.ExportedRun.FILES[1], **_arrays(_trie_arrays(network.trie)))
         about = {
@@ -75,12 +86,16 @@ def export_run_programs(run_dir: str | Path, folder: str | Path) -> Path:
             "code_softmax": network.code_softmax,
             "beam_size": network.beam_size,
             "max_history": network.max_seq_length,
+            "ranking": "beams" if network.part_weights is None else network.ranking,
+            "weights": weights_of_parts,
+            "candidates": network.prior_candidates,
             "programs": reads,
             "items": network.semantic_ids.item_tokens,
         }
         write_text(written / "export.json", json.dumps(about, ensure_ascii=False) + "\n")
         shutil.copyfile(exported_runtime.__file__, written / "runtime.py")
-        _require_equal_lists(recommender, written)
+        for options in ({}, {"onnx": True}) if onnx else ({},):
+            _require_equal_lists(recommender, exported_runtime.ExportedRun(written, **options))
         if folder.is_dir():
             folder.rmdir()
         written.rename(folder)
@@ -96,129 +111,20 @@ def _read(run_dir: Path) -> tuple[GenerativeRecommender, Recommender]:
             "the backbones hierarchical and t5; use recbole-mgr serve for this one"
         )
     network = run.network
-    if network.part_weights is not None:
+    is_pushed_down = network.ranking == "beams" and "item_softmax" in _weights_of_parts(network)
+    if is_pushed_down and network.trie.num_items > DENSE_ITEMS:
         raise ValueError(
-            f"{run_dir}: this run ranks by {', '.join(network.part_weights.parts)} together, of which an export holds "
-            "the codes alone; train without the others (item_softmax, memory, popularity), or use recbole-mgr serve"
+            f"{run_dir}: export does not push an item softmax of more than {DENSE_ITEMS:,} items down the trie; train "
+            "with ranking: union, or use recbole-mgr serve"
         )
     return network, Recommender(run, run_dir=run_dir)
 
 
-class _Start(nn.Module):
-    """Histories -> what the first step starts from, as a flat list."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, history: Tensor, lengths: Tensor) -> list[Tensor]:
-        return list(_flat(self.backbone.start_padded(history, lengths)))
-
-
-class _Step(nn.Module):
-    """One digit: logits, and what the next step starts from, as a flat list.
-
-    Args:
-        backbone: whose.
-        depth: of the digit.
-        like: a state as the step gets it, for its form.
-    """
-
-    def __init__(self, backbone: nn.Module, depth: int, like: Any) -> None:
-        super().__init__()
-        self.backbone, self.depth = backbone, depth
-        self._like = (like,)
-
-    def forward(self, nodes: Tensor, *inputs: Any) -> list[Tensor]:
-        *choice, flat = inputs
-        codes, parents = choice or (None, None)
-        state = _shaped(self._like[0], iter(flat))
-        logits, state = self.backbone.step(self.depth, nodes, codes, parents, state)
-        return [logits.float(), *_flat(state)]
-
-
-class _WithoutWeights(nn.Module):
-    """A module as a function of its weights, too, so that its program holds none."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self._module = (module,)  # in a tuple, where torch does not look for weights
-
-    def forward(self, weights: dict[str, Tensor], *inputs: Any) -> list[Tensor]:
-        return torch.func.functional_call(self._module[0], weights, inputs, tie_weights=False)
-
-
-class _Used(TorchFunctionMode):
-    """Remembers which tensors functions are called with."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ids: set[int] = set()
-
-    def __torch_function__(self, function, types, arguments=(), options=None):
-        self.ids.update(map(id, _flat([*arguments, *(options or {}).values()])))
-        return function(*arguments, **(options or {}))
-
-
-@torch.no_grad()
-def _programs(backbone: nn.Module, trie: PrefixTrie) -> Iterator[tuple[str, Any, dict[str, Tensor]]]:
-    """Name, program and weights of each part."""
-    history = torch.arange(_BATCH * _LENGTH).view(_BATCH, _LENGTH) % trie.num_items + 1
-    lengths = torch.arange(_LENGTH, _LENGTH - _BATCH, -1)
-    program, weights = _traced(_Start(backbone), (history, lengths))
-    yield "start", program, weights
-    state = backbone.start_padded(history, lengths)
-    flat = program.module()(weights, history, lengths)
-    nodes, choice = torch.zeros(_BATCH, 1, dtype=torch.long), ()
-    for depth in range(trie.num_digits):
-        inputs = (nodes, *choice, flat)
-        program, weights = _traced(_Step(backbone, depth, state), inputs)
-        yield f"step_{depth}", program, weights
-        _, state = backbone.step(depth, nodes, *(choice or (None, None)), state)  # for its form alone
-        _, *flat = program.module()(weights, *inputs)
-        parents = torch.arange(_BEAMS).expand(_BATCH, -1) % nodes.shape[1]
-        nodes = torch.arange(_BATCH * _BEAMS).view(_BATCH, _BEAMS) % trie.num_nodes(depth + 1)
-        choice = (nodes % trie.sizes[depth], parents)
-
-
-def _traced(module: nn.Module, inputs: tuple) -> tuple[Any, dict[str, Tensor]]:
-    """The program of a module, and the weights that it reads."""
-    with _Used() as used:
-        module(*inputs)
-    weights = {name: tensor.detach() for name, tensor in _weights(module) if id(tensor) in used.ids}
-    free = _mapped(lambda tensor: dict.fromkeys(range(tensor.dim()), torch.export.Dim.AUTO), inputs)
-    shapes = {"weights": dict.fromkeys(weights), "inputs": free}
-    arguments = (weights, *inputs)
-    return torch.export.export(_WithoutWeights(module), arguments, dynamic_shapes=shapes, strict=False), weights
-
-
-def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers: a module with several names has one here, a weight of several modules has several."""
-    for path, part in module.named_modules():
-        for name, tensor in chain(part.named_parameters(recurse=False), part.named_buffers(recurse=False)):
-            yield f"{path}.{name}", tensor
-
-
-def _flat(value: Any) -> Iterator[Tensor]:
-    """The tensors of nested lists and tuples."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _flat(part)
-
-
-def _shaped(like: Any, tensors: Iterator[Tensor]) -> Any:
-    """Tensors in the form of ``like``."""
-    if isinstance(like, Tensor):
-        return next(tensors)
-    parts = [_shaped(part, tensors) for part in like]
-    return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
-
-
-def _mapped(function: Callable[[Tensor], Any], value: Any) -> Any:
-    """``function`` of every tensor of nested lists and tuples."""
-    return function(value) if isinstance(value, Tensor) else type(value)(_mapped(function, part) for part in value)
+def _weights_of_parts(network: GenerativeRecommender) -> dict[str, float]:
+    """What each part of a run's ranking counts, without those that count nothing."""
+    if network.part_weights is None:
+        return {CODES: 1.0}
+    return {part: weight for part, weight in network.part_weights.as_dict().items() if weight}
 
 
 def _trie_arrays(trie: PrefixTrie) -> dict[str, Tensor]:
@@ -237,12 +143,12 @@ def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
-def _require_equal_lists(recommender: Recommender, folder: Path) -> None:
+def _require_equal_lists(recommender: Recommender, exported: Any) -> None:
     """Compare a few lists of the written programs with the run's."""
     tokens = recommender.item_ids
-    histories = [[tokens[(7 * n + place // 2) % len(tokens)] for place in range(n)] for n in (1, 2, 9)]  # with repeats
+    lengths = (1, 2, 9, 30)  # neither as many nor as long as in the example that the programs were traced with
+    histories = [[tokens[(7 * n + place // 2) % len(tokens)] for place in range(n)] for n in lengths]  # with repeats
     expected = recommender.recommend(histories=histories, mask_history=True)
-    exported = exported_runtime.ExportedRun(folder).recommend(histories, mask_history=True)
-    for own, scores in zip(exported, expected.scores, strict=True):
+    for own, scores in zip(exported.recommend(histories, mask_history=True), expected.scores, strict=True):
         if not np.allclose([score for _, score in own], scores, atol=1e-3):
             raise RuntimeError("the exported programs do not give the run's lists; this is an error of recbole_mgr")

@@ -7,6 +7,7 @@ import torch
 
 from recbole_mgr.cli.main import main
 from recbole_mgr.serving import load
+from recbole_mgr.serving.exported_runtime import ExportedRun
 
 # Answers requests with exported folders alone: neither we nor RecBole can be imported.
 ALONE = """
@@ -18,36 +19,64 @@ from runtime import ExportedRun
 runs = map(ExportedRun, asked["folders"])
 print(json.dumps([[run.recommend(**options) for options in asked["requests"]] for run in runs]))
 """
-SETTINGS = (
-    {"backbone": "hierarchical", "branch_size": 4, "learn_repeats": True},
-    {"backbone": "t5", "code_softmax": "full"},
-)
+PRIORS = {"item_softmax": True, "memory": True, "popularity": True}
+WEIGHTS = {"codes": 0.75, "item_softmax": 0.25, "memory": 1.5, "popularity": -0.2}
+SETTINGS = {
+    "branches and repeats": {"branch_size": 4, "learn_repeats": True},
+    "t5, full": {"backbone": "t5", "code_softmax": "full"},
+    "all together": PRIORS | {"learn_repeats": True, "prior_weights": WEIGHTS, "prior_candidates": 3},
+    "pushed down": PRIORS | {"ranking": "beams", "prior_weights": WEIGHTS},
+    "t5 and memory": {"backbone": "t5", "memory": True, "prior_weights": {"codes": 1.0, "memory": 0.5}},
+    "without codes": {"code_weight": 0.0, "item_softmax": True},
+}
 
 
-@pytest.mark.skipif(not hasattr(torch.export.Dim, "AUTO"), reason="this torch is older than 2.6")
-def test_lists_are_those_of_the_run(make_run, tmp_path):
-    runs = [make_run("TIGER", modalities=["text"], **settings) for settings in SETTINGS]
-    folders = [tmp_path / settings["backbone"] for settings in SETTINGS]
-    for run, folder in zip(runs, folders, strict=True):
-        assert main(["export", str(run.folder), str(folder)]) == 0
-    histories = [runs[0].histories[user] for user in sorted(runs[0].histories)][:9]
+@pytest.fixture(scope="module")
+def runs(make_run):
+    return [make_run("TIGER", modalities=["text"], **settings) for settings in SETTINGS.values()]
+
+
+def requests_of(run):
+    histories = [run.histories[user] for user in sorted(run.histories)][:9]
     some = sorted({item for history in histories for item in history})[:8]
-    requests = [
+    return [
         {"histories": [*histories, ["i1", "i2", "i1"]]},
         {"histories": histories[:1], "k": 3, "mask_history": True},
         {"histories": histories[:4] + [["i1"] * 60], "only": some, "mask_history": True, "beam_size": 20},
     ]
+
+
+def require_equal(run, requests, answers):
+    recommender = load(run.folder, device="cpu")
+    for request, lists in zip(requests, answers, strict=True):
+        expected = recommender.recommend(**request)
+        for found, items, scores in zip(lists, expected.item_ids, expected.scores, strict=True):
+            assert [score for _, score in found] == pytest.approx(scores, abs=1e-4)
+            # items whose scores differ by rounding alone may change places from one release of torch to another
+            assert dict(found) == pytest.approx(dict(zip(items, scores, strict=True)), abs=1e-4)
+
+
+@pytest.mark.skipif(not hasattr(torch.export.Dim, "AUTO"), reason="this torch is older than 2.6")
+def test_lists_are_those_of_the_run(runs, tmp_path):
+    folders = [tmp_path / str(number) for number in range(len(runs))]
+    for run, folder in zip(runs, folders, strict=True):
+        assert main(["export", str(run.folder), str(folder)]) == 0
+    requests = requests_of(runs[0])
     asked = json.dumps({"folders": list(map(str, folders)), "requests": requests})
     done = subprocess.run([sys.executable, "-I", "-c", ALONE], input=asked, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for run, answers in zip(runs, json.loads(done.stdout), strict=True):
-        recommender = load(run.folder, device="cpu")
-        for request, lists in zip(requests, answers, strict=True):
-            expected = recommender.recommend(**request)
-            for found, items, scores in zip(lists, expected.item_ids, expected.scores, strict=True):
-                assert [score for _, score in found] == pytest.approx(scores, abs=1e-4)
-                # items whose scores differ by rounding alone may change places from one release of torch to another
-                assert dict(found) == pytest.approx(dict(zip(items, scores, strict=True)), abs=1e-4)
+        require_equal(run, requests, answers)
+
+
+@pytest.mark.parametrize("number", range(len(SETTINGS)), ids=list(SETTINGS))
+def test_onnx_gives_the_lists_of_the_run(runs, number, tmp_path):
+    for needed in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(needed)
+    assert main(["export", str(runs[number].folder), str(tmp_path / "export"), "--onnx"]) == 0
+    requests = requests_of(runs[number])
+    exported = ExportedRun(tmp_path / "export", onnx=True)
+    require_equal(runs[number], requests, [exported.recommend(**request) for request in requests])
 
 
 @pytest.mark.skipif(not hasattr(torch.export.Dim, "AUTO"), reason="this torch is older than 2.6")
