@@ -62,6 +62,5 @@ class RepeatScores(nn.Module):
 
 def distinct_items(history: Tensor) -> Tensor:
     """A history, int64 [..., L], with each item where it stands first and 0 elsewhere."""
-    items, order = history.sort(dim=-1, stable=True)
-    is_first = F.pad(items[..., 1:] != items[..., :-1], (1, 0), value=True)
-    return history * torch.zeros_like(is_first).scatter(-1, order, is_first)
+    is_same = history.unsqueeze(-1) == history.unsqueeze(-2)  # [..., L, L]
+    return history.masked_fill(is_same.tril(diagonal=-1).any(dim=-1), 0)
