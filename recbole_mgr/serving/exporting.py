@@ -73,6 +73,7 @@ def export_run_programs(run_dir: str | Path, folder: str | Path, *, onnx: bool =
         for program in programs_of(network, priors=priors, codes=codes):
             torch.export.save(program.exported, written / f"{program.name}.pt2")
             if onnx:
+                program.exported.example_inputs = None  # else it would look for inputs that it has taken out as unused
                 torch.onnx.export(program.exported, f=written / f"{program.name}.onnx", dynamo=True, verbose=False)
             reads[program.name] = list(program.weights)
             weights |= program.weights
