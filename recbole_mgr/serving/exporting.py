@@ -14,7 +14,7 @@ differ in their last digits.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import shutil
 import tempfile
@@ -57,9 +57,8 @@ def export_run_programs(run_dir: str | Path, folder: str | Path, *, onnx: bool =
     run_dir, folder = Path(run_dir), Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is there already; name a new folder")
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if onnx and not importlib.util.find_spec(name)]
-    if missing:
-        raise ValueError(f"--onnx needs {', '.join(missing)}; pip install {' '.join(missing)}")
+    if onnx:
+        _require_onnx()
     network, recommender = _read(run_dir)
     if not hasattr(torch.export.Dim, "AUTO"):
         raise ValueError(f"export needs torch 2.6 or newer, this is {torch.__version__}; update it")
@@ -119,6 +118,14 @@ def _read(run_dir: Path) -> tuple[GenerativeRecommender, Recommender]:
             "with ranking: union, or use recbole-mgr serve"
         )
     return network, Recommender(run, run_dir=run_dir)
+
+
+def _require_onnx() -> None:
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(f"--onnx needs {name}; pip install onnx onnxscript onnxruntime") from error
 
 
 def _weights_of_parts(network: GenerativeRecommender) -> dict[str, float]:

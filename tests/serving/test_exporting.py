@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recbole_mgr.cli.main import main
-from recbole_mgr.serving import load
+from recbole_mgr.serving import exporting, load
 from recbole_mgr.serving.exported_runtime import ExportedRun
 
 # Answers requests with exported folders alone: neither we nor RecBole can be imported.
@@ -79,12 +79,15 @@ def test_onnx_gives_the_lists_of_the_run(runs, number, tmp_path):
     require_equal(runs[number], requests, [exported.recommend(**request) for request in requests])
 
 
-@pytest.mark.skipif(not hasattr(torch.export.Dim, "AUTO"), reason="this torch is older than 2.6")
-def test_what_cannot_be_exported_is_said(run, popular_run, tmp_path, capsys):
+def test_what_cannot_be_exported_is_said(runs, tmp_path, capsys, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    assert main(["export", str(run.folder), str(tmp_path / "full")]) == 2
+    assert main(["export", str(runs[0].folder), str(tmp_path / "full")]) == 2
     assert "name a new folder" in capsys.readouterr().err
-    assert main(["export", str(popular_run.folder), str(tmp_path / "new")]) == 2
-    assert "ranks by codes, popularity together" in capsys.readouterr().err
+    monkeypatch.setattr(exporting, "DENSE_ITEMS", 10)
+    assert main(["export", str(runs[list(SETTINGS).index("pushed down")].folder), str(tmp_path / "new")]) == 2
+    assert "item softmax of more than 10 items" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert main(["export", str(runs[0].folder), str(tmp_path / "new"), "--onnx"]) == 2
+    assert "pip install" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -14,10 +14,11 @@ from recbole_mgr.data.semantic_id_file import coded_modalities
 from recbole_mgr.files import PROPERTIES
 from recbole_mgr.integration.config import known_keys, make_config, read_config_files, refuse_unknown_keys
 from recbole_mgr.integration.registry import is_generative
+from recbole_mgr.integration.trackers import Tracker
 from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED, Experiment, Row
 from recbole_mgr.run.floors import floor_configs
 from recbole_mgr.run.identity import RunIdentity, checked_provenance, result_directory, run_directory, slug
-from recbole_mgr.run.one_run import run_one
+from recbole_mgr.run.one_run import run_one, tracker_of
 from recbole_mgr.run.results import RunResult
 
 
@@ -63,10 +64,16 @@ class PlannedRun(NamedTuple):
             return False
         return coded_modalities(Path(self.config["semantic_ids"]), modalities) != modalities
 
-    def run(self, provenance: Provenance) -> None:
-        """Train and test, or go on where it was interrupted; leaves the result in `result_dir`."""
+    def run(self, provenance: Provenance) -> Tracker:
+        """Train and test, or go on where it was interrupted; leaves the result in `result_dir`.
+
+        Returns:
+            What followed the run, under the row's label.
+        """
+        tracker = tracker_of(self.config, self.row.label, provenance)
         # named by the model and its settings, not by the label, so that tables share runs
-        run_one(self.config, self.row.model, provenance)
+        run_one(self.config, self.row.model, provenance, tracker)
+        return tracker
 
     def result(self) -> RunResult:
         """What was measured, under the row's label."""

@@ -28,13 +28,18 @@ def run_experiment(plan: Plan, results: Path, *, labels: Collection[str], seeds:
     chosen = chosen_runs(plan, labels=labels, seeds=seeds)
     folder = results / plan.folder_name
     processes.on_owner(lambda: write_report(plan, folder))
+    trackers = []
     for run in [*plan.floors, *chosen]:
         if processes.on_owner(lambda run=run: run.done):
             continue
         if run in chosen:
             print_line(f"{plan.experiment.name}: {run.title}")
-        run.run(plan.provenance)
+        trackers.append(run.run(plan.provenance))
         processes.on_owner(lambda: write_report(plan, folder))
+    table = processes.on_owner(lambda: (folder / "table.md").read_text(encoding="utf-8"))
+    for tracker in trackers:
+        if tracker.has_begun:
+            tracker.attach("table.md", table)
     return folder
 
 

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from recbole_mgr.serving.base_recommender import BaseRecommender
 from recbole_mgr.serving.messages import Request
 
-
 SWITCH_INTERVAL = 1e-5  # seconds, see `take_turns_quickly`
 
 

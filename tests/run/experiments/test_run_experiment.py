@@ -7,6 +7,7 @@ import yaml
 import recbole_mgr.run.experiments.plan as plan_module
 from recbole_mgr.files import write_text
 from recbole_mgr.integration.config import plain_settings
+from recbole_mgr.integration.trackers import TENSORBOARD_FOLDER
 from recbole_mgr.run.experiments.definition import Experiment, Row
 from recbole_mgr.run.experiments.plan import make_plan
 from recbole_mgr.run.experiments.run import run_experiment
@@ -22,7 +23,8 @@ def trained(monkeypatch):
     """[(model, beam size, seed, quantiser's seed)] of what was trained; a row's rank is told by its beam size."""
     trained = []
 
-    def run_one(config, label, provenance):
+    def run_one(config, label, provenance, tracker):
+        tracker.begin()
         beam, seed = config["beam_size"], config["seed"]
         trained.append((label, beam, seed, config["semantic_id_seed"]))
         ranks = np.full(USERS, beam - 9)
@@ -57,6 +59,7 @@ def trained(monkeypatch):
         if not is_trained(run_dir):
             write_text(run_dir / "settings.yaml", yaml.safe_dump(about_run(config, provenance, identity, "1")))
         result.save(folder, run_dir)
+        tracker.finish(metrics, [])
 
     monkeypatch.setattr(plan_module, "run_one", run_one)
     return trained
@@ -124,12 +127,12 @@ def test_the_table_is_there_after_each_run_and_survives_a_stop(trained, make, tm
     plan, seen = make(), []
     instead = plan_module.run_one
 
-    def stopping(config, label, provenance):
+    def stopping(config, label, provenance, tracker):
         table = tmp_path / "results" / plan.folder_name / "table.md"
         seen.append(table.read_text().count("of 2 seeds"))
         if len(seen) == 3:
             raise KeyboardInterrupt
-        instead(config, label, provenance)
+        instead(config, label, provenance, tracker)
 
     monkeypatch.setattr(plan_module, "run_one", stopping)
     with pytest.raises(KeyboardInterrupt):
@@ -158,3 +161,18 @@ def test_rows_and_seeds_that_are_none_are_refused(trained, make, tmp_path):
     with pytest.raises(ValueError, match="--seeds 3: the experiment has 1, 2"):
         run(plan, tmp_path, seeds=[3])
     assert not trained
+
+
+def test_each_run_that_was_followed_keeps_the_table(trained, make, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.chdir(tmp_path)
+    plan = make(settings={**make().experiment.settings, "tracker": "tensorboard"})
+    table = run(plan, tmp_path)
+    for planned in plan.runs:
+        events = EventAccumulator(str(TENSORBOARD_FOLDER.joinpath(*planned.run_dir.parts[-3:]))).Reload()
+        assert [event.value for event in events.Scalars("recall@10")] == [
+            pytest.approx(planned.result().test["recall@10"])
+        ]
+        (kept,) = events.Tensors("table.md/text_summary")
+        assert kept.tensor_proto.string_val[0].decode() == table
