@@ -13,8 +13,18 @@ from recbole_mgr.run.results import RunResult
 from recbole_mgr.run.statistics import half_width, hits_and_gains
 from recbole_mgr.semantic_id.report import format_report, table_report
 from recbole_mgr.serving.run_directory import Run
+from recbole_mgr.settings import GROUPS
+from recbole_mgr.settings.model_keys import GenerativeRecommender
+from recbole_mgr.settings.recbole_keys import Evaluation, Filters, Training
 
-_MACHINE = ("path", "_dir", "checkpoint", "save_", "log_wandb", "wandb", "device", "gpu", "worker", "state", "progress")
+_OURS = {  # setting -> its value that the papers do not have -> what that is
+    "backbone": ("hierarchical", "a backbone with one position per item"),
+    "code_softmax": ("legal", "codes normalised over those that exist"),
+    "learn_repeats": (True, "learned repeats"),
+    "item_softmax": (True, "a softmax over the items"),
+    "memory": (True, "a closed-form memory of which items follow which"),
+    "popularity": (True, "popularity"),
+}
 _SOURCES = {
     "TIGER": "TIGER (arXiv 2305.05065)",
     "MGREF": "MGR-EF (arXiv 2503.23333)",
@@ -46,10 +56,13 @@ def model_card(run_dir: Path, run: Run, *, users: bool) -> str:
     }
     parts = [
         f"# {model} on {for_markdown(str(data['label']))}",
-        f"{_SOURCES.get(model, model)}: it generates the semantic ID of the next item of a history, digit by digit, "
-        f"among the {table.num_items:,} items that it was trained on. Trained and tested with recbole_mgr, a plugin of "
-        "RecBole.",
+        f"{_SOURCES.get(model, model)}: recommends the next item of a history, among the {table.num_items:,} items "
+        "that it was trained on. An item is a semantic ID, a short sequence of codes made from its features, and the "
+        "model has learned to generate that of the next item digit by digit. Trained and tested with recbole_mgr, a "
+        "plugin of RecBole.",
+        *_what_is_ours(run),
         "## Use",
+        "It needs recbole_mgr and RecBole 1.2.1, and nothing else of this run.",
         "```python\nfrom recbole_mgr.serving import Recommender\n\n"
         'recommender = Recommender.from_pretrained("<this repository or folder>")\n'
         f"lists = recommender.recommend(histories=[[{_in_code(table.item_tokens[0])}]], k=5)\n"
@@ -91,23 +104,31 @@ def _results(result: RunResult | None) -> list[str]:
             f"| {name} | {values.mean():.4f} | {values.mean() - half:.4f} to {values.mean() + half:.4f} | {other} |"
         )
     protocol = result.settings["eval_args"]
+    split = f"split {protocol['split']}"
+    if protocol["split"] == {"LS": "valid_and_test"} and protocol["order"] == "TO":
+        split = "the last item of each user is the target, the one before it served validation"
     return [
         "| metric | test | 95 % interval over users | seen items masked |\n|---|---|---|---|\n" + "\n".join(rows),
-        f"Item-level, {len(result.users):,} users, one target each, ranked among {result.num_items:,} items; split "
-        f"{protocol['split']}, mode {protocol['mode']['test']}; seed {result.seed}; chosen on validation "
+        f"Item-level, {len(result.users):,} users, one target each, ranked among {result.num_items:,} items "
+        f"({protocol['mode']['test']}); {split}; seed {result.seed}; chosen on validation "
         f"({result.settings['valid_metric']}). One seed: what another seed would change is not in the interval.",
     ]
 
 
+def _what_is_ours(run: Run) -> list[str]:
+    """What the papers' models do not have, and what ranks the items beside the codes."""
+    ours = [what for key, (value, what) in _OURS.items() if run.settings.get(key) == value]
+    ours += ["vectors of the trie's branches"] if run.settings.get("branch_size") else []
+    told = [f"Of recbole_mgr, and not of the paper: {', '.join(ours)}."] if ours else []
+    return [" ".join([*told, *(f"It was {note}." for note in run.network.notes)])] if told or run.network.notes else []
+
+
 def _settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Those that say what was learned; nothing of the machine."""
-    return {
-        key: value
-        for key, value in settings.items()
-        if value is not None
-        and not any(part in key for part in _MACHINE)
-        and type(value) in (str, int, float, bool, list)
-    }
+    """Those that say what was learned and how it was tested; nothing of the machine."""
+    groups = GROUPS.get(settings["model"], GenerativeRecommender).__mro__
+    own = [group for group in groups if issubclass(group, GenerativeRecommender)]
+    names = {"seed"} | {name for group in (*own, Training, Evaluation, Filters) for name in group.own()}
+    return {key: value for key, value in settings.items() if key in names and value is not None}
 
 
 def _in_code(text: str) -> str:

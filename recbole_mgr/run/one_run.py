@@ -57,12 +57,12 @@ _LONGEST_FIELD = 200  # characters of an item's field that a run directory keeps
 
 def tracker_of(config: Config, label: str, provenance: Provenance) -> Tracker:
     """What follows a run, by its settings; nothing is written before the run begins, and by the owner alone."""
-    settings, run_dir = plain_settings(config), run_directory(config, provenance, RunIdentity.of(config))
+    settings, identity = plain_settings(config), RunIdentity.of(config)
+    run_dir = run_directory(config, provenance, identity)
     name = "wandb" if settings["log_wandb"] else settings["tracker"]
-    return make_tracker(
-        name if processes.is_owner() else None,
-        Followed(provenance.label, f"{label}, seed {config['seed']}", run_dir.parts[-3:], settings),
-    )
+    folder = result_directory(run_dir, identity).parts[len(run_dir.parts) - 3 :]
+    followed = Followed(provenance.label, f"{label}, seed {config['seed']}", folder, settings)
+    return make_tracker(name if processes.is_owner() else None, followed)
 
 
 def run_one(config: Config, label: str, provenance: Provenance, tracker: Tracker | None = None) -> RunResult:

@@ -52,6 +52,15 @@ def test_the_card_says_what_was_measured(run, tmp_path):
     assert "histories are not in this folder" in card
     assert "data_path" not in card
     assert "Recommender.from_pretrained" in card
+    settings = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])
+    assert settings["backbone"] == "hierarchical" and settings["seed"] == result.seed
+    assert settings.keys().isdisjoint({"USER_ID_FIELD", "MODEL_TYPE", "gpu_id", "data_path", "checkpoint_dir"})
+
+
+def test_the_card_says_what_the_paper_does_not_have(popular_run, tmp_path):
+    card = (save_pretrained(popular_run.folder, tmp_path / "shared") / "README.md").read_text()
+    assert "Of recbole_mgr, and not of the paper: a backbone with one position per item" in card
+    assert "popularity. It was ranked with priors" in card and "weights (given): codes 1, popularity 0.5." in card
 
 
 def test_errors(run, tmp_path, monkeypatch):

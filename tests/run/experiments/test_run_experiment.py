@@ -170,7 +170,8 @@ def test_each_run_that_was_followed_keeps_the_table(trained, make, tmp_path, mon
     plan = make(settings={**make().experiment.settings, "tracker": "tensorboard"})
     table = run(plan, tmp_path)
     for planned in plan.runs:
-        events = EventAccumulator(str(TENSORBOARD_FOLDER.joinpath(*planned.run_dir.parts[-3:]))).Reload()
+        place = planned.result_dir.parts[len(planned.run_dir.parts) - 3 :]
+        events = EventAccumulator(str(TENSORBOARD_FOLDER.joinpath(*place))).Reload()
         assert [event.value for event in events.Scalars("recall@10")] == [
             pytest.approx(planned.result().test["recall@10"])
         ]
