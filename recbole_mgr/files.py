@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ except ImportError:  # Windows, where a file that is open cannot be removed by o
 _PACKAGE = Path(__file__).resolve().parent
 # Installed, the property files ship inside the package; in a checkout they stand beside it.
 PROPERTIES = next(p for p in (_PACKAGE / "properties", _PACKAGE.parent / "properties") if p.is_dir())
+_PAUSE = 0.1  # seconds between two looks at a lock
 _LEFTOVER = re.compile(r"\..+-[0-9a-f]{12}(\.[^.]*)?")
 
 
@@ -79,20 +81,24 @@ def require_folder(path: Path) -> None:
 
 
 @contextmanager
-def owned(path: Path) -> Iterator[None]:
+def owned(path: Path, *, waits: bool = False) -> Iterator[None]:
     """Own a file or folder that is being made, so that no other command writes it at the same time.
 
     The owner's lock is a file ``.<name>.lock`` beside it, which the system releases when the process ends in whatever
     way, and which is removed at the end.
 
+    Args:
+        path: of the file or folder.
+        waits: whether to wait while another command owns it.
+
     Raises:
         ValueError: if another command owns it, saying which.
     """
     with folder_for(path):
-        yield from _owned(path)
+        yield from _owned(path, waits)
 
 
-def _owned(path: Path) -> Iterator[None]:
+def _owned(path: Path, waits: bool) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     while True:
         try:
@@ -101,6 +107,10 @@ def _owned(path: Path) -> Iterator[None]:
             lock.parent.mkdir(parents=True)
             continue
         if not _locked(file):
+            if waits:
+                file.close()
+                time.sleep(_PAUSE)
+                continue
             with file:
                 file.seek(0)
                 owner = file.read(200).strip() or "another command"

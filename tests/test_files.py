@@ -152,3 +152,22 @@ def test_what_cannot_be_made_is_named_and_leaves_no_folder(tmp_path):
         with pytest.raises(ValueError, match="refused"), making(tmp_path / "new" / "below" / "x"):
             raise ValueError("refused")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_one_waits_for_the_other_and_finds_its_work(tmp_path):
+    made = []
+
+    def work():
+        with owned(tmp_path / "x", waits=True):
+            if not (tmp_path / "x").exists():
+                made.append(1)
+                write_text(tmp_path / "x", "whole")
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    with owned(tmp_path / "x"):
+        for thread in threads:
+            thread.start()
+        assert made == []
+    for thread in threads:
+        thread.join()
+    assert made == [1] and [path.name for path in tmp_path.iterdir()] == ["x"]

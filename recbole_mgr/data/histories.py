@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class UserHistories:
     def __init__(
         self, users: list[str], starts: np.ndarray, item_ids: np.ndarray, interactions: np.ndarray | None = None
     ) -> None:
-        self._row_of = {user: row for row, user in enumerate(users)}
+        self._users = users
         self._starts = starts
         self._item_ids = item_ids
         self.interactions = interactions
@@ -49,12 +50,17 @@ class UserHistories:
         return cls(histories.user_tokens, *(column.numpy() for column in columns))
 
     def __len__(self) -> int:
-        return len(self._row_of)
+        return len(self._users)
 
     @property
     def users(self) -> list[str]:
         """U user tokens, in order."""
-        return list(self._row_of)
+        return self._users
+
+    @functools.cached_property
+    def _row_of(self) -> dict[str, int]:
+        """Made when the first user is asked for."""
+        return {user: row for row, user in enumerate(self._users)}
 
     @property
     def num_interactions(self) -> int:
@@ -81,10 +87,10 @@ class UserHistories:
         return np.arange(start, end) if self.interactions is None else self.interactions[start:end]
 
     def save(self, path: Path) -> None:
-        """Write a compressed .npz of plain arrays."""
-        users = np.frombuffer("\n".join(self._row_of).encode(), dtype=np.uint8)
+        """Write a .npz of plain arrays, which are not packed, so that they are read at once."""
+        users = np.frombuffer("\n".join(self.users).encode(), dtype=np.uint8)
         with replacing(path) as unfinished:
-            np.savez_compressed(unfinished, users=users, starts=self._starts, item_ids=self._item_ids)
+            np.savez(unfinished, users=users, starts=self._starts, item_ids=self._item_ids)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> UserHistories:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recbole_mgr.data.interactions import Interactions, by_appearance
+from recbole_mgr.data.ordering import stable_order
 from recbole_mgr.files import replacing
 
 Kept = Callable[[np.ndarray], np.ndarray]  # numbers of interactions [n] -> whether each is allowed, bool [n]
@@ -60,7 +61,7 @@ class InteractionHistories(NamedTuple):
             user_counts, item_counts: how many interactions a user and an item may have; taken away are all others,
                 until there are none.
         """
-        rows = np.argsort(interactions.times, kind="stable")
+        rows = stable_order(interactions.times)
         if repeats is not None:
             rows = rows[_first_or_last(interactions.users[rows], interactions.items[rows], repeats)]
         rows = rows[_within_counts(interactions.users[rows], interactions.items[rows], user_counts, item_counts)]
@@ -73,7 +74,7 @@ class InteractionHistories(NamedTuple):
         cls, user_tokens: list[str], item_tokens: list[str], users: np.ndarray, items: np.ndarray, times: np.ndarray
     ) -> InteractionHistories:
         """From interactions in the order of time: int32 [n] ids from 1 on, float64 [n]."""
-        order = np.argsort(users, kind="stable")
+        order = stable_order(users)
         starts = np.concatenate([[0], np.bincount(users, minlength=len(user_tokens) + 1).cumsum()])
         columns = (users[order], items[order], times[order], order.astype(np.int32))
         return cls(user_tokens, item_tokens, torch.from_numpy(starts), *map(torch.from_numpy, columns))
@@ -154,4 +155,6 @@ def _within_counts(
 def _numbered(numbers: np.ndarray, tokens: list[str]) -> tuple[list[str], np.ndarray]:
     """The tokens that are there in the order in which they first appear, and ids from 1 in that order, int32 [n]."""
     appearing, ranks = by_appearance(numbers, len(tokens))
+    if np.array_equal(appearing, np.arange(len(tokens))):
+        return tokens, ranks + np.int32(1)
     return [tokens[number] for number in appearing.tolist()], ranks + np.int32(1)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+import torch
 
 from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat, Fault, judged, open_table, refuse_faults
 
@@ -85,7 +86,7 @@ def judged_interactions(
         ratings: read them too.
 
     Returns:
-        A frame of LINE, USER and ITEM (Categorical), TIME (Float64), with ``ratings`` RATING (Float64, null where there
+        A frame of LINE, USER and ITEM (String), TIME (Float64), with ``ratings`` RATING (Float64, null where there
         is none), and PROBLEM (as of `judged`), in the order of the file; and its faults.
 
     Raises:
@@ -94,8 +95,8 @@ def judged_interactions(
     needed = {format.user: "token", format.item: "token", format.time: "float"}
     table = open_table(path, format, needed=needed)
     columns = [
-        pl.col(format.user).cast(pl.Categorical).alias(USER),
-        pl.col(format.item).cast(pl.Categorical).alias(ITEM),
+        pl.col(format.user).alias(USER),
+        pl.col(format.item).alias(ITEM),
         _number(format.time).alias(TIME),
     ]
     if ratings:
@@ -116,19 +117,37 @@ def numbered(rows: pl.DataFrame) -> Interactions:
 
 def _numbers(tokens: pl.Series) -> tuple[list[str], np.ndarray]:
     """Distinct tokens in the order in which they first appear, and the number of each row's: int32 [n]."""
-    codes = tokens.to_physical().to_numpy()  # a category's number: neither dense nor in this order
-    appearing, ranks = by_appearance(codes, int(codes.max(initial=0)) + 1)
+    groups = _groups(tokens)
+    appearing, ranks = by_appearance(groups, int(groups.max(initial=0)) + 1)
     first = np.empty(len(appearing), dtype=np.int64)
-    first[ranks[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    first[ranks[::-1]] = np.arange(len(tokens) - 1, -1, -1)
     return tokens.gather(first).cast(pl.String).to_list(), ranks
+
+
+def _groups(tokens: pl.Series) -> np.ndarray:
+    """A number below 2^31 for each token, int32 [n], equal exactly where the tokens are."""
+    by, check = (torch.from_numpy(_hashes(tokens, seed)) for seed in (1, 2))
+    order = by.argsort(stable=True)
+    is_other, differs = (values[order].diff() != 0 for values in (by, check))  # [n - 1], from the one before
+    if (differs & ~is_other).any():  # two tokens have the same hash
+        return tokens.cast(pl.Categorical).to_physical().to_numpy().astype(np.int32)
+    groups = torch.zeros(len(tokens), dtype=torch.int32)
+    groups[order[1:]] = is_other.cumsum(0, dtype=torch.int32)
+    return groups.numpy()
+
+
+def _hashes(tokens: pl.Series, seed: int) -> np.ndarray:
+    return tokens.hash(seed).to_numpy(writable=True).view(np.int64)
 
 
 def by_appearance(numbers: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Numbers below ``count`` that are there, in the order in which they first appear; and in place of each of
     ``numbers`` its rank in that order, int32 [n]."""
-    first = np.full(count, len(numbers))
+    first = np.full(count, -1)
     first[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
-    appearing = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(numbers))]
+    is_first = np.zeros(len(numbers), dtype=bool)
+    is_first[first[first >= 0]] = True
+    appearing = numbers[is_first]
     rank = np.zeros(count, dtype=np.int32)
     rank[appearing] = np.arange(len(appearing), dtype=np.int32)
     return appearing, rank[numbers]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
+from recbole_mgr.data.binary_twin import read_twin, write_twin
 from recbole_mgr.data.pictures import inside
 from recbole_mgr.data.table import (
     DEFAULT_FORMAT,
@@ -56,6 +58,29 @@ class ItemText(NamedTuple):
 
     title: str
     image: str
+
+
+@dataclass(frozen=True)
+class ItemTexts(Sequence[ItemText]):
+    """The texts of N items in their order, of which single ones are asked for.
+
+    Args:
+        tokens, titles, images: N words each.
+    """
+
+    tokens: list[str]
+    titles: list[str]
+    images: list[str]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, place: int) -> ItemText:
+        return ItemText(self.titles[place], self.images[place])
+
+    def by_token(self) -> dict[str, ItemText]:
+        """Item token -> text."""
+        return dict(zip(self.tokens, map(ItemText, self.titles, self.images), strict=True))
 
 
 def judged_items(table: Table, columns: Sequence[pl.Expr]) -> tuple[pl.DataFrame, list[Fault]]:
@@ -183,13 +208,16 @@ def read_item_texts(path: Path, item_tokens: Sequence[str], format: AtomicFormat
     return list(map(ItemText._make, zip(*columns, strict=True)))
 
 
-def read_all_item_texts(path: Path, format: AtomicFormat = DEFAULT_FORMAT) -> dict[str, ItemText]:
-    """Item token -> text of a ``.item`` file, in its order; errors as in `read_items`."""
+def read_all_item_texts(path: Path, format: AtomicFormat = DEFAULT_FORMAT) -> ItemTexts:
+    """The texts of a ``.item`` file in its order, from its binary form where it has one; errors as in `read_items`."""
+    twin = read_twin(path)
+    if twin is not None:
+        return ItemTexts(*(twin.words[field] for field in (ITEM_FIELD, TITLE_FIELD, PICTURE_FIELD)))
     table, types = _read(path, format, only=(TITLE_FIELD, PICTURE_FIELD))
-    columns = [
+    columns = (
         table[field].to_list() if field in types else [""] * table.height for field in (TITLE_FIELD, PICTURE_FIELD)
-    ]
-    return dict(zip(table[ITEM_FIELD].to_list(), map(ItemText._make, zip(*columns, strict=True)), strict=True))
+    )
+    return ItemTexts(table[ITEM_FIELD].to_list(), *columns)
 
 
 def read_item_fields(
@@ -233,7 +261,8 @@ def write_item_texts(
     texts: Sequence[ItemText],
     fields: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Write a ``.item`` file of titles, pictures and other ``fields`` (name -> N words without tabs), all as text."""
+    """Write a ``.item`` file of titles, pictures and other ``fields`` (name -> N words without tabs), all as text, and
+    the binary form of all but the other fields."""
     fields = fields or {}
     others = zip(*fields.values(), strict=True) if fields else [()] * len(item_tokens)
     header = (
@@ -246,6 +275,8 @@ def write_item_texts(
         file.write("\t".join(header) + "\n")
         for token, text, words in zip(item_tokens, texts, others, strict=True):
             file.write("\t".join((token, *text, *words)) + "\n")
+    titles, images = zip(*texts, strict=True) if texts else ((), ())
+    write_twin(path, {ITEM_FIELD: item_tokens, TITLE_FIELD: titles, PICTURE_FIELD: images}, {})
 
 
 def _read(

@@ -3,8 +3,9 @@
     item_id:token <TAB> text_codes:token_seq <TAB> image_codes:token_seq <TAB> dedup:token
     B002SQJL9U    <TAB> 170 224 251 151      <TAB> 154 106 221 144       <TAB> 0
 
-The dedup column and the description (``.yaml``, same name) are optional: a user's own file needs neither. A file that
-ends in .json is read as `semantic_id_json` says: codes of one modality, whose name the file does not tell.
+The dedup column and the description (``.yaml``, same name) are optional: a user's own file needs neither. What
+`write_table_file` writes has a binary form beside it (`binary_twin`). A file that ends in .json is read as
+`semantic_id_json` says: codes of one modality, whose name the file does not tell.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+import torch
 import yaml
 
+from recbole_mgr.data.binary_twin import read_twin, write_twin
 from recbole_mgr.data.semantic_id_json import read_json_codes
 from recbole_mgr.data.table import read_lines
 from recbole_mgr.documents import read_yaml
@@ -26,6 +29,7 @@ from recbole_mgr.files import replacing, write_text
 ITEM_COLUMN = "item_id:token"
 DEDUP_COLUMN = "dedup:token"
 CODES_SUFFIX = "_codes:token_seq"
+CODES = "codes:"  # before the name of a modality, in the binary form
 UNNAMED = "*"  # the modality of codes in JSON
 LARGEST_CODE = 2**20 - 1  # a model has weights for each code below the largest
 
@@ -37,6 +41,7 @@ class TableFile(NamedTuple):
     blocks: dict[str, np.ndarray]  # modality -> int64 [rows, levels]
     dedup: np.ndarray | None  # int64 [rows]
     description: dict[str, Any] | None  # the .yaml beside it
+    fingerprint: str | None = None  # of this content, where the binary form tells it
 
 
 def description_path(path: Path) -> Path:
@@ -67,6 +72,31 @@ def write_table_file(path: Path, table: TableFile) -> None:
         write_text(description_path(path), yaml.safe_dump(table.description, sort_keys=False, allow_unicode=True))
     with replacing(path) as unfinished:
         pl.DataFrame(columns).write_csv(unfinished, separator="\t", quote_style="never")
+    _write_twin(path, table)
+
+
+def _write_twin(path: Path, table: TableFile) -> None:
+    arrays = {CODES + modality: torch.from_numpy(block.astype(np.int32)) for modality, block in table.blocks.items()}
+    if table.dedup is not None:
+        arrays[DEDUP_COLUMN] = torch.from_numpy(table.dedup.astype(np.int32))
+    fingerprint = (table.description or {}).get("fingerprint", "")
+    order = list(table.blocks)  # safetensors sorts names
+    write_twin(path, {"items": table.item_tokens, "modalities": order, "fingerprint": [fingerprint]}, arrays)
+
+
+def _read_twin(path: Path) -> TableFile | None:
+    """What the binary form says; None where there is none of this content."""
+    twin = read_twin(path)
+    if twin is None:
+        return None
+    dedup = twin.arrays.get(DEDUP_COLUMN)
+    return TableFile(
+        twin.words["items"],
+        {name: twin.arrays[CODES + name].numpy().astype(np.int64) for name in twin.words["modalities"]},
+        None if dedup is None else dedup.numpy().astype(np.int64),
+        _read_description(description_path(path)),
+        twin.words["fingerprint"][0] or None,
+    )
 
 
 def read_columns(path: Path) -> list[str]:
@@ -118,6 +148,8 @@ def read_table_file(path: Path, *, item2id: Path | None = None) -> TableFile:
     if is_json(path):
         item_tokens, codes = read_json_codes(path, item2id)
         return TableFile(item_tokens, {UNNAMED: codes}, None, None)
+    if (twin := _read_twin(path)) is not None:
+        return twin
     rows = _lines(path)
     header = next(rows, "").split("\t")
     _check_header(path, header)

@@ -1,4 +1,4 @@
-"""Beam search over the prefix trie, its exhaustive twin, and the scores of given items.
+"""Beam search over the prefix trie, alone or several at once, its exhaustive twin, and the scores of given items.
 
 A model takes part as a ``step`` callable; see :class:`Step`. Neither search loops over users, beams or
 items, and neither waits for the device between digits.
@@ -7,12 +7,13 @@ Shapes: B users, W beams (as many as the depth needs, at most ``beam_width``), K
 children of the widest node, X excluded items.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from recbole_mgr.generation.priors import WeightedPriors
+from recbole_mgr.generation.priors import WeightedPriors, is_among
 from recbole_mgr.generation.trie import AllowedItems, CodeSoftmax, PrefixTrie
 
 
@@ -99,40 +100,147 @@ def beam_search(
         ValueError: If ``k < 1``, ``beam_width < k``, ``exclude`` is not [B, X], or the step's logits do not
             have the shape asked for.
     """
+    sizes = {"batch_size": batch_size, "k": k, "beam_width": beam_width}
+    options = {"code_softmax": code_softmax, "allowed_items": allowed_items, "trace": trace, "priors": priors}
+    return beam_searches(step, trie, excludes=[exclude], **sizes, **options)[0]
+
+
+@torch.no_grad()
+def beam_searches(
+    step: Step,
+    trie: PrefixTrie,
+    *,
+    excludes: Sequence[Tensor | None],
+    batch_size: int,
+    k: int,
+    beam_width: int,
+    code_softmax: CodeSoftmax = "legal",
+    allowed_items: AllowedItems | None = None,
+    trace: Trace | None = None,
+    priors: WeightedPriors | None = None,
+) -> list[RankedList]:
+    """Several searches for the same users that differ in what they exclude, such as nothing and the history.
+
+    The lists are those of a :func:`beam_search` each, but a prefix that several of them keep is scored once. From the
+    digit on at which they part, each digit waits for the device once: to know how many prefixes there are.
+
+    Args:
+        excludes: ``exclude`` of each search.
+        trace: Sees the beams of all, best first only while they are the same.
+
+    The other arguments, and what is raised: as of :func:`beam_search`.
+    """
     if k < 1:
         raise ValueError(f"k: {k} is not a length of a list; ask for at least 1")
     if beam_width < k:
         raise ValueError(f"beam_width: {beam_width} beams cannot give k = {k} items; set beam_width >= k")
-    if exclude is not None and (exclude.dim() != 2 or len(exclude) != batch_size):
-        raise ValueError(f"exclude: expected [{batch_size}, X], got {tuple(exclude.shape)}")
-    dead_nodes = [None] * trie.num_digits if exclude is None else _dead_nodes(trie, exclude, allowed_items)
+    for exclude in excludes:
+        if exclude is not None and (exclude.dim() != 2 or len(exclude) != batch_size):
+            raise ValueError(f"exclude: expected [{batch_size}, X], got {tuple(exclude.shape)}")
+    nobody = [None] * trie.num_digits
+    dead_nodes = [nobody if exclude is None else _dead_nodes(trie, exclude, allowed_items) for exclude in excludes]
 
     codes = parents = state = None
     nodes = torch.zeros((batch_size, 1), dtype=torch.long, device=trie.device)
     scores = torch.zeros((batch_size, 1), device=trie.device)
+    members = None  # bool [B, W] of each search, whose beams are its own; None while all searches have the same
     for depth in range(trie.num_digits):
         logits, state = step(depth, nodes.masked_fill(scores == -torch.inf, -1), codes, parents, state)  # [B, W, K]
         log_probs = _slot_log_probs(trie, depth, nodes, scores.shape, logits, code_softmax, allowed_items, priors)
-        candidates = (log_probs + scores.unsqueeze(-1)).flatten(1)  # [B, W * S]
-
-        dead = dead_nodes[depth]
-        # at most X candidates are dead nodes, so so many more than asked for are enough
-        spare = 0 if dead is None else dead.shape[1]
-        width = min(beam_width, trie.num_nodes(depth + 1), candidates.shape[1])
-        scores, chosen = candidates.topk(min(width + spare, candidates.shape[1]))  # [B, W' + X]
+        candidates = log_probs + scores.unsqueeze(-1)  # [B, W, S]
+        width = min(beam_width, trie.num_nodes(depth + 1))
+        dead = [of_search[depth] for of_search in dead_nodes]
+        if members is None and all(nodes_ is None for nodes_ in dead):
+            scores, chosen = _best(trie, depth, nodes, candidates, width, None)  # [B, W']
+        else:
+            own = [None] * len(excludes) if members is None else members
+            found = [
+                _best(trie, depth, nodes, _of_members(candidates, is_own), width, dead_)
+                for is_own, dead_ in zip(own, dead, strict=True)
+            ]
+            (scores, chosen), members = (found[0], None) if len(found) == 1 else _together(found)
         parents, slots = chosen // trie.num_slots(depth), chosen % trie.num_slots(depth)
         codes, nodes = trie.follow(depth, nodes.gather(1, parents), slots)
-        if dead is not None:
-            scores, best = scores.masked_fill(_is_among(nodes, dead), -torch.inf).topk(width)  # [B, W']
-            parents, codes, nodes = (column.gather(1, best) for column in (parents, codes, nodes))
         if trace is not None:
             trace(depth + 1, nodes, scores)
 
-    missing = (0, max(0, k - scores.shape[1]))
     item_ids = trie.item_ids(nodes.masked_fill(scores == -torch.inf, -1))
+    if members is None:
+        return [_ranked(item_ids, scores, k)] * len(excludes)
+    return [_ranked_of_members(item_ids, scores, is_own, k) for is_own in members]
+
+
+def _best(
+    trie: PrefixTrie, depth: int, nodes: Tensor, candidates: Tensor, width: int, dead: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Scores and places of the best children that are not ``dead``, [B, width or fewer] each.
+
+    Args:
+        trie: the catalogue.
+        depth: of ``nodes``.
+        nodes: int64 [B, W].
+        candidates: float [B, W, S], scores of their children.
+        width: children wanted.
+        dead: int64 [B, X], nodes at the next depth, ascending; None where there are none.
+    """
+    candidates = candidates.flatten(1)  # [B, W * S]
+    width = min(width, candidates.shape[1])
+    if dead is None:
+        return candidates.topk(width)
+    # at most X candidates are dead nodes, so so many more than asked for are enough
+    scores, chosen = candidates.topk(min(width + dead.shape[1], candidates.shape[1]))  # [B, W' + X]
+    parents, slots = chosen // trie.num_slots(depth), chosen % trie.num_slots(depth)
+    _, children = trie.follow(depth, nodes.gather(1, parents), slots)
+    scores, best = scores.masked_fill(is_among(children, dead), -torch.inf).topk(width)  # [B, W']
+    return scores, chosen.gather(1, best)
+
+
+def _of_members(candidates: Tensor, is_own: Tensor | None) -> Tensor:
+    """Scores [B, W, S] of the children of a search's own beams, bool [B, W], -inf for those of others."""
+    return candidates if is_own is None else candidates.masked_fill(~is_own.unsqueeze(-1), -torch.inf)
+
+
+def _together(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:
+    """The beams of several searches, each place once.
+
+    Returns:
+        Scores (-inf behind the last) and places, [B, W] each; and of each search which are its own, bool [B, W].
+    """
+    scores, places = (torch.cat(column, dim=1) for column in zip(*found, strict=True))  # [B, searches * W']
+    nowhere = torch.iinfo(places.dtype).max
+    places, order = places.masked_fill(scores == -torch.inf, nowhere).sort(dim=1)
+    is_first = torch.ones_like(places, dtype=torch.bool)
+    is_first[:, 1:] = places[:, 1:] != places[:, :-1]
+    column = is_first.cumsum(dim=1) - 1  # [B, searches * W'], where each place stands among the different ones
+    width = int(column.max()) + 1
+    search = order // found[0][0].shape[1]
+    is_beam = places < nowhere
+    shape = (len(places), width)
+    joined = (
+        scores.new_full(shape, -torch.inf).scatter(1, column, scores.gather(1, order)),
+        places.new_zeros(shape).scatter(1, column, places.masked_fill(~is_beam, 0)),
+    )
+    members = [
+        torch.zeros(shape, dtype=torch.int32, device=places.device)
+        .scatter_add(1, column, ((search == number) & is_beam).int())
+        .bool()
+        for number in range(len(found))
+    ]
+    return joined, members
+
+
+def _ranked(item_ids: Tensor, scores: Tensor, k: int) -> RankedList:
+    """The first k of items [B, W] that stand in their order."""
+    missing = (0, max(0, k - scores.shape[1]))
     item_ids = torch.nn.functional.pad(item_ids, missing, value=0)
     scores = torch.nn.functional.pad(scores, missing, value=-torch.inf)
     return RankedList(item_ids[:, :k], scores[:, :k])
+
+
+def _ranked_of_members(item_ids: Tensor, scores: Tensor, is_own: Tensor, k: int) -> RankedList:
+    """The best k of a search's own items."""
+    scores, best = scores.masked_fill(~is_own, -torch.inf).topk(min(k, scores.shape[1]))
+    return _ranked(item_ids.gather(1, best).masked_fill(scores == -torch.inf, 0), scores, k)
 
 
 @torch.no_grad()
@@ -282,9 +390,3 @@ def _dead_nodes(trie: PrefixTrie, exclude: Tensor, allowed_items: AllowedItems |
         dead_nodes[depth - 1] = nodes.masked_fill(excluded < remaining, -1).cummax(dim=1).values
         nodes = trie.parent(depth, nodes)
     return dead_nodes
-
-
-def _is_among(nodes: Tensor, dead: Tensor) -> Tensor:
-    """Which ``nodes`` [B, W] are among their user's ``dead`` [B, X], ascending."""
-    places = torch.searchsorted(dead, nodes).clamp(max=dead.shape[1] - 1)
-    return dead.gather(1, places) == nodes

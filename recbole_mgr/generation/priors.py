@@ -45,16 +45,19 @@ class DensePrior:
         trie: of the catalogue.
         scores: float [B, max_item_id + 1], by item id; [1, ...] where they are the same for all users. In the
             masses, what is beyond 25 below a user's best counts as 25 below.
+
+    Attributes:
+        leaf_log_probs: float32 [B or 1, N], log-probability of each leaf of the trie.
     """
 
     def __init__(self, trie: PrefixTrie, scores: Tensor) -> None:
         self.trie = trie
-        self._log_probs = scores[:, trie.leaf_items.long()].float().log_softmax(dim=1)  # [B, N], by leaf
+        self.leaf_log_probs = scores[:, trie.leaf_items.long()].float().log_softmax(dim=1)  # [B, N]
 
     @cached_property
     def _up_to(self) -> Tensor:
         """[B, N + 1], the sum of exp(score) over the leaves before each, the best one's being 1."""
-        scores = self._log_probs.double()
+        scores = self.leaf_log_probs.double()
         scores = (scores - scores.amax(dim=1, keepdim=True)).clamp(min=-FAINTEST)
         return F.pad(scores.exp().cumsum(dim=1), (1, 0))
 
@@ -69,12 +72,12 @@ class DensePrior:
     def log_probs(self, item_ids: Tensor) -> Tensor:
         """Log-probability of items, int64 [B, M] (0 = none) -> float32 [B, M], -inf at 0."""
         leaves = self.trie.leaf(item_ids)
-        found = self._log_probs.expand(len(item_ids), -1).gather(1, leaves.clamp(min=0))
+        found = self.leaf_log_probs.expand(len(item_ids), -1).gather(1, leaves.clamp(min=0))
         return found.masked_fill(leaves < 0, -torch.inf)
 
     def best(self, count: int, allowed_items: AllowedItems | None = None) -> Tensor:
         """The best ``count`` allowed items of each user, int64 [B or 1, count or fewer]; 0 where there are fewer."""
-        scores = self._log_probs
+        scores = self.leaf_log_probs
         if allowed_items is not None:
             scores = scores.masked_fill(allowed_items.remaining[-1] == 0, -torch.inf)
         found = scores.topk(min(count, scores.shape[1]), dim=1)
@@ -246,7 +249,11 @@ def union_of_items(lists: Sequence[Tensor], exclude: Tensor | None = None) -> Te
     together = torch.cat([items.expand(batch_size, -1) for items in lists], dim=1).sort(dim=1).values
     repeated = F.pad(together[:, 1:] == together[:, :-1], (1, 0))
     if exclude is not None:
-        unwanted = exclude.sort(dim=1).values
-        places = torch.searchsorted(unwanted, together).clamp(max=unwanted.shape[1] - 1)
-        repeated |= unwanted.gather(1, places) == together
+        repeated |= is_among(together, exclude.sort(dim=1).values)
     return together.masked_fill(repeated, 0)
+
+
+def is_among(values: Tensor, ascending: Tensor) -> Tensor:
+    """Which ``values`` [B, M] are among those of their row of ``ascending`` [B, X], X >= 1: bool [B, M]."""
+    places = torch.searchsorted(ascending, values).clamp(max=ascending.shape[1] - 1)
+    return ascending.gather(1, places) == values

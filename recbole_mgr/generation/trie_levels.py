@@ -64,11 +64,11 @@ def check_rows(codes: Tensor, sizes: Sequence[int], item_ids: Tensor) -> None:
         )
     if item_ids.shape != codes.shape[:1]:
         raise ValueError(f"item_ids: expected one per row, [{len(codes)}], got {tuple(item_ids.shape)}")
-    for digit, size in enumerate(sizes):
-        column = codes[:, digit].long()
-        bad_rows = ((column < 0) | (column >= size)).nonzero()
-        if len(bad_rows):
-            row = int(bad_rows[0])
+    lows, highs = (ends.tolist() for ends in codes.aminmax(dim=0))
+    for digit, (size, lowest, highest) in enumerate(zip(sizes, lows, highs, strict=True)):
+        if lowest < 0 or highest >= size:
+            column = codes[:, digit].long()
+            row = int(((column < 0) | (column >= size)).nonzero()[0])
             raise ValueError(f"codes: row {row} has code {int(column[row])} at digit {digit}, outside 0..{size - 1}")
     if bool((item_ids <= 0).any()):
         row = int((item_ids <= 0).nonzero()[0])

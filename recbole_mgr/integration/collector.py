@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import copy
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,10 @@ from recbole_mgr.integration.seen_items import SeenItems
 
 # What RecBole's collector gathers row by row, and forgets after an evaluation.
 _ROWS = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
+NOTHING_NEW = (
+    "mask_history: every target repeats an item of its user's history, so with seen items kept out nothing is left to "
+    "find; leave mask_history at False"
+)
 
 
 class Ranking(NamedTuple):
@@ -61,11 +66,8 @@ class RankedListCollector(Collector):
             positive_u, positive_i: row and item id of each positive, [P] each.
         """
         positive_u, positive_i = positive_u.to(self.device), positive_i.to(self.device)
-        users = interaction[self._user_field].to(self.device)
         num_rows = len(scores_tensor.item_ids if isinstance(scores_tensor, RankedList) else scores_tensor)
-        if len(users) != num_rows:  # uniN batches repeat a user for each of their candidates
-            users = users.unique_consecutive()
-        targets_users = users[positive_u]
+        targets_users = self._users(interaction, num_rows).to(self.device)[positive_u]
         repeated = torch.zeros_like(positive_i, dtype=torch.bool)
         if self._seen_items is not None:
             repeated = self._seen_items.contains(targets_users, positive_i)
@@ -85,6 +87,15 @@ class RankedListCollector(Collector):
                 self.data_struct.update_tensor("rec.topk", torch.cat([flags, positives], dim=1))
         else:
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+
+    def _users(self, interaction, num_rows: int) -> torch.Tensor:
+        users = interaction[self._user_field]
+        # uniN batches repeat a user for each of their candidates
+        return users if len(users) == num_rows else users.unique_consecutive()
+
+    def seen_by_users_of(self, interaction, num_rows: int) -> torch.Tensor:
+        """What the users of a batch of ``num_rows`` users have seen, int64 [B, X], right-padded with 0."""
+        return self._seen_items.rows(self._users(interaction, num_rows)).to(self.device)
 
     def _keep_ranking(self, scores, users, positive_u, positive_i, repeated) -> None:
         if isinstance(scores, RankedList):
@@ -106,19 +117,26 @@ class RankedListCollector(Collector):
         self._rows, self._seen_items, self._new_targets_only = [], seen_items, new_targets_only
 
     def get_data_struct(self):
-        """RecBole's, for the metrics; what all processes collected, in the owner's.
+        """What was collected, for RecBole's metrics.
 
         Raises:
             ValueError: If metrics leave out every user.
         """
+        struct = self.collected()
+        if self.leaves_out_all:
+            raise ValueError(NOTHING_NEW)
+        return struct
+
+    def collected(self):
+        """What was collected, for RecBole's metrics; what all processes collected, in the owner's."""
         if processes.count() > 1:
             self._gather()
-        if self._new_targets_only and self._rows and self.ranking.repeated.all():
-            raise ValueError(
-                "mask_history: every target repeats an item of its user's history, so with seen items kept out nothing "
-                "is left to find; leave mask_history at False"
-            )
         return super().get_data_struct()
+
+    @property
+    def leaves_out_all(self) -> bool:
+        """Whether metrics leave out every user, because their target repeats their history; after `collected`."""
+        return self._new_targets_only and bool(self._rows) and bool(self.ranking.repeated.all())
 
     def _gather(self) -> None:
         """Bring the rows of all processes to the owner, in the order of the batches."""
@@ -135,6 +153,45 @@ class RankedListCollector(Collector):
     def ranking(self) -> Ranking:
         """The lists of the evaluation since :meth:`start_evaluation`; of several processes the owner has them."""
         return Ranking(*(np.concatenate(column) for column in zip(*self._rows, strict=True)))
+
+
+class CollectorOfBoth:
+    """What RecBole's trainer collects in, twice: seen items are ranked, and are kept out.
+
+    A batch is two `RankedList`, or scores, in which seen items are masked when they have been collected as they are.
+
+    Args:
+        collector: of the evaluations so far; it collects what is ranked as it is.
+    """
+
+    def __init__(self, collector: RankedListCollector) -> None:
+        self.as_it_is, self.masked = collector, copy.copy(collector)
+        self.masked.data_struct = copy.deepcopy(collector.data_struct)
+
+    def start_evaluation(self, seen_items: SeenItems, **_: Any) -> None:
+        """Forget the lists of the last evaluation."""
+        self.as_it_is.start_evaluation(seen_items, new_targets_only=False)
+        self.masked.start_evaluation(seen_items, new_targets_only=True)
+
+    def eval_batch_collect(self, lists_or_scores, interaction, positive_u, positive_i) -> None:
+        """Collect one batch; the arguments are those of :class:`RankedListCollector`, the first one as said above."""
+        batch = interaction, positive_u, positive_i
+        if isinstance(lists_or_scores, torch.Tensor):
+            self.as_it_is.eval_batch_collect(lists_or_scores, *batch)
+            seen = self.masked.seen_by_users_of(interaction, len(lists_or_scores))
+            # 0 is the padding of what was seen, and is never ranked anyway
+            self.masked.eval_batch_collect(lists_or_scores.scatter_(1, seen, -torch.inf), *batch)
+        else:
+            as_it_is, masked = lists_or_scores
+            self.as_it_is.eval_batch_collect(as_it_is, *batch)
+            self.masked.eval_batch_collect(masked, *batch)
+
+    def model_collect(self, model: torch.nn.Module) -> None:
+        """RecBole's, which keeps nothing."""
+
+    def get_data_struct(self):
+        """Of what is ranked as it is."""
+        return self.as_it_is.get_data_struct()
 
 
 def _without(scores, positive_u: torch.Tensor, positive_i: torch.Tensor, left_out: torch.Tensor):

@@ -23,6 +23,7 @@ from recbole.utils import FeatureType
 from recbole_mgr.data.features import items_with_features, load_features
 from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.data.leak_guard import refuse_leaking_vectors
+from recbole_mgr.data.ordering import stable_order
 from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.generation.item_memory import Sequences
 from recbole_mgr.integration.histories import (
@@ -149,8 +150,9 @@ class CheckedDataset(SequentialDataset):
         """RecBole's count of a token column's values, without a loop over the rows."""
         if self.field2type.get(field) != FeatureType.TOKEN:
             return super().counter(field)  # which says what is wrong
-        values, counts = np.unique(np.asarray(self.inter_feat[field]), return_counts=True)
-        return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        counts = np.bincount(np.asarray(self.inter_feat[field]))
+        values = np.flatnonzero(counts)
+        return Counter(dict(zip(values.tolist(), counts[values].tolist(), strict=True)))
 
     @property
     def item_tokens(self) -> list[str]:
@@ -317,13 +319,10 @@ def _windows(rows: Interaction, user_field: str, stride: int) -> Interaction:
     all before it. Counts over a user's windows add up to their number of targets.
     """
     users = rows[user_field].numpy()
-    order = np.argsort(users, kind="stable")
-    _, first, total = np.unique(users[order], return_index=True, return_counts=True)
+    order, total = stable_order(users), np.bincount(users)
     position = np.empty(len(users), dtype=np.int64)  # 1 for a user's first target
-    position[order] = np.arange(len(users)) - np.repeat(first, total) + 1
-    remaining = np.empty_like(position)
-    remaining[order] = np.repeat(total, total)
-    remaining -= position
+    position[order] = np.arange(1, len(users) + 1) - np.repeat(total.cumsum() - total, total)
+    remaining = total[users] - position
     keep = np.flatnonzero(remaining % stride == 0)
     kept = rows[keep]
     kept.update(Interaction({TARGET_COUNT: torch.from_numpy(np.minimum(position[keep], stride))}))

@@ -25,7 +25,7 @@ from recbole_mgr.data.features import items_with_features
 from recbole_mgr.data.interaction_histories import InteractionHistories, Kept
 from recbole_mgr.data.interactions import Interactions, check_interactions, read_interactions
 from recbole_mgr.data.table import AtomicFormat, read_header
-from recbole_mgr.files import remembered_digest
+from recbole_mgr.files import owned, remembered_digest
 
 _FORMAT = 1  # of the cache; another one is made anew
 _FOLDER = "histories"  # of the cache, in ``checkpoint_dir``
@@ -65,20 +65,27 @@ def plain_histories(config: Config, dataset: str) -> InteractionHistories:
     name = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:20]
     cached = Path(config["checkpoint_dir"]) / _FOLDER / f"{dataset}-{name}.safetensors"
     if not cached.is_file():
-        interactions = read_interactions(path, format)
-        if kept is not None:
-            interactions = _of_items(interactions, kept, dataset, config["drop_items_without"])
-        counts = {name: _allowed(config[f"{name}_inter_num_interval"]) for name in ("user", "item")}
-        made = InteractionHistories.of(
-            interactions, repeats=config["rm_dup_inter"], user_counts=counts["user"], item_counts=counts["item"]
-        )
-        if not len(made):
-            raise ValueError(
-                f"{dataset}: the filters leave no interaction; loosen user_inter_num_interval, item_inter_num_interval "
-                "or val_interval"
-            )
-        made.save(cached)
+        with owned(cached, waits=True):  # of several commands one makes it
+            if not cached.is_file():
+                _made(config, dataset, kept).save(cached)
     return InteractionHistories.load(cached)
+
+
+def _made(config: Config, dataset: str, kept: set[str] | None) -> InteractionHistories:
+    """The histories of a data set's file, with ``kept`` items alone where not all are."""
+    interactions = read_interactions(Path(config["data_path"]) / f"{dataset}.inter", AtomicFormat.of(config))
+    if kept is not None:
+        interactions = _of_items(interactions, kept, dataset, config["drop_items_without"])
+    counts = {name: _allowed(config[f"{name}_inter_num_interval"]) for name in ("user", "item")}
+    made = InteractionHistories.of(
+        interactions, repeats=config["rm_dup_inter"], user_counts=counts["user"], item_counts=counts["item"]
+    )
+    if not len(made):
+        raise ValueError(
+            f"{dataset}: the filters leave no interaction; loosen user_inter_num_interval, item_inter_num_interval "
+            "or val_interval"
+        )
+    return made
 
 
 def take_histories(data: Dataset, histories: InteractionHistories) -> None:

@@ -17,6 +17,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_mgr.data.interaction_histories import InteractionHistories
+from recbole_mgr.data.ordering import stable_order
 
 
 class FlatHistories(NamedTuple):
@@ -204,7 +205,7 @@ def _leave_one_out(users: np.ndarray, mode: str) -> list[np.ndarray]:
     place = np.arange(len(users))
     first = np.full(int(users.max(initial=0)) + 1, len(users))
     first[users[::-1]] = place[::-1]
-    order = np.argsort(first[users], kind="stable")
+    order = stable_order(first[users])
     count = np.bincount(users, minlength=len(first))[users[order]]  # rows of the user of each, [m]
     starts = np.maximum.accumulate(np.where(first[users[order]] == order, place, 0))
     left = count - 1 - (place - starts)  # rows of the user that follow each

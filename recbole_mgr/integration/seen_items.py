@@ -6,6 +6,9 @@ import numpy as np
 import torch
 
 from recbole_mgr.data.interaction_histories import InteractionHistories
+from recbole_mgr.data.ordering import stable_order
+
+_ROWS_AT_A_TIME = 4096
 
 
 class SeenItems:
@@ -18,7 +21,7 @@ class SeenItems:
     """
 
     def __init__(self, users: np.ndarray, items: np.ndarray, num_users: int) -> None:
-        order = np.argsort(users, kind="stable")
+        order = stable_order(users)
         starts = torch.from_numpy(np.searchsorted(users[order], np.arange(num_users + 1)))
         self._items, self._starts, self._ends = torch.from_numpy(items[order].astype(np.int32)), starts[:-1], starts[1:]
 
@@ -33,6 +36,11 @@ class SeenItems:
     def contains(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Whether each user has the item already, bool [B], on the device of ``users``, from ids [B] each."""
         return (self.rows(users) == items.to(users.device)[:, None]).any(dim=1) & (items.to(users.device) > 0)
+
+    def contain_all(self, users: torch.Tensor, items: torch.Tensor) -> bool:
+        """Whether each of n users has the item already, from ids [n] each; ends at the first part where one has not."""
+        parts = zip(users.split(_ROWS_AT_A_TIME), items.split(_ROWS_AT_A_TIME), strict=True)
+        return all(bool(self.contains(*part).all()) for part in parts)
 
     def rows(self, users: torch.Tensor) -> torch.Tensor:
         """Seen items of a batch of users.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from recbole.trainer import Trainer
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from recbole_mgr.distributed import processes
 from recbole_mgr.generation.beam_search import RankedList
-from recbole_mgr.integration.collector import RankedListCollector
+from recbole_mgr.integration.collector import NOTHING_NEW, CollectorOfBoth, RankedListCollector, Ranking
 from recbole_mgr.integration.parallel import ParallelTrainer, own_batches
 from recbole_mgr.integration.trackers import Tracker, without_recboles_tensorboard
 from recbole_mgr.integration.user_sample import sample_of_users
@@ -20,20 +20,28 @@ from recbole_mgr.integration.user_sample import sample_of_users
 USERS_OF_WEIGHTS = 2000  # of validation, to choose what priors count
 
 
+class Tested(NamedTuple):
+    """What a test found: RecBole's metrics by name, and the lists, which the owner of several processes has."""
+
+    metrics: dict[str, float]
+    ranking: Ranking | None
+
+
 class ComparableTrainer(ParallelTrainer):
     """Mixin for any RecBole trainer: what a fair table needs.
 
     RecBole keeps seen items out of the ranking for general models and not for sequential ones, and never the target.
     Here both ways can be had for every model: :attr:`mask_history` says which, and starts as the setting of that name,
-    so that all models of a table are validated alike. Where seen items are kept out, so is a target that repeats one,
-    and the metrics count the users with a new target alone: the only seen item left would be found for that reason.
-    ``valid_users`` of the users steer early stopping, tests use all.
+    so that all models of a table are validated alike; :meth:`test` does both in one pass. Where seen items are kept
+    out, so is a target that repeats one, and the metrics count the users with a new target alone: the only seen item
+    left would be found for that reason. ``valid_users`` of the users steer early stopping, tests use all.
 
     Attributes:
         recommends: whether the model learns to recommend, so that RecBole's tests mean something.
     """
 
     recommends = True
+    _tests_both = False  # ways, while :meth:`test` runs
 
     def __init__(self, config, model) -> None:
         with without_recboles_tensorboard():
@@ -46,6 +54,14 @@ class ComparableTrainer(ParallelTrainer):
     def follow(self, tracker: Tracker) -> None:
         """Tell a tracker of each epoch."""
         self.tensorboard = self.wandblogger = tracker
+
+    def fit(self, train_data, valid_data=None, *args, **kwargs):
+        seen_items = getattr(valid_data and valid_data._dataset, "seen_items", None)
+        if self.mask_history and seen_items is not None:
+            rows = valid_data._dataset.inter_feat
+            if seen_items.contain_all(rows[self.config["USER_ID_FIELD"]], rows[self.config["ITEM_ID_FIELD"]]):
+                raise ValueError(NOTHING_NEW)
+        return super().fit(train_data, valid_data, *args, **kwargs)
 
     def _valid_epoch(self, valid_data, *args, **kwargs):
         if self.config["valid_users"]:
@@ -69,17 +85,44 @@ class ComparableTrainer(ParallelTrainer):
         self.eval_collector.start_evaluation(self._seen_items, new_targets_only=self.mask_history)
         return super().evaluate(eval_data, *args, **kwargs)
 
+    def test(self, test_data, **options: Any) -> tuple[Tested, Tested]:
+        """Test with seen items ranked, and with them kept out, whatever :attr:`mask_history` is.
+
+        Args:
+            test_data: a loader of RecBole's.
+            **options: of RecBole's ``evaluate``.
+
+        Returns:
+            The two ways; without metrics where there is no new target, and without rankings in processes that do not
+            own the files.
+        """
+        collector = self.eval_collector
+        both = CollectorOfBoth(collector)
+        self.eval_collector, self._tests_both = both, True
+        try:
+            metrics = self.evaluate(test_data, **options)
+            struct = both.masked.collected()
+            is_empty = processes.on_owner(lambda: both.masked.leaves_out_all)
+            metrics_masked = {} if is_empty else self.evaluator.evaluate(struct)
+        finally:
+            self.eval_collector, self._tests_both = collector, False
+        owns = processes.is_owner()
+        return tuple(
+            Tested({name: float(value) for name, value in found.items()}, part.ranking if owns else None)
+            for found, part in ((metrics, both.as_it_is), (metrics_masked, both.masked))
+        )
+
     def _full_sort_batch_eval(self, batched_data):
         interaction, _, positive_u, positive_i = batched_data
         history_index = None
-        if self.mask_history:
+        if self.mask_history and not self._tests_both:
             seen = self._seen_items.rows(self._users(interaction))
             history_index = (seen > 0).nonzero()[:, 0], seen[seen > 0]
         return super()._full_sort_batch_eval((interaction, history_index, positive_u, positive_i))
 
     def _neg_sample_batch_eval(self, batched_data):
         interaction, scores, positive_u, positive_i = super()._neg_sample_batch_eval(batched_data)
-        if self.mask_history:
+        if self.mask_history and not self._tests_both:
             seen = self._seen_items.rows(self._users(interaction).unique_consecutive())
             scores.scatter_(1, seen.to(scores.device), -torch.inf)  # the padding, 0, is never ranked anyway
         return interaction, scores, positive_u, positive_i
@@ -195,17 +238,17 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
     def _full_sort_batch_eval(self, batched_data):
         interaction, _, positive_u, positive_i = batched_data
         interaction = interaction.to(self.device)
-        exclude = self._seen_items.rows(self._users(interaction)) if self.mask_history else None
+        seen = self._seen_items.rows(self._users(interaction)) if self.mask_history or self._tests_both else None
         longest = max(self.config["topk"])
-        ranked = self.model.generate(
-            interaction, min(longest, self.beam_size), beam_size=self.beam_size, exclude=exclude
+        lists = self.model.generate_lists(
+            interaction,
+            min(longest, self.beam_size),
+            excludes=[None, seen] if self._tests_both else [seen],
+            beam_size=self.beam_size,
         )
-        missing = (0, longest - ranked.item_ids.shape[1])  # cut-offs beyond the beams of validation steer nothing
-        ranked = RankedList(F.pad(ranked.item_ids, missing), F.pad(ranked.scores, missing, value=-torch.inf))
-        return interaction, ranked, positive_u, positive_i
-
-    def _neg_sample_batch_eval(self, batched_data):
-        interaction, scores, positive_u, positive_i = super()._neg_sample_batch_eval(batched_data)
-        best = scores.topk(max(self.config["topk"]), dim=1)
-        item_ids = best.indices.masked_fill(best.values == -torch.inf, 0)
-        return interaction, RankedList(item_ids, best.values), positive_u, positive_i
+        missing = (0, longest - lists[0].item_ids.shape[1])  # cut-offs beyond the beams of validation steer nothing
+        lists = [
+            RankedList(F.pad(ranked.item_ids, missing), F.pad(ranked.scores, missing, value=-torch.inf))
+            for ranked in lists
+        ]
+        return interaction, lists if self._tests_both else lists[0], positive_u, positive_i

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from recbole_mgr.data.features import feature_files
 from recbole_mgr.distributed import processes
-from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_search, exhaustive_scores, item_log_probs
+from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_searches, exhaustive_scores, item_log_probs
 from recbole_mgr.generation.item_memory import MemorySettings
 from recbole_mgr.generation.priors import DENSE_ITEMS, DensePrior, Prior, WeightedPriors
 from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
@@ -23,7 +24,7 @@ from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.model.backbone.t5 import T5Backbone
 from recbole_mgr.model.memory import OURS, MemoryPrior, likeness_of_new_items
-from recbole_mgr.model.priors import CODES, Candidates, PartWeights, candidates_of
+from recbole_mgr.model.priors import CODES, Candidates, PartWeights, candidates_of, rank_all_items
 from recbole_mgr.semantic_id.build import FUSED
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.user_supplied import supplied_modalities
@@ -173,42 +174,55 @@ class GenerativeRecommender(SequentialRecommender):
         """Targets of a batch: as many as its rows say, or one each."""
         return int(interaction[TARGET_COUNT].sum()) if TARGET_COUNT in interaction else len(interaction)
 
-    @torch.no_grad()
     def generate(
+        self, interaction: Interaction, k: int, *, exclude: Tensor | None = None, **options: Any
+    ) -> RankedList:
+        """The list of :meth:`generate_lists` for one ``exclude``; the other arguments are of that."""
+        return self.generate_lists(interaction, k, excludes=[exclude], **options)[0]
+
+    @torch.no_grad()
+    def generate_lists(
         self,
         interaction: Interaction,
         k: int,
         *,
+        excludes: Sequence[Tensor | None],
         beam_size: int | None = None,
-        exclude: Tensor | None = None,
         allowed_items: AllowedItems | None = None,
         trace: Trace | None = None,
-    ) -> RankedList:
+    ) -> list[RankedList]:
         """Rank the k most likely items by trie-constrained beam search, and by what is known beside codes.
 
-        All that a call asks for is an argument of it, so that threads can share a network.
+        Where codes do not count, and the parts that do know a score of every item, all items are ranked, and there are
+        no beams. All that a call asks for is an argument of it, so that threads can share a network.
 
         Args:
             interaction: batch with histories.
             k: items per user.
+            excludes: [B, X] item ids (0 = padding) a user must not get, e.g. their history, masked, not renormalised;
+                or None. Each has a list of its own: all are made in one pass.
             beam_size: width of the search, at least k; None is the setting of that name, or k where that is more.
-            exclude: [B, X] item ids (0 = padding) a user must not get, e.g. their history; masked, not renormalised.
             allowed_items: from ``self.trie.allow(item_ids)``: only these items may be returned.
             trace: sees the beams after each digit.
 
         Returns:
-            RankedList: item ids [B, k] and log-probabilities [B, k], with priors in ``ranking: union`` their weighted
-            sums, descending; padded with item 0 and -inf only where fewer than k items are allowed.
+            For each of ``excludes`` item ids [B, k] and log-probabilities [B, k], with priors in ``ranking: union``
+            their weighted sums, descending; padded with item 0 and -inf only where fewer than k items are allowed.
         """
         width = max(self.beam_size, k) if beam_size is None else beam_size
-        masks = {"exclude": exclude, "allowed_items": allowed_items}
+        step, priors = self._start(interaction)
+        masks = {"excludes": excludes, "allowed_items": allowed_items}
+        search = {"batch_size": len(interaction), "beam_width": width, "trace": trace}
         if not self._joins_scores:
-            step, priors = self._start(interaction)
-            priors = self._pushed_down(priors)
-            return self._beams(step, len(interaction), k=k, beam_width=width, priors=priors, trace=trace, **masks)
-        weights, count = self.ranking_weights.as_dict(), max(k, self.prior_candidates)
-        candidates = self._candidates(interaction, width, count, weights=weights, trace=trace, **masks)
-        return candidates.ranked(weights, k)
+            return self._beams(step, k=k, priors=self._pushed_down(priors), **search, **masks)
+        weights = self.ranking_weights.as_dict()
+        priors = {part: prior for part, prior in priors.items() if weights[part]}
+        by_codes = bool(weights.get(CODES))
+        if priors and not by_codes and all(isinstance(prior, DensePrior) for prior in priors.values()):
+            return rank_all_items(priors, weights, k, **masks)
+        count = max(k, self.prior_candidates)
+        candidates = self._candidates(step, priors, count, by_codes=by_codes, masks=masks, **search)
+        return [found.ranked(weights, k) for found in candidates]
 
     @property
     def ranking_weights(self) -> PartWeights | None:
@@ -230,8 +244,13 @@ class GenerativeRecommender(SequentialRecommender):
             k: cut-off.
             beam_size: width of the search.
         """
-        count = max(k, self.prior_candidates)
-        found = ((self._candidates(batch, beam_size, count), targets) for batch, targets in batches)
+        count, by_codes = max(k, self.prior_candidates), CODES in self.ranking_weights.parts
+
+        def candidates(batch: Interaction) -> Candidates:
+            search = {"batch_size": len(batch), "beam_width": beam_size}
+            return self._candidates(*self._start(batch), count, by_codes=by_codes, **search)[0]
+
+        found = ((candidates(batch), targets) for batch, targets in batches)
         if processes.count() > 1:
             found = processes.all_in_order(found)
         return self.ranking_weights.choose(found, k)
@@ -363,30 +382,26 @@ class GenerativeRecommender(SequentialRecommender):
         weights = self.ranking_weights.as_dict()
         return WeightedPriors(list(priors.values()), [weights[part] for part in priors])
 
-    def _beams(self, step: Step, batch_size: int, **options: Any) -> RankedList:
-        return beam_search(step, self.trie, batch_size=batch_size, code_softmax=self.code_softmax, **options)
+    def _beams(self, step: Step, **options: Any) -> list[RankedList]:
+        return beam_searches(step, self.trie, code_softmax=self.code_softmax, **options)
 
     def _candidates(
         self,
-        interaction: Interaction,
-        width: int,
+        step: Step,
+        priors: dict[str, Prior],
         count: int,
         *,
-        weights: Mapping[str, float] | None = None,
-        trace: Trace | None = None,
-        **masks: Any,
-    ) -> Candidates:
-        """The items of the beams and the best ``count`` of each prior; parts without weight are left out."""
-        step, priors = self._start(interaction)
-        if weights is not None:
-            priors = {part: prior for part, prior in priors.items() if weights[part]}
+        by_codes: bool,
+        masks: dict | None = None,
+        **search: Any,
+    ) -> list[Candidates]:
+        """For each of the masks' ``excludes`` the items of all beams, where codes count, and the best ``count`` of each
+        prior."""
+        masks = masks or {"excludes": [None], "allowed_items": None}
         beams = score_codes = None
-        if CODES in self.ranking_weights.parts and (weights is None or weights[CODES]):
-            beams = self._beams(step, len(interaction), k=width, beam_width=width, trace=trace, **masks)
-
-            def score_codes(item_ids: Tensor) -> Tensor:
-                return item_log_probs(step, self.trie, item_ids, code_softmax=self.code_softmax)
-
+        if by_codes:
+            beams = self._beams(step, k=search["beam_width"], **search, **masks)
+            score_codes = functools.partial(item_log_probs, step, self.trie, code_softmax=self.code_softmax)
         return candidates_of(beams, priors, score_codes, count=count, **masks)
 
     def _log_probs_of(self, interaction: Interaction, item_ids: Tensor) -> dict[str, Tensor]:

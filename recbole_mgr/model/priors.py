@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recbole_mgr.generation.beam_search import RankedList
-from recbole_mgr.generation.priors import Prior, union_of_items
+from recbole_mgr.generation.priors import DensePrior, Prior, is_among, union_of_items
 from recbole_mgr.generation.trie import AllowedItems
 
 CODES = "codes"
@@ -43,9 +44,7 @@ class Candidates(NamedTuple):
         best = scores.topk(min(k, scores.shape[1]), dim=1)
         missing = (0, k - best.values.shape[1])
         item_ids = self.item_ids.gather(1, best.indices)
-        return RankedList(
-            nn.functional.pad(item_ids, missing), nn.functional.pad(best.values, missing, value=-torch.inf)
-        )
+        return RankedList(F.pad(item_ids, missing), F.pad(best.values, missing, value=-torch.inf))
 
     def score(self, weights: Mapping[str, float]) -> Tensor:
         """[B, C]; -inf where there is no item."""
@@ -115,33 +114,74 @@ class PartWeights(nn.Module):
 
 
 def candidates_of(
-    beams: RankedList | None,
+    beams: Sequence[RankedList] | None,
     priors: Mapping[str, Prior],
     score_codes: Callable[[Tensor], Tensor] | None,
     *,
     count: int,
-    exclude: Tensor | None = None,
+    excludes: Sequence[Tensor | None] = (None,),
     allowed_items: AllowedItems | None = None,
-) -> Candidates:
-    """The items of the beams and the best of each prior, scored by all.
+) -> list[Candidates]:
+    """For each of ``excludes`` the items of the beams and the best of each prior; each item is scored once, by all.
 
     Args:
-        beams: of the search by codes, already without what may not be returned; None where codes do not count.
+        beams: of a search by codes for each of ``excludes``, without what may not be returned; None where codes do not
+            count.
         priors: by part.
         score_codes: log-probabilities by codes of items [B, C]; None where codes do not count.
         count: items taken of each prior; those that are excluded are taken in addition.
-        exclude: int64 [B, X], items a user must not get.
+        excludes: int64 [B, X], items a user must not get, or None.
         allowed_items: the items that anyone may get.
     """
-    spare = 0 if exclude is None else exclude.shape[1]
-    lists = [] if beams is None else [beams.item_ids]
-    lists += [prior.best(count + spare, allowed_items) for prior in priors.values()]
-    item_ids = union_of_items(lists, exclude)
-    item_ids = item_ids.sort(dim=1, descending=True).values
-    item_ids = item_ids[:, : max(1, int((item_ids > 0).sum(dim=1).max()))]  # no columns without an item
-    log_probs = {} if score_codes is None else {CODES: score_codes(item_ids)}
-    log_probs |= {part: prior.log_probs(item_ids) for part, prior in priors.items()}
-    return Candidates(item_ids, log_probs)
+    lists = []
+    for number, exclude in enumerate(excludes):
+        spare = 0 if exclude is None else exclude.shape[1]
+        found = [] if beams is None else [beams[number].item_ids]
+        found += [prior.best(count + spare, allowed_items) for prior in priors.values()]
+        lists.append(union_of_items(found, exclude))
+    together = union_of_items(lists) if len(lists) > 1 else lists[0]
+    together = together.sort(dim=1, descending=True).values
+    together = together[:, : max(1, int((together > 0).sum(dim=1).max()))]  # no columns without an item
+    log_probs = {} if score_codes is None else {CODES: score_codes(together)}
+    log_probs |= {part: prior.log_probs(together) for part, prior in priors.items()}
+    if len(lists) == 1:
+        return [Candidates(together, log_probs)]
+    own = [is_among(together.contiguous(), items.sort(dim=1).values) for items in lists]  # [B, C]
+    return [Candidates(together.masked_fill(~is_own, 0), log_probs) for is_own in own]
+
+
+def rank_all_items(
+    priors: Mapping[str, DensePrior],
+    weights: Mapping[str, float],
+    k: int,
+    *,
+    excludes: Sequence[Tensor | None],
+    allowed_items: AllowedItems | None = None,
+) -> list[RankedList]:
+    """For each of ``excludes`` the best k of all items by the weighted sum of priors that know a score of each.
+
+    Args:
+        priors: by part, at least one.
+        weights: by part.
+        k: length of the lists; 0 and -inf where there are fewer items.
+        excludes, allowed_items: as in :func:`candidates_of`.
+    """
+    trie = next(iter(priors.values())).trie
+    scores = sum(weights[part] * prior.leaf_log_probs for part, prior in priors.items())  # [B or 1, N]
+    if allowed_items is not None:
+        scores = scores.masked_fill(allowed_items.remaining[-1] == 0, -torch.inf)
+    lists = []
+    for exclude in excludes:
+        left = scores
+        if exclude is not None:
+            leaves = trie.leaf(exclude)  # [B, X]
+            left = F.pad(scores.expand(len(exclude), -1), (0, 1))  # a column more, for what is no item
+            left = left.scatter(1, leaves.masked_fill(leaves < 0, trie.num_items), -torch.inf)[:, :-1]
+        best = left.topk(min(k, trie.num_items), dim=1)
+        item_ids = trie.item_ids(best.indices.masked_fill(best.values == -torch.inf, -1))
+        missing = (0, k - best.values.shape[1])
+        lists.append(RankedList(F.pad(item_ids, missing), F.pad(best.values, missing, value=-torch.inf)))
+    return lists
 
 
 _OF_ITEMS = re.compile(r"(item_softmax\.item_(vectors|bias)|^memory\.(weights|targets)|^item_counts)$")

@@ -12,7 +12,7 @@ import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.integration.resume import PROGRESS_FILE
 from recbole_mgr.integration.seen_items import mark_seen_items
 from recbole_mgr.integration.trackers import Followed, Tracker, make_tracker
-from recbole_mgr.integration.trainer import ComparableTrainer, comparable
+from recbole_mgr.integration.trainer import ComparableTrainer, Tested, comparable
 from recbole_mgr.integration.user_sample import users_that_steer
 from recbole_mgr.integration.validation import require_enough_items
 from recbole_mgr.run.id_level import id_level_metrics
@@ -145,12 +145,6 @@ def test_again(config: Config, label: str, provenance: Provenance, run_dir: Path
         return _Work(config, label, provenance, run_dir, tracker_of(config, label, provenance)).result(folder)
 
 
-class _Test(NamedTuple):
-    metrics: dict[str, float]
-    ranking: Ranking | None  # of several processes the owner has it
-    seconds: float
-
-
 class _Work:
     """Data, model and trainer of a run, from the settings to the result."""
 
@@ -208,14 +202,21 @@ class _Work:
         config, trainer = self.config, self.trainer
         # a test that draws candidates draws the same ones whether training went before it or not
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-        test, test_masked = (self._test(masked=masked) for masked in (False, True))
+        started = time.perf_counter()
+        tested = self._test()
+        seconds = time.perf_counter() - started
         tasks = trainer.evaluate_tasks(self.test_data, show_progress=config["show_progress"])
-        return processes.on_owner(lambda: self._keep(folder, trained, test, test_masked, tasks))
+        return processes.on_owner(lambda: self._keep(folder, trained, tested, seconds, tasks))
 
     def _keep(
-        self, folder: Path, trained: dict[str, Any], test: _Test, test_masked: _Test, tasks: list[dict[str, Any]]
+        self,
+        folder: Path,
+        trained: dict[str, Any],
+        tested: tuple[Tested, Tested],
+        seconds: float,
+        tasks: list[dict[str, Any]],
     ) -> RunResult:
-        config, id_level = self.config, {}
+        (test, test_masked), config, id_level = tested, self.config, {}
         if is_generative(config["model"]) and self.trainer.recommends:
             id_level = id_level_metrics(test.ranking, self.model.semantic_ids, config["topk"])
         result = RunResult(
@@ -234,7 +235,7 @@ class _Work:
             num_items=self.dataset.item_num - 1,
             epochs=trained["epochs"],
             train_seconds=trained["seconds"],
-            test_seconds=test.seconds,
+            test_seconds=seconds,
             parameters=trained["parameters"],
             alignment=trained["alignment"],
             settings=plain_settings(config),
@@ -312,18 +313,13 @@ class _Work:
             "user_supplied": bool(self.config["semantic_ids"]),
         }
 
-    def _test(self, *, masked: bool) -> _Test:
-        """RecBole's test of recommendation; empty where the model learned other tasks alone."""
-        trainer = self.trainer
-        if not trainer.recommends:
+    def _test(self) -> tuple[Tested, Tested]:
+        """The test of recommendation with seen items ranked and with them kept out; empty where the model learned other
+        tasks alone."""
+        if not self.trainer.recommends:
             nobody = np.empty(0, dtype=np.int64)
-            return _Test({}, Ranking(nobody, nobody, nobody.reshape(0, 1), nobody.astype(bool)), 0.0)
-        trainer.mask_history = masked
-        started = time.perf_counter()
-        metrics = trainer.evaluate(self.test_data, load_best_model=True, show_progress=self.config["show_progress"])
-        seconds = time.perf_counter() - started
-        ranking = trainer.eval_collector.ranking if processes.is_owner() else None
-        return _Test({key: float(value) for key, value in metrics.items()}, ranking, seconds)
+            return (Tested({}, Ranking(nobody, nobody, nobody.reshape(0, 1), nobody.astype(bool))),) * 2
+        return self.trainer.test(self.test_data, load_best_model=True, show_progress=self.config["show_progress"])
 
     def _pairs(self, interactions: Any) -> np.ndarray:
         """Internal user and item ids int64 [n, 2]."""

@@ -132,7 +132,9 @@ def _target_notes(comparison: Comparison) -> list[str]:
     return [
         f"{count:,} of {len(repeated):,} targets ({share:.1%}) repeat an item of their user's history; the second "
         "table has both groups, not masked.",
-        f"{masked}; those columns count the users with a new target alone.",
+        f"{masked}; those columns count the users with a new target alone."
+        if count < len(repeated)
+        else "No masked columns: no user has a new target.",
     ]
 
 

@@ -8,12 +8,13 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -54,6 +55,7 @@ class SemanticIdTable:
         codes: int64 [N+1, D]; row 0 (PAD) holds -1, row i+1 the codes of ``item_tokens[i]``.
         digits: what each of the D columns means.
         item_tokens: N tokens, all different.
+        are_distinct: whether tokens and IDs are known to be all different, and need not be looked through again.
 
     Raises:
         ValueError: If shapes disagree, a code lies outside its digit, or tokens or IDs repeat.
@@ -62,12 +64,14 @@ class SemanticIdTable:
     codes: Tensor
     digits: tuple[Digit, ...]
     item_tokens: list[str]
+    are_distinct: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, are_distinct: bool) -> None:
         expected = (len(self.item_tokens) + 1, len(self.digits))
         if not self.item_tokens or tuple(self.codes.shape) != expected:
             raise ValueError(f"codes have shape {tuple(self.codes.shape)}; items and digits ask for {expected}")
-        _require_distinct(self.item_tokens)
+        if not are_distinct:
+            _require_distinct(self.item_tokens)
         if (self.codes[0] != -1).any():
             raise ValueError("codes: row 0 belongs to PAD and must hold -1")
         illegal = (self.codes[1:] < 0) | (self.codes[1:] >= torch.tensor(self.sizes))  # [N, D]
@@ -77,6 +81,8 @@ class SemanticIdTable:
                 f"item {self.item_tokens[item]!r}, digit {digit}: code {self.codes[item + 1, digit]} "
                 f"is not in 0..{self.sizes[digit] - 1}; correct the code or the digit's size"
             )
+        if are_distinct:
+            return
         groups = group_ids(self.codes[1:].numpy())
         shared = np.flatnonzero(np.bincount(groups) > 1)
         if len(shared):
@@ -92,6 +98,7 @@ class SemanticIdTable:
         sizes: Mapping[str, Sequence[int]] | None = None,
         transitions: bool = False,
         dedup: np.ndarray | None = None,
+        are_distinct: bool = False,
     ) -> SemanticIdTable:
         """Put the modalities' codes side by side and tell colliding items apart.
 
@@ -102,6 +109,7 @@ class SemanticIdTable:
             transitions: put a digit of one code (kind "transition") before each modality but the first.
             dedup: int [N], the last digit as an earlier table had it. By default it is the rank, in the order
                 of tokens, among the items that share all codes; no such digit where none do.
+            are_distinct: whether tokens and rows, ``dedup`` included, are known to be all different.
 
         Returns:
             The table; the dedup digit is as wide as the largest group of colliding items.
@@ -114,7 +122,7 @@ class SemanticIdTable:
                 digits.append(Digit(modality, 0, 1, "transition"))
             level_sizes = sizes[modality] if sizes else (block.max(0) + 1).tolist()
             digits += [Digit(modality, level, int(size), "code") for level, size in enumerate(level_sizes)]
-        if dedup is None:
+        if dedup is None and not are_distinct:
             _require_distinct(item_tokens)
             ranks = collision_ranks(np.concatenate(list(blocks.values()), axis=1), item_tokens)
             dedup = ranks if ranks.any() else None
@@ -124,6 +132,7 @@ class SemanticIdTable:
             codes=_codes_tensor(digits, blocks, dedup, num_items=len(item_tokens)),
             digits=tuple(digits),
             item_tokens=item_tokens,
+            are_distinct=are_distinct,
         )
 
     @classmethod
@@ -160,8 +169,9 @@ class SemanticIdTable:
         unknown = [name for name in names if name not in content.blocks]
         if unknown or not names:
             raise ValueError(f"{path}: no codes for the modalities {unknown}; it has {list(content.blocks)}")
-        row_of = {token: row for row, token in enumerate(content.item_tokens)}
-        missing = [token for token in item_tokens if token not in row_of]
+        in_place = content.item_tokens == list(item_tokens)
+        rows = slice(None) if in_place else _rows_of(item_tokens, content.item_tokens)
+        missing = [] if in_place else [item_tokens[place] for place in np.flatnonzero(rows < 0)]
         if missing:
             how = "add them, or build the semantic IDs anew"
             if len(missing) == len(item_tokens):
@@ -172,19 +182,21 @@ class SemanticIdTable:
                 f"{path}: {len(missing)} of {len(item_tokens)} items of the data set have no row, "
                 f"e.g. {missing[:5]}; {how}"
             )
-        ignored = len(row_of) - len(item_tokens)
+        ignored = len(content.item_tokens) - len(item_tokens)
         if ignored > 0:
             logger.info("%s: ignored %d rows of items that the data set does not have", path, ignored)
-        in_place = content.item_tokens == list(item_tokens)
-        rows = slice(None) if in_place else np.array([row_of[token] for token in item_tokens], dtype=np.int64)
         keep_dedup = content.dedup is not None and names == list(content.blocks)
-        return cls.from_blocks(
+        table = cls.from_blocks(
             {name: content.blocks[name][rows] for name in names},
             item_tokens,
             sizes={name: sizes[name] for name in names},
             transitions=transitions,
             dedup=content.dedup[rows] if keep_dedup else None,
+            are_distinct=in_place and content.fingerprint is not None and (keep_dedup or content.dedup is None),
         )
+        if content.description and ignored == 0 and table.digits == _described_digits(path, content):
+            vars(table)["fingerprint"] = content.description["fingerprint"]  # of the same content
+        return table
 
     def save(
         self,
@@ -246,6 +258,14 @@ class SemanticIdTable:
         return _fingerprint(self.item_tokens, self.digits, self.codes)
 
 
+def _rows_of(wanted: Sequence[str], tokens: Sequence[str]) -> np.ndarray:
+    """The place of each wanted token among others, int64 [N]; -1 where it is not."""
+    frames = (pl.DataFrame({"token": pl.Series(words, dtype=pl.String)}) for words in (wanted, tokens))
+    left, right = frames
+    found = left.join(right.with_row_index("row"), on="token", how="left", maintain_order="left")
+    return found["row"].cast(pl.Int64).fill_null(-1).to_numpy()
+
+
 def _fingerprint(item_tokens: Sequence[str], digits: Sequence[Digit], codes: Tensor) -> str:
     order = token_order(item_tokens)
     digest = hashlib.sha256(json.dumps(list(digits)).encode())
@@ -272,10 +292,7 @@ def _described_sizes(path: Path, content: TableFile) -> dict[str, list[int]]:
     """Sizes by modality: from the description, once the content is found to be the one described."""
     if content.description is None:
         return {modality: (block.max(0) + 1).tolist() for modality, block in content.blocks.items()}
-    try:
-        digits = [Digit(**digit) for digit in content.description["digits"]]
-    except TypeError as error:
-        raise ValueError(f"{description_path(path)}: malformed digits ({error}); restore or remove it") from error
+    digits = _described_digits(path, content)
     described = {
         modality: [digit for digit in digits if (digit.kind, digit.modality) == ("code", modality)]
         for modality in dict.fromkeys(digit.modality for digit in digits if digit.kind != "dedup")
@@ -284,14 +301,24 @@ def _described_sizes(path: Path, content: TableFile) -> dict[str, list[int]]:
     same_columns = levels == {name: list(range(block.shape[1])) for name, block in content.blocks.items()}
     same_columns &= (content.dedup is not None) == any(digit.kind == "dedup" for digit in digits)
     if same_columns:
-        codes = _codes_tensor(digits, content.blocks, content.dedup, num_items=len(content.item_tokens))
-        same_columns = _fingerprint(content.item_tokens, digits, codes) == content.description["fingerprint"]
+        fingerprint = content.fingerprint
+        if fingerprint is None:
+            codes = _codes_tensor(digits, content.blocks, content.dedup, num_items=len(content.item_tokens))
+            fingerprint = _fingerprint(content.item_tokens, digits, codes)
+        same_columns = fingerprint == content.description["fingerprint"]
     if not same_columns:
         raise ValueError(
             f"{path}: the content is not the one that {description_path(path).name} describes (fingerprint); "
             "restore the file or, if it was changed on purpose, remove the .yaml"
         )
     return {modality: [digit.size for digit in group] for modality, group in described.items()}
+
+
+def _described_digits(path: Path, content: TableFile) -> tuple[Digit, ...]:
+    try:
+        return tuple(Digit(**digit) for digit in content.description["digits"])
+    except TypeError as error:
+        raise ValueError(f"{description_path(path)}: malformed digits ({error}); restore or remove it") from error
 
 
 def _require_blocks(

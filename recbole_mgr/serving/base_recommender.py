@@ -41,11 +41,11 @@ class Catalogue:
 
     network: nn.Module
     tokens: list[str]
-    texts: list[ItemText]
+    texts: Sequence[ItemText]
     id_of: dict[str, int]
 
     @classmethod
-    def of(cls, network: nn.Module, tokens: list[str], texts: list[ItemText]) -> Catalogue:
+    def of(cls, network: nn.Module, tokens: list[str], texts: Sequence[ItemText]) -> Catalogue:
         return cls(network, tokens, texts, {token: item_id for item_id, token in enumerate(tokens, start=1)})
 
 

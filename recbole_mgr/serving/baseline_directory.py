@@ -13,7 +13,7 @@ from torch import nn
 
 from recbole_mgr.data.arrays import read_arrays
 from recbole_mgr.data.histories import UserHistories
-from recbole_mgr.data.item_file import ItemText, read_all_item_texts
+from recbole_mgr.data.item_file import ItemTexts, read_all_item_texts
 from recbole_mgr.integration.checkpoint import load_checkpoint, rebuild_config
 from recbole_mgr.integration.known_data import known_data
 from recbole_mgr.integration.registry import model_class
@@ -37,7 +37,7 @@ class BaselineRun(NamedTuple):
     config: Config
     network: nn.Module
     device: torch.device
-    item_texts: dict[str, ItemText]  # by token, in the order of the item ids from 1
+    item_texts: ItemTexts  # in the order of the item ids from 1
     histories: UserHistories | None
 
 

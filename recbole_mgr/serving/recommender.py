@@ -85,7 +85,7 @@ class Recommender(BaseRecommender):
 
     def __init__(self, run: Run, *, run_dir: Path) -> None:
         device = next(run.network.parameters()).device
-        catalogue = _catalogue_of(run.network, list(run.item_texts))
+        catalogue = _catalogue_of(run.network, run.item_texts)
         super().__init__(catalogue, run.histories, run_dir=run_dir, device=device)
         self._run = run
         self._settings = run.settings
@@ -233,7 +233,7 @@ class Recommender(BaseRecommender):
         network.load_state_dict(widened_weights(weights, network.state_dict(), dedup_size=table.sizes[-1]))
         network.know_new_items(table.num_items)
         new_texts = [ItemText(str(title), "") for title, is_there in zip(titles, there, strict=True) if is_there]
-        self._catalogue = _catalogue_of(network, catalogue.texts + new_texts)
+        self._catalogue = _catalogue_of(network, [*catalogue.texts, *new_texts])
         self._allowed.cache_clear()  # the sets belong to the catalogue of before
         return NewItems(added, left_out, moved)
 
@@ -279,5 +279,5 @@ class Recommender(BaseRecommender):
         return np.all(present, axis=0) if needs_all else np.any(present, axis=0)
 
 
-def _catalogue_of(network: GenerativeRecommender, texts: list[ItemText]) -> Catalogue:
-    return Catalogue.of(network, list(network.semantic_ids.item_tokens), texts)
+def _catalogue_of(network: GenerativeRecommender, texts: Sequence[ItemText]) -> Catalogue:
+    return Catalogue.of(network, network.semantic_ids.item_tokens, texts)

@@ -6,6 +6,7 @@
     model.safetensors           the weights that validated best
     quantizers.npz              what gives new items their semantic IDs; absent where the user supplied the IDs
     items.tsv                   title, picture name and other fields of each item, long ones cut
+    *.tsv.safetensors           the binary forms of these two
     histories.npz               what each user took; absent with ``keep_histories: False``
     training.npz                the interactions that a general model of RecBole's was trained on, likewise
     unimp/                      UniMP alone: what its prompts say and show of the items, and its tokenizer
@@ -29,7 +30,7 @@ from safetensors.torch import load_model, save_model
 
 from recbole_mgr.data.arrays import read_arrays
 from recbole_mgr.data.histories import UserHistories
-from recbole_mgr.data.item_file import ItemText, read_all_item_texts, write_item_texts
+from recbole_mgr.data.item_file import ItemText, ItemTexts, read_all_item_texts, write_item_texts
 from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import replacing
@@ -71,7 +72,7 @@ class Run(NamedTuple):
     about: dict[str, Any]
     settings: dict[str, Any]
     network: GenerativeRecommender  # on the CPU, in eval mode
-    item_texts: list[ItemText]  # in the order of the network's table
+    item_texts: ItemTexts  # in the order of the network's table
     tokenizer: ItemTokenizer | None
     histories: UserHistories | None
 
@@ -189,7 +190,7 @@ def read_run(run_dir: Path) -> Run:
         raise ValueError(f"{run_dir / SETTINGS_FILE}: {error}; copy the run directory whole") from error
     require_file(run_dir / ITEMS_FILE)
     item_texts = read_all_item_texts(run_dir / ITEMS_FILE)
-    table = _read_table(run_dir / TABLE_FILE, about, list(item_texts), transitions=class_.has_transitions(settings))
+    table = _read_table(run_dir / TABLE_FILE, about, item_texts.tokens, transitions=class_.has_transitions(settings))
     require_sizes(settings, _weight_shapes(run_dir / WEIGHTS_FILE), run_dir)
     extra_state = class_.load_extra_state(run_dir, table)
     try:
@@ -204,7 +205,7 @@ def read_run(run_dir: Path) -> Run:
         about=about,
         settings=settings,
         network=network,
-        item_texts=list(item_texts.values()),
+        item_texts=item_texts,
         tokenizer=_read_tokenizer(run_dir / QUANTIZERS_FILE, settings, table),
         histories=read_histories(run_dir / HISTORIES_FILE, table.num_items),
     )

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from recbole_mgr.documents import read_yaml
-from recbole_mgr.files import content_digest, write_text
+from recbole_mgr.files import content_digest, remembered_digest, write_text
 
 ABOUT_FILE, SETTINGS_FILE, CHECKPOINT_FILE = "run.yaml", "settings.yaml", "best.pth"
 
@@ -55,5 +55,5 @@ def check_file(run_dir: Path, about: dict[str, Any], name: str, *, remedy: str) 
     """
     expected = (about.get("files") or {}).get(name)
     path = run_dir / name
-    if expected is not None and path.is_file() and content_digest(path) != expected:
+    if expected is not None and path.is_file() and remembered_digest(path) != expected:
         raise ValueError(f"{path}: damaged, its SHA-256 is not the one in {ABOUT_FILE}; {remedy}")

@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from recbole_mgr.files import replacing
 from recbole_mgr.serving.messages import Recommendations
 
 Write = Callable[[Recommendations], None]
+_ID_WIDTH = 20  # characters of a column of ids on the screen, at least
 
 
 class Layout(NamedTuple):
@@ -124,17 +125,36 @@ def _screen(layout: Layout) -> Iterator[Write]:
         for user, items in layout.items(batch):
             print(for_terminal(user), *(for_terminal(item_id) for (item_id,) in items), sep="\t")
 
-    def write(batch: Recommendations) -> None:
-        for user, rank, item_id, score, *words in layout.rows(batch):
-            shown = "  ".join(for_terminal(word)[:80] for word in words)
-            user, item_id = for_terminal(user), for_terminal(item_id)
-            print(f"{user:<20} {rank:>4}  {item_id:<20} {score:>9.4f}  {shown}".rstrip())
+    widths = [_ID_WIDTH, _ID_WIDTH]  # of users and items; ids are shown whole, so longer ones need more from there on
 
-    if not layout.ids_only:
-        names = "  ".join(layout.columns[2:])
-        print(f"{'user':<20} {'rank':>4}  {'item_id':<20} {'score':>9}  {names}")
+    def write_row(user: str, rank: Any, item_id: str, score: str, shown: str) -> None:
+        print(f"{user:<{widths[0]}} {rank:>4}  {item_id:<{widths[1]}} {score:>9}  {shown}".rstrip())
+
+    def write(batch: Recommendations) -> None:
+        nonlocal has_header
+        rows = [
+            (for_terminal(user), rank, for_terminal(item_id), f"{score:.4f}", _shown(words))
+            for user, rank, item_id, score, *words in layout.rows(batch)
+        ]
+        widths[:] = (max([width, *map(len, ids)]) for width, ids in zip(widths, _ids(rows), strict=True))
+        if not has_header:
+            write_row("user", "rank", "item_id", "score", "  ".join(layout.columns[2:]))
+            has_header = True
+        for row in rows:
+            write_row(*row)
+
+    has_header = False
     yield write_ids if layout.ids_only else write
     sys.stdout.flush()
+
+
+def _shown(words: Iterable[str]) -> str:
+    return "  ".join(for_terminal(word)[:80] for word in words)
+
+
+def _ids(rows: list[tuple[Any, ...]]) -> tuple[list[str], list[str]]:
+    """Users and items of rows."""
+    return [row[0] for row in rows], [row[2] for row in rows]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recbole_mgr.data import interactions
 from recbole_mgr.data.interactions import check_interactions, judged_interactions, read_interactions
 from recbole_mgr.data.table import MISSING_WORDS, AtomicFormat
 
@@ -148,8 +149,6 @@ def test_missing_words_are_those_of_pandas(tmp_path):
 
 
 def test_a_good_file_is_read_once_and_a_changed_one_again(tmp_path, monkeypatch):
-    from recbole_mgr.data import interactions
-
     path = tmp_path / "x.inter"
     path.write_text(HEADER + "u\ti\t1\n")
     check_interactions(path)
@@ -159,3 +158,22 @@ def test_a_good_file_is_read_once_and_a_changed_one_again(tmp_path, monkeypatch)
     path.write_text(HEADER + "u\ti\t1\n\ti\t2\n")
     with pytest.raises(ValueError, match="line 3: user_id is empty"):
         check_interactions(path)
+
+
+@pytest.mark.parametrize("hashes", ["own", "few", "one"])
+def test_ids_are_told_apart_whatever_their_hashes_are(tmp_path, monkeypatch, hashes):
+    if hashes != "own":
+        own, count = interactions._hashes, 3 if hashes == "few" else 1
+        monkeypatch.setattr(
+            interactions, "_hashes", lambda tokens, seed: own(tokens, seed) % count if seed == 1 else own(tokens, seed)
+        )
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(30, size=200).tolist(), rng.integers(50, size=200).tolist()
+    path = tmp_path / "x.inter"
+    rows = [f"u{user}\ti{item}\t{time}" for time, (user, item) in enumerate(zip(users, items, strict=True))]
+    path.write_text("\n".join(["user_id:token\titem_id:token\ttimestamp:float", *rows]) + "\n", encoding="utf-8")
+    found = read_interactions(path)
+    assert found.user_tokens == [f"u{user}" for user in dict.fromkeys(users)]
+    assert found.item_tokens == [f"i{item}" for item in dict.fromkeys(items)]
+    assert [found.user_tokens[number] for number in found.users] == [f"u{user}" for user in users]
+    assert [found.item_tokens[number] for number in found.items] == [f"i{item}" for item in items]

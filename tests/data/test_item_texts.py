@@ -32,7 +32,7 @@ def test_what_is_written_comes_back(tmp_path):
     tokens, texts = ["a", "b"], [ItemText("Ä title", "a.jpg"), ItemText("", "")]
     write_item_texts(tmp_path / "items.tsv", tokens, texts)
     assert read_item_texts(tmp_path / "items.tsv", tokens[::-1]) == texts[::-1]
-    assert read_all_item_texts(tmp_path / "items.tsv") == dict(zip(tokens, texts, strict=True))
+    assert read_all_item_texts(tmp_path / "items.tsv").by_token() == dict(zip(tokens, texts, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from recbole_mgr.generation import PrefixTrie, beam_search, exhaustive_scores
+from recbole_mgr.generation.beam_search import beam_searches
 
 USERS = 3
 SOFTMAXES = pytest.mark.parametrize("code_softmax", ["legal", "full"])
@@ -164,6 +165,30 @@ def test_forced_digits_cost_no_beam(world):
     ]
     assert found[0].item_ids.tolist() == found[1].item_ids.tolist()
     assert torch.equal(found[0].scores, found[1].scores)
+
+
+@SOFTMAXES
+@pytest.mark.parametrize("beam_width", [2, 3, 9, 40])
+def test_searches_at_once_give_the_lists_of_each_alone(world, code_softmax, beam_width):
+    best = [[item for item, _ in world.ranked(user, code_softmax)] for user in range(USERS)]
+    few, many = torch.tensor([row[:2] for row in best]), torch.tensor([row[::2] for row in best])
+    few[0] = 0  # a user without a history
+    excludes = [None, few, many, None]
+    beams_held = []
+
+    def step(depth, nodes, *rest):
+        beams_held.append(int((nodes >= 0).sum(dim=1).max()))
+        return world.step(USERS)(depth, nodes, *rest)
+
+    shared = {"batch_size": USERS, "k": 2, "beam_width": beam_width, "code_softmax": code_softmax}
+    together = beam_searches(step, world.trie(), excludes=excludes, **shared)
+    most = max(beams_held)
+    for exclude, found in zip(excludes, together, strict=True):
+        alone = beam_search(world.step(USERS), world.trie(), exclude=exclude, **shared)
+        assert torch.equal(found.item_ids, alone.item_ids)
+        assert torch.equal(found.scores, alone.scores)
+    assert together[0].item_ids.tolist() != together[2].item_ids.tolist()
+    assert most <= 3 * beam_width  # two of the four searches are the same one
 
 
 def test_an_empty_exclusion_is_no_exclusion(world):

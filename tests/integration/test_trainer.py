@@ -13,7 +13,7 @@ from recbole.utils import get_trainer, init_seed
 
 from recbole_mgr.integration.config import make_config
 from recbole_mgr.integration.histories import histories_of
-from recbole_mgr.integration.seen_items import mark_seen_items
+from recbole_mgr.integration.seen_items import SeenItems, mark_seen_items
 from recbole_mgr.integration.trainer import ComparableTrainer, GenerativeTrainer, comparable
 from recbole_mgr.integration.user_sample import sample_of_users, users_that_steer
 from recbole_mgr.semantic_id.table import SemanticIdTable
@@ -128,14 +128,14 @@ def test_a_compiled_loss_is_the_same_loss(prepare, monkeypatch):
 def test_validation_has_its_own_beam(prepare, monkeypatch):
     trainer, train, valid, test = prepare("MGRLF", beam_size=15, valid_beam_size=10)
     widths = []
-    generate = trainer.model.generate
+    generate = trainer.model.generate_lists
     monkeypatch.setattr(
-        trainer.model, "generate", lambda *a, beam_size, **k: widths.append(beam_size) or generate(*a, **k)
+        trainer.model, "generate_lists", lambda *a, beam_size, **k: widths.append(beam_size) or generate(*a, **k)
     )
     trainer.fit(train, valid, verbose=False)
     trainer.evaluate(test)
     assert widths == [10, 15]
-    monkeypatch.setattr(trainer.model, "generate", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(trainer.model, "generate_lists", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         trainer._valid_epoch(valid)
     assert trainer.beam_size == 15
@@ -183,6 +183,47 @@ def test_every_model_can_be_tested_with_and_without_its_users_history(prepare, n
         assert shown[True] == 0
         # RecBole draws no seen item as a negative of a general model
         assert (shown[False] > 0) == (mode == "full" or sequential)
+
+
+PRIORS = {"item_softmax": True, "memory": True}
+TESTED = {
+    "codes": ("MGRLF", {}),
+    "codes, a narrow beam": ("MGRLF", {"beam_size": 10}),
+    "codes and items": ("MGRLF", PRIORS | {"prior_weights": {"codes": 0.5, "item_softmax": 0.5, "memory": 1.0}}),
+    "items": ("MGRLF", PRIORS | {"prior_weights": {"codes": 0.0, "item_softmax": 1.0, "memory": 1.0}}),
+    "sequential": ("SASRec", {}),
+    "general": ("BPR", {}),
+}
+
+
+@pytest.mark.parametrize("mode", ["full", "uni12"])
+@pytest.mark.parametrize("what", TESTED)
+def test_one_pass_gives_both_rankings_and_their_metrics(prepare, what, mode):
+    name, changes = TESTED[what]
+    trainer, train, valid, test = prepare(name, eval_args={"mode": mode}, topk=[3, 10], **changes)
+    trainer.fit(train, valid, verbose=False)
+    np.random.seed(0)
+    together = trainer.test(test, load_best_model=False)
+    for trainer.mask_history, tested in zip((False, True), together, strict=True):
+        np.random.seed(0)
+        metrics = trainer.evaluate(test, load_best_model=False)
+        assert tested.metrics == pytest.approx(metrics, abs=1e-6)
+        for one, other in zip(tested.ranking, trainer.eval_collector.ranking, strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_where_every_target_repeats_there_are_no_masked_metrics(prepare):
+    trainer, train, valid, test = prepare("MGRLF", mask_history=True)
+    for loader in (valid, test):
+        rows = loader._dataset.inter_feat
+        users, items = rows["user_id"].numpy(), rows["item_id"].numpy()
+        loader._dataset.seen_items = SeenItems(users, items, num_users=int(users.max()) + 1)
+    with pytest.raises(ValueError, match="mask_history: every target repeats"):  # before the training
+        trainer.fit(train, valid, verbose=False)
+    assert trainer.start_epoch == 0 and not trainer.train_loss_dict
+    as_it_is, masked = trainer.test(test, load_best_model=False)
+    assert as_it_is.metrics["recall@10"] > 0
+    assert masked.metrics == {} and masked.ranking.repeated.all()
 
 
 def test_masked_metrics_of_a_general_model_are_recboles_own(prepare):

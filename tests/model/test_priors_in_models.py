@@ -105,6 +105,29 @@ def test_with_all_candidates_the_ranking_is_the_top_of_all_scores(either_world, 
 
 
 @torch.no_grad()
+def test_without_codes_all_items_are_ranked_and_no_beam_is_needed(world, monkeypatch):
+    model, batch = world.model, world.batch
+    monkeypatch.setattr(model, "prior_candidates", 1)  # as many as would join beams
+    monkeypatch.setattr(model.backbone, "step", lambda *_: 1 / 0)
+    model.part_weights.set(WEIGHTS | {"codes": 0.0})
+    state = model.backbone.start(batch["item_id_list"], batch["item_length"])
+    priors = model._priors(state, batch["item_id_list"], batch["item_length"])
+    items = torch.arange(1, NUM_ITEMS + 1).expand(len(batch), -1)
+    scores = sum(WEIGHTS[part] * prior.log_probs(items) for part, prior in priors.items())  # [B, N]
+    allowed = list(range(3, NUM_ITEMS + 1))
+    seen = batch["item_id_list"]
+    as_it_is, masked = model.generate_lists(
+        batch, NUM_ITEMS, excludes=[None, seen], allowed_items=model.trie.allow(torch.tensor(allowed))
+    )
+    for user, own in enumerate(seen.tolist()):
+        ranked = [item for item in (scores[user].argsort(descending=True) + 1).tolist() if item in allowed]
+        left = [item for item in ranked if item not in own]
+        assert as_it_is.item_ids[user].tolist() == ranked + [0, 0]
+        assert masked.item_ids[user].tolist() == left + [0] * (NUM_ITEMS - len(left))
+    model.part_weights.set(WEIGHTS)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_few_beams_and_candidates_are_ranked_exactly_and_fill_the_list(world, beam_size, monkeypatch):
     monkeypatch.setattr(world.model, "prior_candidates", 2)

@@ -95,7 +95,8 @@ def test_save_and_load_give_the_same_table(tmp_path, transitions):
     table = SemanticIdTable.from_blocks(BLOCKS, TOKENS, sizes=SIZES, transitions=transitions)
     path = tmp_path / "x.semantic_ids.tsv"
     table.save(path, settings={"seed": 1}, report={"share": 0.5})
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["x.semantic_ids.tsv", "x.semantic_ids.yaml"]
+    names = ["x.semantic_ids.tsv", "x.semantic_ids.tsv.safetensors", "x.semantic_ids.yaml"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
     assert path.read_text().splitlines()[:2] == [
         "item_id:token\ttext_codes:token_seq\timage_codes:token_seq\tdedup:token",
         "b\t0 1\t3\t0",

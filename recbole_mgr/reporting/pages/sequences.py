@@ -40,7 +40,7 @@ def sequences_of_data(data: Interactions, number_of: Mapping[str, int]) -> dict[
 
 def sequences_of_run(run_dir: Path, users: Sequence[str], number_of: Mapping[str, int]) -> dict[str, np.ndarray]:
     """The same from a run directory; empty where it keeps no histories."""
-    tokens = list(read_all_item_texts(run_dir / ITEMS_FILE))
+    tokens = read_all_item_texts(run_dir / ITEMS_FILE).tokens
     histories = read_histories(run_dir / HISTORIES_FILE, len(tokens))
     if histories is None:
         return {}

@@ -194,7 +194,7 @@ def _items(
     texts = {}
     for folder, _ in runs:
         if (folder / ITEMS_FILE).is_file():
-            texts = {**read_all_item_texts(folder / ITEMS_FILE), **texts}
+            texts = {**read_all_item_texts(folder / ITEMS_FILE).by_token(), **texts}
     return items_of_run(list(texts), list(texts.values()), None)
 
 

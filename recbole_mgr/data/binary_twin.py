@@ -1,0 +1,71 @@
+"""The binary form of a readable file, which stands beside it so that it need not be parsed again.
+
+It is written with the file and knows its digest: a file that is edited, or replaced, is read itself from then on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from recbole_mgr.files import remembered_digest, replacing
+
+_FORMAT = "1"
+_WORDS = "words:"
+
+
+class Twin(NamedTuple):
+    """What stands in a binary form: lists of words and arrays, by name."""
+
+    words: dict[str, list[str]]
+    arrays: dict[str, Tensor]
+
+
+def twin_path(path: Path) -> Path:
+    """Where the binary form of a file stands."""
+    return path.with_name(f"{path.name}.safetensors")
+
+
+def write_twin(path: Path, words: Mapping[str, Sequence[str]], arrays: Mapping[str, Tensor]) -> None:
+    """Write the binary form of a file that has just been written.
+
+    Args:
+        path: the readable file.
+        words: by name, without line breaks, at least one each.
+        arrays: by name.
+    """
+    tensors = {_WORDS + name: _bytes_of(values) for name, values in words.items()}
+    tensors |= {name: values.contiguous() for name, values in arrays.items()}
+    with replacing(twin_path(path)) as unfinished:
+        save_file(tensors, unfinished, metadata={"format": _FORMAT, "of": remembered_digest(path)})
+        os.chmod(unfinished, path.stat().st_mode)  # safetensors writes for the owner alone
+
+
+def read_twin(path: Path) -> Twin | None:
+    """The binary form of a file, its arrays mapped; None where there is none, it is damaged, or of another content."""
+    try:
+        with safe_open(twin_path(path), framework="pt") as file:
+            about = file.metadata() or {}
+            if about.get("format") != _FORMAT or about.get("of") != remembered_digest(path):
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dictionary
+            words = {
+                name.removeprefix(_WORDS): tensor.numpy().tobytes().decode().split("\n")
+                for name, tensor in tensors.items()
+                if name.startswith(_WORDS)
+            }
+    except (SafetensorError, OSError, UnicodeDecodeError):
+        return None
+    return Twin(words, {name: tensor for name, tensor in tensors.items() if not name.startswith(_WORDS)})
+
+
+def _bytes_of(words: Sequence[str]) -> Tensor:
+    text = bytearray("\n".join(words).encode())
+    return torch.frombuffer(text, dtype=torch.uint8) if text else torch.empty(0, dtype=torch.uint8)
