@@ -65,7 +65,10 @@ class ComparableTrainer(ParallelTrainer):
 
     def _valid_epoch(self, valid_data, *args, **kwargs):
         if self.config["valid_users"]:
-            self._steering_data = self._steering_data or sample_of_users(valid_data, self.config["valid_users"])
+            if self._steering_data is None:
+                self._steering_data = sample_of_users(valid_data, self.config["valid_users"])
+                of_all = f"{len(self._steering_data._dataset):,} of {len(valid_data._dataset):,}"
+                self.logger.info(f"valid_users: validation looks at {of_all} targets; tests look at all")
             valid_data = self._steering_data
         return super()._valid_epoch(valid_data, *args, **kwargs)
 

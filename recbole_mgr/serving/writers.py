@@ -125,36 +125,33 @@ def _screen(layout: Layout) -> Iterator[Write]:
         for user, items in layout.items(batch):
             print(for_terminal(user), *(for_terminal(item_id) for (item_id,) in items), sep="\t")
 
-    widths = [_ID_WIDTH, _ID_WIDTH]  # of users and items; ids are shown whole, so longer ones need more from there on
+    widths: list[int] = []  # of users and items, whose ids are shown whole: longer ones need more from there on
 
-    def write_row(user: str, rank: Any, item_id: str, score: str, shown: str) -> None:
-        print(f"{user:<{widths[0]}} {rank:>4}  {item_id:<{widths[1]}} {score:>9}  {shown}".rstrip())
+    def write_row(user: str, rank: Any, item_id: str, score: str, words: Iterable[str]) -> None:
+        print(f"{user:<{widths[0]}} {rank:>4}  {item_id:<{widths[1]}} {score:>9}  {'  '.join(words)}".rstrip())
 
     def write(batch: Recommendations) -> None:
-        nonlocal has_header
         rows = [
-            (for_terminal(user), rank, for_terminal(item_id), f"{score:.4f}", _shown(words))
+            (
+                for_terminal(user),
+                rank,
+                for_terminal(item_id),
+                f"{score:.4f}",
+                [for_terminal(word)[:80] for word in words],
+            )
             for user, rank, item_id, score, *words in layout.rows(batch)
         ]
-        widths[:] = (max([width, *map(len, ids)]) for width, ids in zip(widths, _ids(rows), strict=True))
-        if not has_header:
-            write_row("user", "rank", "item_id", "score", "  ".join(layout.columns[2:]))
-            has_header = True
+        is_first = not widths
+        for column, place in enumerate((0, 2)):
+            longest = max([_ID_WIDTH, *(len(row[place]) for row in rows), *widths[column : column + 1]])
+            widths[column : column + 1] = [longest]
+        if is_first:
+            write_row("user", "rank", "item_id", "score", layout.columns[2:])
         for row in rows:
             write_row(*row)
 
-    has_header = False
     yield write_ids if layout.ids_only else write
     sys.stdout.flush()
-
-
-def _shown(words: Iterable[str]) -> str:
-    return "  ".join(for_terminal(word)[:80] for word in words)
-
-
-def _ids(rows: list[tuple[Any, ...]]) -> tuple[list[str], list[str]]:
-    """Users and items of rows."""
-    return [row[0] for row in rows], [row[2] for row in rows]
 
 
 @contextmanager
