@@ -35,7 +35,6 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="measured turns")
     parser.add_argument("--warm_up", type=int, default=100, help="training steps before, so that beams are not uniform")
     parser.add_argument("--saved", default=tempfile.mkdtemp(prefix="benchmark-"), help="folder to keep semantic IDs in")
-    parser.set_defaults(history=50)
     arguments = arguments_with(parser)
     tests: dict[str, Callable[[], Any]] = {BASELINE: test_of("SASRec", {}, arguments)[0]}
     for label, settings in OURS.items():

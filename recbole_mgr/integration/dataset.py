@@ -33,7 +33,7 @@ from recbole_mgr.integration.histories import (
     plain_histories,
     take_histories,
 )
-from recbole_mgr.integration.history_rows import HistoryRows
+from recbole_mgr.integration.history_rows import HistoryRows, places_in_runs
 from recbole_mgr.integration.seen_items import SeenItems, mark_seen_items
 from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_semantic_ids, quantize_modalities
 from recbole_mgr.semantic_id.report import format_report, table_report
@@ -319,11 +319,12 @@ def _windows(rows: Interaction, user_field: str, stride: int) -> Interaction:
     all before it. Counts over a user's windows add up to their number of targets.
     """
     users = rows[user_field].numpy()
-    order, total = stable_order(users), np.bincount(users)
-    position = np.empty(len(users), dtype=np.int64)  # 1 for a user's first target
-    position[order] = np.arange(1, len(users) + 1) - np.repeat(total.cumsum() - total, total)
+    order, total = stable_order(users), np.bincount(users).astype(np.int32)
+    position = np.empty(len(users), dtype=np.int32)  # 1 for a user's first target
+    position[order] = 1 + places_in_runs(users[order])
     remaining = total[users] - position
     keep = np.flatnonzero(remaining % stride == 0)
     kept = rows[keep]
-    kept.update(Interaction({TARGET_COUNT: torch.from_numpy(np.minimum(position[keep], stride))}))
+    counts = np.minimum(position[keep], stride).astype(np.int64)
+    kept.update(Interaction({TARGET_COUNT: torch.from_numpy(counts)}))
     return kept

@@ -41,8 +41,8 @@ class HistoryRows(Interaction):
 
     Args:
         flat: what the rows are cut from.
-        places: int64 [m], the target's place in ``flat``.
-        lengths: int64 [m], how many interactions before it are its history.
+        places: int32 [m], the target's place in ``flat``.
+        lengths: int32 [m], how many interactions before it are its history.
     """
 
     def __init__(self, flat: FlatHistories, places: Tensor, lengths: Tensor) -> None:  # not the base's: it wants values
@@ -59,7 +59,7 @@ class HistoryRows(Interaction):
         """
         columns = {name: getattr(histories, kind) for name, kind in kinds.items()}
         types = {name: torch.float32 if kind == "times" else torch.int64 for name, kind in kinds.items()}
-        places = torch.arange(len(histories))
+        places = torch.arange(len(histories), dtype=torch.int32)
         return cls(FlatHistories(columns, types, {}, None), places, torch.zeros_like(places))
 
     def __getitem__(self, index: Any) -> Any:
@@ -102,14 +102,14 @@ class _Columns(MutableMapping[str, Tensor]):
 
     def _make(self, name: str) -> Tensor:
         if name == self.flat.length:
-            return self.lengths.clone()
+            return self.lengths.long()
         if name in self.flat.columns:
-            return self.flat.columns[name][self.places].to(self.flat.types[name])
+            return self.flat.columns[name][self.places.long()].to(self.flat.types[name])
         field, longest = self.flat.lists[name]
         column = self.flat.columns[field]
         offset = torch.arange(longest)  # [L]
         is_inside = offset < self.lengths.unsqueeze(1)  # [m, L]
-        index = torch.where(is_inside, (self.places - self.lengths).unsqueeze(1) + offset, 0)
+        index = torch.where(is_inside, (self.places - self.lengths).long().unsqueeze(1) + offset, 0)
         values = column[index].to(self.flat.types[field])  # [m, L, ...]
         return values.masked_fill_(~is_inside.view(*is_inside.shape, *[1] * (values.dim() - 2)), 0)
 
@@ -182,15 +182,20 @@ def _with_histories(dataset: Any) -> HistoryRows:
     for name, field in list_names.items():
         longest = dataset.field2seqlen[name]  # of a column of sequences, with the longest of these
         lists[name] = (field, longest if isinstance(longest, int) else longest[0])
-    users = flat.columns[dataset.uid_field]
-    is_first = torch.ones(len(users), dtype=torch.bool)
-    is_first[1:] = users[1:] != users[:-1]
-    place = torch.arange(len(users))
-    before = place - torch.where(is_first, place, 0).cummax(0).values  # interactions of the user before each, [n]
-    targets = before.nonzero().squeeze(1)
-    lengths = before[targets].clamp_(max=dataset.config["MAX_ITEM_LIST_LENGTH"])
+    users = flat.columns[dataset.uid_field].numpy()
+    before = places_in_runs(users)  # interactions of the user before each, [n]
+    targets = np.flatnonzero(before).astype(np.int32)
+    lengths = np.minimum(before[targets], np.int32(dataset.config["MAX_ITEM_LIST_LENGTH"]))
     flat = flat._replace(lists=lists, length=dataset.item_list_length_field)
-    return HistoryRows(flat, targets, lengths)
+    return HistoryRows(flat, torch.from_numpy(targets), torch.from_numpy(lengths))
+
+
+def places_in_runs(values: np.ndarray) -> np.ndarray:
+    """How many values before each one of [n], without a gap, are the same: int32 [n]."""
+    place = np.arange(len(values), dtype=np.int32)
+    first = place.copy()
+    first[1:][values[1:] == values[:-1]] = 0
+    return place - np.maximum.accumulate(first)
 
 
 _HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
@@ -202,13 +207,12 @@ def _leave_one_out(users: np.ndarray, mode: str) -> list[np.ndarray]:
     The rows of a user stand together, in their order, and users follow each other as they first appear
     (``dataset.py:1681``).
     """
-    place = np.arange(len(users))
-    first = np.full(int(users.max(initial=0)) + 1, len(users))
-    first[users[::-1]] = place[::-1]
+    first = np.full(int(users.max(initial=0)) + 1, len(users), dtype=np.int32)
+    first[users[::-1]] = np.arange(len(users) - 1, -1, -1, dtype=np.int32)
     order = stable_order(first[users])
-    count = np.bincount(users, minlength=len(first))[users[order]]  # rows of the user of each, [m]
-    starts = np.maximum.accumulate(np.where(first[users[order]] == order, place, 0))
-    left = count - 1 - (place - starts)  # rows of the user that follow each
+    users = users[order]
+    count = np.bincount(users, minlength=len(first)).astype(np.int32)[users]  # rows of the user of each, [m]
+    left = count - 1 - places_in_runs(users)  # rows of the user that follow each
     held_out = np.minimum(count - 1, _HELD_OUT[mode])
     last = order[(left == 0) & (held_out >= 1)]
     if mode == "valid_and_test":

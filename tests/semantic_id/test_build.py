@@ -94,7 +94,8 @@ def test_the_second_call_reads_the_cache(tmp_path, quantizer):
     settings = SemanticIdSettings(codebook_size=8, codebook_levels=2, quantizer=quantizer, quantizer_options=options)
     first = quantize_modalities(VECTORS, TOKENS, settings, cache_dir=tmp_path)
     stamps = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
-    assert sorted(file.suffix for file in stamps) == [".npz", ".npz", ".tsv", ".tsv", ".yaml", ".yaml"]
+    suffixes = [".npz"] * 2 + [".safetensors"] * 2 + [".tsv"] * 2 + [".yaml"] * 2
+    assert sorted(file.suffix for file in stamps) == suffixes
     again = quantize_modalities(VECTORS, TOKENS, settings, cache_dir=tmp_path)
     assert {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == stamps
     for modality in VECTORS:
