@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
+from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 
@@ -17,12 +18,13 @@ from recbole_mgr.integration.config import make_config
 
 
 class Workload(NamedTuple):
-    """A model on its device, and RecBole's loaders of its data."""
+    """A model on its device, RecBole's loaders of its data, and all settings."""
 
     model: torch.nn.Module
     train: Iterable
     valid: Iterable
     test: Iterable
+    config: Config
 
 
 def arguments_with(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -51,7 +53,7 @@ def load(name: str, arguments: argparse.Namespace, **settings: Any) -> Workload:
     config = make_config(name, arguments.dataset, [], settings)
     init_seed(config["seed"], config["reproducibility"])
     train, valid, test = data_preparation(config, create_dataset(config))
-    return Workload(config.model_class(config, train._dataset).to(config["device"]), train, valid, test)
+    return Workload(config.model_class(config, train._dataset).to(config["device"]), train, valid, test, config)
 
 
 def train_steps(workload: Workload, batches: Iterable, optimizer: torch.optim.Optimizer) -> None:
