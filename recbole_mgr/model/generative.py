@@ -155,7 +155,11 @@ class GenerativeRecommender(SequentialRecommender):
             branch_size=config["branch_size"],
             learn_repeats=config["learn_repeats"],
             code_weight=config["code_weight"],
-            item_softmax={"weight": config["item_softmax_weight"], "item_vectors": config["item_vectors"]}
+            item_softmax={
+                "weight": config["item_softmax_weight"],
+                "item_vectors": config["item_vectors"],
+                "vector_dropout": config["item_vector_dropout"],
+            }
             if config["item_softmax"]
             else None,
         )
@@ -322,10 +326,12 @@ class GenerativeRecommender(SequentialRecommender):
 
     def know_new_items(self, known: int) -> None:
         """Learn what can be told of the items behind the first ``known``, which joined after the training."""
-        if self.part_weights is None or "memory" not in self.part_weights.parts:
+        likeness = None if self.part_weights is None else likeness_of_new_items(self.semantic_ids, known)
+        if likeness is None:
             return
-        likeness = likeness_of_new_items(self.semantic_ids, known)
-        if likeness is not None:
+        if "item_softmax" in self.part_weights.parts:
+            self.backbone.item_softmax.let_in(likeness)
+        if "memory" in self.part_weights.parts:
             self.memory.let_in(likeness)
 
     def other_parameter(self) -> dict[str, str]:

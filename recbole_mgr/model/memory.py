@@ -72,7 +72,8 @@ class MemoryPrior(nn.Module):
 
     def let_in(self, likeness: sparse.csr_matrix) -> None:
         """Give new items, of which it knows nothing, what the known items most like them have: they follow, and are
-        followed by, what those are on average. Of each item the largest entries stay.
+        followed by, what those are on average. What an item says of itself, mostly that nobody takes it twice, is not
+        passed on. Of each item the largest entries stay.
 
         Args:
             likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1.
@@ -81,8 +82,9 @@ class MemoryPrior(nn.Module):
         rows = np.repeat(np.arange(size), entries)
         weights, targets = (part.flatten().cpu().numpy() for part in (self.weights, self.targets))
         memory = sparse.csr_matrix((weights, (rows, targets)), (size, size))
-        memory = memory + memory @ likeness.T  # new items follow
-        memory = memory + likeness @ memory  # and are followed
+        others = memory - sparse.diags(memory.diagonal())
+        followed = others + others @ likeness.T  # new items follow
+        memory = memory + others @ likeness.T + likeness @ followed  # and are followed
         memory.eliminate_zeros()
         weights, targets = largest_of_rows(memory, entries)
         self.weights.copy_(weights)

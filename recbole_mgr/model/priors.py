@@ -142,7 +142,13 @@ def candidates_of(
     together = union_of_items(lists) if len(lists) > 1 else lists[0]
     together = together.sort(dim=1, descending=True).values
     together = together[:, : max(1, int((together > 0).sum(dim=1).max()))]  # no columns without an item
-    log_probs = {} if score_codes is None else {CODES: score_codes(together)}
+    log_probs = {}
+    if beams is not None:
+        found, known = (torch.cat(part, dim=1).unsqueeze(1) for part in zip(*beams, strict=True))  # [B, 1, all W]
+        is_beam = together.unsqueeze(2) == found  # [B, C, all W]
+        of_beams = known.masked_fill(~is_beam, -torch.inf).amax(dim=2)  # the search has scored them
+        others = together.masked_fill(is_beam.any(dim=2), 0)
+        log_probs[CODES] = torch.maximum(of_beams, score_codes(others))
     log_probs |= {part: prior.log_probs(together) for part, prior in priors.items()}
     if len(lists) == 1:
         return [Candidates(together, log_probs)]

@@ -102,6 +102,7 @@ class GenerativeRecommender(Overall):
     item_softmax: Switch = key("Learn a softmax over the items beside the codes (hierarchical)")
     item_softmax_weight: Positive = key("Of its loss")
     item_vectors: Switch = key("An item's key has a vector of its own beside the sum of its codes' embeddings")
+    item_vector_dropout: Probability = key("Share of the items whose own vector is left out in a training step")
     code_weight: Annotated[Number, Ge(0)] = key("Of the codes' loss; 0 = item_softmax alone, nothing is generated")
     memory: Switch = key("A closed-form memory of which items follow which in the training interactions")
     memory_options: MemoryOptions = key("More of the memory; ours: content_weight 10, max_entries 100")

@@ -241,9 +241,33 @@ def test_new_items_get_what_those_like_them_have(entries):
     found = np.zeros((7, 7))
     np.add.at(found, (np.arange(7)[:, None], memory.targets.numpy()), memory.weights.numpy())
     everybody = np.eye(7) + likeness  # each by itself, new ones by those like them
-    expected = everybody @ known @ everybody.T
+    itself = np.diag(known.diagonal())  # is not passed on
+    expected = everybody @ (known - itself) @ everybody.T + itself
     smallest = -np.sort(-np.abs(expected), axis=1)[:, entries - 1 : entries]
     np.testing.assert_allclose(found, np.where(np.abs(expected) >= smallest, expected, 0), atol=1e-6)
+
+
+def test_new_items_have_the_mean_vectors_and_biases_of_those_like_them(make_world):
+    part = make_world(item_softmax=True).model.backbone.item_softmax
+    torch.nn.init.normal_(part.item_bias)
+    vectors, bias = part.item_vectors.detach().clone(), part.item_bias.detach().clone()
+    likeness = np.zeros((NUM_ITEMS + 1, NUM_ITEMS + 1))
+    likeness[NUM_ITEMS, [1, 3]], likeness[NUM_ITEMS - 1, 2] = [0.7, 0.3], 1.0  # the item before is like no other
+    part.let_in(sparse.csr_matrix(likeness))
+    for found, was in ((part.item_vectors, vectors), (part.item_bias, bias)):
+        torch.testing.assert_close(found[-1], 0.7 * was[0] + 0.3 * was[2])
+        torch.testing.assert_close(found[-2], was[1])
+        torch.testing.assert_close(found[:-2], was[:-2])
+
+
+def test_own_vectors_are_left_out_in_training_alone(make_world):
+    part = make_world(item_softmax=True, item_vector_dropout=0.5).model.backbone.item_softmax
+    codes_alone = part.keys() - part.item_vectors
+    torch.manual_seed(2)
+    part.train()
+    own = (part.keys() - codes_alone) / part.item_vectors  # of each item its own vector twice, or not at all
+    assert set(own[:, 0].detach().round(decimals=3).tolist()) == {0.0, 2.0}
+    torch.testing.assert_close(own, own[:, :1].expand_as(own), atol=1e-3, rtol=1e-3)
 
 
 def test_what_grows_with_a_large_catalogue_is_said(make_world, monkeypatch, caplog):

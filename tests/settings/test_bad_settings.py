@@ -140,6 +140,11 @@ BAD = [
     ("TIGER --missing_modality=skip", "missing_modality: 'skip' must be one of mean, zero, drop"),
     ("TIGER --modalities=3", r"modalities: 3 must be a list of names"),
     ("TIGER --branch_size=-8", "branch_size: -8 must be a whole number >= 0"),
+    ("MGRLFpp --item_vector_dropout=1", r"item_vector_dropout: 1 must be a number in \[0, 1\)"),
+    (
+        "MGRLFpp --item_vector_dropout=0.3 --item_vectors=False",
+        "item_vector_dropout: 0.3 leaves out vectors that there are not; set item_softmax and item_vectors to True",
+    ),
     ("TIGER --hidden_dropout_prob=1", r"hidden_dropout_prob: 1 must be a number in \[0, 1\)"),
     ("TIGER --code_softmax=half", "code_softmax: 'half' must be one of legal, full"),
     ("MGRLFpp --alignment_temperature=0", "alignment_temperature: 0 must be a number > 0"),

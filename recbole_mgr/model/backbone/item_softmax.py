@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_mgr.generation.priors import DENSE_ITEMS, SCORES_AT_A_TIME, DensePrior, Prior, SearchedPrior
 from recbole_mgr.generation.trie import PrefixTrie
-from recbole_mgr.model.backbone.layers import ResidualMLP
+from recbole_mgr.model.backbone.layers import ResidualMLP, random_keep
 from recbole_mgr.model.backbone.repeats import STRETCH
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
@@ -31,12 +33,21 @@ class ItemSoftmax(nn.Module):
         hidden_size, inner_size: H, and the width of the MLP.
         dropout: in the MLP, [0, 1).
         item_vectors: whether keys have a vector of their own.
+        vector_dropout: share of the items whose own vector is left out in a training step, in [0, 1), so that codes
+            learn to stand alone, as they do for a new item.
     """
 
     token_ids: Tensor
 
     def __init__(
-        self, *, table: SemanticIdTable, hidden_size: int, inner_size: int, dropout: float, item_vectors: bool
+        self,
+        *,
+        table: SemanticIdTable,
+        hidden_size: int,
+        inner_size: int,
+        dropout: float,
+        item_vectors: bool,
+        vector_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         vocabulary = CodeVocabulary(table.sizes)
@@ -45,6 +56,7 @@ class ItemSoftmax(nn.Module):
         self.register_buffer("token_ids", token_ids, persistent=False)  # [N, digits]
         self.embedding = nn.Parameter(torch.randn(vocabulary.size, hidden_size) * 0.02)
         self.item_vectors = nn.Parameter(torch.randn(table.num_items, hidden_size) * 0.02) if item_vectors else None
+        self.vector_dropout = vector_dropout
         self.item_bias = nn.Parameter(torch.zeros(table.num_items))
         self.repeat_score = nn.Parameter(torch.zeros(()))
         self.mix = ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
@@ -54,11 +66,24 @@ class ItemSoftmax(nn.Module):
         """[N, H], of the items 1..N in their order; or of ``item_ids`` [...], [..., H], where padding gets any."""
         if item_ids is None:
             keys = F.embedding(self.token_ids, self.embedding).sum(dim=1)
-            return keys if self.item_vectors is None else keys + self.item_vectors
+            return keys if self.item_vectors is None else keys + self._own_vectors()
         rows = (item_ids - 1).clamp(min=0).flatten()
         keys = F.embedding_bag(self.token_ids[rows], self.embedding, mode="sum")
         keys = keys if self.item_vectors is None else keys + self.item_vectors[rows]
         return keys.view(*item_ids.shape, -1)
+
+    @torch.no_grad()
+    def let_in(self, likeness: sparse.csr_matrix) -> None:
+        """Give new items the own vectors and the biases that the known items most like them have on average.
+
+        Args:
+            likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1.
+        """
+        new = np.flatnonzero(likeness.getnnz(axis=1)) - 1
+        to_known = likeness[new + 1][:, 1:]  # [new, N]
+        for values in (self.item_bias, self.item_vectors):
+            if values is not None:
+                values[new] = torch.from_numpy(to_known @ values.cpu().numpy()).to(values)
 
     def loss(self, hidden: Tensor, item_ids: Tensor, history: Tensor) -> Tensor:
         """Mean of -log p(item | position), a scalar, over positions ``hidden`` [M, H], items [M] and what stood before
@@ -96,6 +121,11 @@ class ItemSoftmax(nn.Module):
             return matches + self.item_bias[(item_ids - 1).clamp(min=0)] + repeated * is_seen
 
         return SearchedPrior(trie, len(query), score, score_of)
+
+    def _own_vectors(self) -> Tensor:
+        if not (self.training and self.vector_dropout):
+            return self.item_vectors
+        return self.item_vectors * random_keep(self.item_vectors[:, :1], self.vector_dropout)
 
     def _scores(self, hidden: Tensor, history: Tensor, keys: Tensor) -> Tensor:
         """[M, N], by item id - 1."""
