@@ -187,8 +187,8 @@ def _check_priors(values: dict[str, Any]) -> None:
         raise ValueError("code_weight: 0 leaves nothing to learn without item_softmax: True; give it a weight")
     if values["item_vector_dropout"] and not (values["item_softmax"] and values["item_vectors"]):
         raise ValueError(
-            f"item_vector_dropout: {values['item_vector_dropout']} leaves out vectors that there are not; set item_softmax "
-            "and item_vectors to True, or it to 0"
+            f"item_vector_dropout: {values['item_vector_dropout']} leaves out vectors that there are not; set "
+            "item_softmax and item_vectors to True, or it to 0"
         )
     on = [part for part in ("item_softmax", "memory", "popularity", "query_words") if values.get(part)]
     if values["memory"]:
