@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import SequentialRecommender
+from scipy import sparse
 from torch import Tensor, nn
 
 from recbole_mgr.data.features import feature_files
@@ -23,7 +24,7 @@ from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
 from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.model.backbone.t5 import T5Backbone
-from recbole_mgr.model.memory import OURS, MemoryPrior, likeness_of_new_items
+from recbole_mgr.model.memory import OURS, MemoryPrior
 from recbole_mgr.model.priors import CODES, Candidates, PartWeights, candidates_of, rank_all_items
 from recbole_mgr.semantic_id.build import FUSED
 from recbole_mgr.semantic_id.table import SemanticIdTable
@@ -324,14 +325,16 @@ class GenerativeRecommender(SequentialRecommender):
         how = "chosen on validation" if self.chooses_weights else "given"
         return [f"ranked with priors, which are ours and not the papers'; weights ({how}): {weights}"]
 
-    def know_new_items(self, known: int) -> None:
-        """Learn what can be told of the items behind the first ``known``, which joined after the training."""
-        likeness = None if self.part_weights is None else likeness_of_new_items(self.semantic_ids, known)
-        if likeness is None:
-            return
-        if "item_softmax" in self.part_weights.parts:
+    def let_in(self, likeness: sparse.csr_matrix) -> None:
+        """Tell what ranks beside codes of items that joined after the training.
+
+        Args:
+            likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1.
+        """
+        parts = [] if self.part_weights is None else self.part_weights.parts
+        if "item_softmax" in parts:
             self.backbone.item_softmax.let_in(likeness)
-        if "memory" in self.part_weights.parts:
+        if "memory" in parts:
             self.memory.let_in(likeness)
 
     def other_parameter(self) -> dict[str, str]:

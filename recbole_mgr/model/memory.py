@@ -72,8 +72,8 @@ class MemoryPrior(nn.Module):
 
     def let_in(self, likeness: sparse.csr_matrix) -> None:
         """Give new items, of which it knows nothing, what the known items most like them have: they follow, and are
-        followed by, what those are on average. What an item says of itself, mostly that nobody takes it twice, is not
-        passed on. Of each item the largest entries stay.
+        followed by, what those are on average, as strongly as those. What an item says of itself, mostly that nobody
+        takes it twice, is not passed on. Of each item the largest entries stay.
 
         Args:
             likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1.
@@ -83,8 +83,8 @@ class MemoryPrior(nn.Module):
         weights, targets = (part.flatten().cpu().numpy() for part in (self.weights, self.targets))
         memory = sparse.csr_matrix((weights, (rows, targets)), (size, size))
         others = memory - sparse.diags(memory.diagonal())
-        followed = others + others @ likeness.T  # new items follow
-        memory = memory + others @ likeness.T + likeness @ followed  # and are followed
+        following = _as_strong_means(likeness, others.T.tocsr()).T  # new items follow
+        memory = memory + following + _as_strong_means(likeness, others + following)  # and are followed
         memory.eliminate_zeros()
         weights, targets = largest_of_rows(memory, entries)
         self.weights.copy_(weights)
@@ -123,12 +123,9 @@ def item_likeness(dataset: GenerativeDataset) -> sparse.csr_matrix:
     return nearest_items(alike, table.num_items)
 
 
-def likeness_of_new_items(table: SemanticIdTable, known: int) -> sparse.csr_matrix | None:
-    """Which of the first ``known`` items those behind them are like, by the codes of their content; None where the
-    codes say nothing of content."""
-    alike = [
-        by_codes(table.codes[1:, table.block(modality)].numpy())
-        for modality in table.modalities
-        if modality != "collaborative"
-    ]
-    return nearest_items(alike, table.num_items, known=known) if alike else None
+def _as_strong_means(likeness: sparse.csr_matrix, rows: sparse.csr_matrix) -> sparse.csr_matrix:
+    """``likeness @ rows``, each as long as those that it is the mean of are on average: rows that agree in little have
+    a short mean."""
+    means = likeness @ rows
+    lengths, wanted = (np.sqrt(part.power(2).sum(axis=1)).A1 for part in (means, rows))
+    return sparse.diags(likeness @ wanted / np.maximum(lengths, 1e-12)) @ means

@@ -197,7 +197,7 @@ def with_new_items(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) 
     """A network's weights with rows for items that join behind the others.
 
     A new item has no vector of its own, so its key is the sum of its codes' embeddings; it has the mean bias, and was
-    never taken. What the memory may know of it comes later (`GenerativeRecommender.know_new_items`).
+    never taken. What those like it say of it comes later (`GenerativeRecommender.let_in`).
 
     Args:
         weights: of the network, by name.

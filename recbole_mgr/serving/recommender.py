@@ -31,7 +31,7 @@ from recbole_mgr.serving.baseline_recommender import BaselineRecommender
 from recbole_mgr.serving.beams import Beams, beams_of
 from recbole_mgr.serving.hub import fetched
 from recbole_mgr.serving.messages import NewItems, Request
-from recbole_mgr.serving.new_items import extend_table, last_codes_by_distance, widened_weights
+from recbole_mgr.serving.new_items import extend_table, last_codes_by_distance, likeness_to_known, widened_weights
 from recbole_mgr.serving.product_encoders import ProductEncoders
 from recbole_mgr.serving.run_directory import Run, is_generative_run, make_network, read_run
 
@@ -231,7 +231,9 @@ class Recommender(BaseRecommender):
         weights = moved_branches(catalogue.network.trie, network.trie, catalogue.network.state_dict())
         weights = with_new_items(weights, network.state_dict())
         network.load_state_dict(widened_weights(weights, network.state_dict(), dedup_size=table.sizes[-1]))
-        network.know_new_items(table.num_items)
+        likeness = likeness_to_known(self._tokenizer.quantizers, table, vectors)
+        if likeness is not None:
+            network.let_in(likeness)
         new_texts = [ItemText(str(title), "") for title, is_there in zip(titles, there, strict=True) if is_there]
         self._catalogue = _catalogue_of(network, [*catalogue.texts, *new_texts])
         self._allowed.cache_clear()  # the sets belong to the catalogue of before

@@ -240,9 +240,15 @@ def test_new_items_get_what_those_like_them_have(entries):
     memory.let_in(sparse.csr_matrix(likeness))
     found = np.zeros((7, 7))
     np.add.at(found, (np.arange(7)[:, None], memory.targets.numpy()), memory.weights.numpy())
-    everybody = np.eye(7) + likeness  # each by itself, new ones by those like them
-    itself = np.diag(known.diagonal())  # is not passed on
-    expected = everybody @ (known - itself) @ everybody.T + itself
+    others = known - np.diag(known.diagonal())  # what an item says of itself is not passed on
+
+    def of_alike(rows):  # means of the rows of those alike, as long as these are on average
+        means = likeness @ rows
+        lengths = np.maximum(np.linalg.norm(means, axis=1), 1e-12)
+        return means * (likeness @ np.linalg.norm(rows, axis=1) / lengths)[:, None]
+
+    following = of_alike(others.T).T
+    expected = known + following + of_alike(others + following)
     smallest = -np.sort(-np.abs(expected), axis=1)[:, entries - 1 : entries]
     np.testing.assert_allclose(found, np.where(np.abs(expected) >= smallest, expected, 0), atol=1e-6)
 
