@@ -6,10 +6,11 @@ It starts what torchrun would start with ``--nproc-per-node``, ``--nnodes``, ``-
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+# what torchrun tells its processes, whose meeting place it keeps itself
+STORE_OF_LAUNCHER = {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
 _OPTIONS = ("nproc", "world_size", "ip", "port", "group_offset")
 
 
@@ -19,7 +20,7 @@ class Machine(NamedTuple):
     Attributes:
         nproc: processes here.
         world_size: processes on all machines.
-        ip, port: where the first one listens.
+        ip, port: where they meet: the first one listens there; at port 0, this machine's launcher at a free one.
         group_offset: rank of the first one here.
     """
 
@@ -62,7 +63,7 @@ def split_off_launch(arguments: list[str]) -> tuple[list[str], Machine | None]:
         )
     if world == 1:
         return rest, None
-    port = numbers.get("port") or (_free_port() if world == nproc else 5678)
+    port = numbers.get("port") or (0 if world == nproc else 5678)
     return rest, Machine(nproc, world, given.get("ip", "localhost"), port, offset)
 
 
@@ -80,11 +81,16 @@ def start_processes(machine: Machine, work: Callable[..., Any], *arguments: Any)
     Raises:
         ValueError: If a process was killed.
     """
+    import torch.distributed as dist  # here, for the sake of a command's help
     from torch.multiprocessing import ProcessExitedException
-    from torch.multiprocessing import start_processes as start  # imports torch
+    from torch.multiprocessing import start_processes as start
 
+    store = None
+    if machine.port == 0:  # kept open, so that nobody else gets the port between its choice and its use
+        store = dist.TCPStore(machine.ip, 0, is_master=True, wait_for_workers=False)
+        machine = machine._replace(port=store.port)
     try:
-        start(_process, args=(machine, work, arguments), nprocs=machine.nproc, start_method="spawn")
+        start(_process, args=(machine, store is not None, work, arguments), nprocs=machine.nproc, start_method="spawn")
     except ProcessExitedException as error:
         if error.signal_name is not None:
             raise ValueError(
@@ -95,7 +101,9 @@ def start_processes(machine: Machine, work: Callable[..., Any], *arguments: Any)
     return 0
 
 
-def _process(local_rank: int, machine: Machine, work: Callable[..., Any], arguments: tuple) -> None:
+def _process(
+    local_rank: int, machine: Machine, is_store_there: bool, work: Callable[..., Any], arguments: tuple
+) -> None:
     numbers = {
         "RANK": machine.group_offset + local_rank,
         "LOCAL_RANK": local_rank,
@@ -104,11 +112,7 @@ def _process(local_rank: int, machine: Machine, work: Callable[..., Any], argume
         "MASTER_ADDR": machine.ip,
         "MASTER_PORT": machine.port,
     }
+    if is_store_there:
+        numbers |= STORE_OF_LAUNCHER
     os.environ.update({name: str(value) for name, value in numbers.items()})
     work(*arguments)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("", 0))
-        return free.getsockname()[1]

@@ -6,6 +6,7 @@ others, so callers need no case for it. Objects and decisions travel by gloo, gr
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import sys
@@ -57,6 +58,7 @@ def joined() -> Iterator[None]:
     store, rank, count = next(rendezvous("env://", timeout=_LONGEST_WAIT))
     failures = _Failures(dist.PrefixStore("recbole_mgr", store))
     dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=_LONGEST_WAIT)
+    _keep_until_exit(dist.group.WORLD)
     shown = sys.stdout
     try:
         with open(os.devnull, "w", encoding="utf-8") as nothing:
@@ -75,6 +77,15 @@ def joined() -> Iterator[None]:
         sys.stdout = shown
     gradient_group.cache_clear()
     dist.destroy_process_group()
+
+
+def _keep_until_exit(group: dist.ProcessGroup) -> None:
+    """Let nothing but the end of the process free a group of gloo's.
+
+    Its destructor waits for its threads and holds Python's lock meanwhile, which they need to free the tensors of the
+    last exchange: one end of about a hundred hung (torch 2.4). So it counts one reference that nobody gives back.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(group))
 
 
 def _is_lost_connection(error: Exception) -> bool:

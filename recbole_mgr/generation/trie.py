@@ -115,10 +115,13 @@ class PrefixTrie(nn.Module):
 
     def num_children(self, depth: int, nodes: Tensor) -> Tensor:
         """Number of legal next codes at each node, int64 [...]; 0 at -1."""
+        return self._num_children(depth, nodes).long()
+
+    def _num_children(self, depth: int, nodes: Tensor) -> Tensor:
+        """int32 [...]"""
         first_child = self.levels[depth].first_child
         safe_nodes = nodes.clamp(min=0)
-        counts = first_child[safe_nodes + 1] - first_child[safe_nodes]
-        return torch.where(nodes >= 0, counts, 0).long()
+        return (first_child[safe_nodes + 1] - first_child[safe_nodes]) * (nodes >= 0)
 
     def has_choice(self, depth: int, nodes: Tensor) -> Tensor:
         """Where more than one code is legal, bool [...].
@@ -126,7 +129,7 @@ class PrefixTrie(nn.Module):
         Elsewhere :meth:`log_prob` is 0 under the ``legal`` softmax whatever the logits are, so a model
         need not compute them.
         """
-        return self.num_children(depth, nodes) > 1
+        return self._num_children(depth, nodes) > 1
 
     def children_of(self, depth: int, nodes: Tensor) -> Children:
         """The legal next codes of ``nodes`` (int64 [...], at ``depth``) and where they lead."""
@@ -191,11 +194,14 @@ class PrefixTrie(nn.Module):
             int64 [..., D], at ``d`` the node of the item's first d codes; -1 throughout for ids outside the
             catalogue.
         """
-        nodes, path = self.leaf(item_ids), []
+        return self.path_to_leaf(item_ids)[..., :-1]
+
+    def path_to_leaf(self, item_ids: Tensor) -> Tensor:
+        """As :meth:`path`, and at D the leaf: int64 [..., D + 1]."""
+        path = [self.leaf(item_ids)]
         for depth in range(self.num_digits, 0, -1):
-            nodes = self.parent(depth, nodes)
-            path.append(nodes)
-        return torch.stack(path[::-1], dim=-1)  # [..., D]
+            path.append(self.parent(depth, path[-1]))
+        return torch.stack(path[::-1], dim=-1)
 
     # --- leaves below a node
 

@@ -29,7 +29,9 @@ def exchanged(total: int) -> dict[str, Any]:
         with log.open("a") as file:
             file.write(f"{rank}\n")
         first = [int(line) for line in log.read_text().split()]
+    processes.wait()
     with processes.alone():
+        processes.wait()  # for nobody, although there are others
         alone = processes.rank(), processes.count(), processes.gather(rank)
     return {
         "rank": rank,

@@ -7,13 +7,15 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
 import os
-import socket
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
+import torch.distributed as dist
+
+from recbole_mgr.distributed.launch import STORE_OF_LAUNCHER
 
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # as the command says it
 _context = multiprocessing.get_context("forkserver")
@@ -25,12 +27,6 @@ def start_server() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
         multiprocessing.forkserver.ensure_running()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def together(
@@ -46,10 +42,11 @@ def together(
         join: whether they are joined before; a command joins them itself.
     """
     start_server()
-    port, pipes, started = free_port(), [], []
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # at a port that nobody else has
+    pipes, started = [], []
     for rank in range(count):
         here, there = _context.Pipe(duplex=False)
-        work = (there, count, rank, port, os.getcwd(), join, function, arguments)
+        work = (there, count, rank, store.port, os.getcwd(), join, function, arguments)
         started.append(_context.Process(target=_joined, args=work, daemon=True))
         started[-1].start()
         there.close()
@@ -77,7 +74,7 @@ def _joined(
 ) -> None:
     os.chdir(folder)
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
-    os.environ.update({name: str(number) for name, number in numbers.items()})
+    os.environ.update({name: str(number) for name, number in (numbers | STORE_OF_LAUNCHER).items()})
     import torch
 
     from recbole_mgr.distributed.processes import joined

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_mgr.generation.beam_search import RankedList, beam_search
 from recbole_mgr.generation.trie import PrefixTrie
-from recbole_mgr.model.backbone import layers as causal_transformer
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
@@ -117,7 +117,7 @@ def test_a_later_item_changes_no_earlier_loss():
 
 
 @torch.no_grad()
-def test_neither_padding_nor_neighbours_nor_grouping_matter(monkeypatch):
+def test_neither_padding_nor_neighbours_matter():
     backbone = build()
     counts = torch.tensor([3, 1, 4, 2, 1])
     expected = backbone.loss(HISTORY, LENGTHS, TARGETS, counts)
@@ -130,16 +130,52 @@ def test_neither_padding_nor_neighbours_nor_grouping_matter(monkeypatch):
     torch.testing.assert_close(shuffled, expected)
     alone = torch.cat([backbone.start(HISTORY[[row]], LENGTHS[[row]]).hidden for row in range(5)])
     torch.testing.assert_close(backbone.start(HISTORY, LENGTHS).hidden, alone, atol=1e-5, rtol=1e-5)
-    monkeypatch.setattr(
-        "recbole_mgr.model.backbone.layers._rows_of_similar_length",
-        lambda lengths: [torch.arange(len(lengths))],
-    )
-    torch.testing.assert_close(backbone.loss(HISTORY, LENGTHS, TARGETS, counts), expected)
 
 
-def test_rows_are_grouped_by_the_next_power_of_two():
-    groups = causal_transformer._rows_of_similar_length(torch.tensor([1, 5, 2, 8, 9, 50, 64, 1]))
-    assert [group.tolist() for group in groups] == [[0, 7], [2], [1, 3], [4], [5, 6]]
+def test_sequences_in_blocks_are_what_padded_ones_are():
+    """Output and gradients, with sequences that lie in one block, across two, and end with one."""
+    sequence, lengths = build().sequence, torch.tensor([3, 1, 7, 2, 6, 7, 1, 1, 5])
+    vectors = torch.randn(int(lengths.sum()), 16, requires_grad=True)
+    expected = torch.cat([sequence.padded(part.unsqueeze(0)).squeeze(0) for part in vectors.split(lengths.tolist())])
+    found = sequence(vectors, lengths)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    weights = [vectors, *sequence.parameters()]
+    factors = torch.randn_like(expected)
+    for gradient, wanted in zip(
+        *(torch.autograd.grad((hidden * factors).sum(), weights) for hidden in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(gradient, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("code_softmax", ["legal", "full"])
+def test_the_loss_compiles_as_a_whole(code_softmax):
+    """The program computes padding and forced digits, too: it has other shapes, and the same loss and gradients."""
+    backbone, counts = build(code_softmax=code_softmax), torch.tensor([3, 1, 4, 2, 1])
+    weights = dict(backbone.named_parameters())
+    losses = backbone.loss, torch.compile(backbone.loss, fullgraph=True, backend="eager")
+    values = [loss(HISTORY, LENGTHS, TARGETS, counts) for loss in losses]
+    torch.testing.assert_close(values[1], values[0])
+    eager, compiled = (torch.autograd.grad(value, weights.values(), allow_unused=True) for value in values)
+    for name, wanted, found in zip(weights, eager, compiled, strict=True):
+        wanted = torch.zeros_like(found) if wanted is None else wanted  # of a head that is never asked
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_the_search_compiles_as_a_whole():
+    backbone = build("text")
+
+    def ranked(history: torch.Tensor, lengths: torch.Tensor) -> RankedList:
+        first = backbone.start_padded(history, lengths)
+
+        def step(depth, nodes, codes, parents, state):
+            return backbone.step(depth, nodes, codes, parents, first if state is None else state)
+
+        return beam_search(step, backbone.trie, batch_size=len(history), k=4, beam_width=5, exclude=history)
+
+    found = torch.compile(ranked, fullgraph=True, backend="eager")(HISTORY, LENGTHS)
+    expected = ranked(HISTORY, LENGTHS)
+    assert torch.equal(found.item_ids, expected.item_ids)
+    torch.testing.assert_close(found.scores, expected.scores)
 
 
 def test_an_empty_history_is_refused():

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from recbole_mgr.generation.priors import Prior
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.backbone.branches import BranchScores
+from recbole_mgr.model.backbone.code_decoder import CodeDecoder
 from recbole_mgr.model.backbone.item_softmax import ItemSoftmax
 from recbole_mgr.model.backbone.layers import CausalTransformer, ResidualMLP
 from recbole_mgr.model.backbone.repeats import RepeatScores, distinct_items
@@ -59,82 +60,27 @@ class ItemEncoder(nn.Module):
         Returns:
             Modality -> [n, H].
         """
-        parts = {}
-        for modality, block in self._blocks.items():
-            part = F.embedding(self.token_ids[item_ids, block], self.embedding).sum(dim=1)  # [n, levels, H] -> [n, H]
-            mark = self.embedding[self._transition[modality]] if modality in self._transition else 0.0
-            parts[modality] = self.mix(part, mark)
-        return parts
+        return dict(zip(self._blocks, self._encoded(item_ids).unbind(), strict=True))
+
+    def _encoded(self, item_ids: Tensor) -> Tensor:
+        """The parts of items [n] as one product: [modalities, n, H]."""
+        token_ids = self.token_ids[item_ids]  # [n, D]
+        sums = [F.embedding_bag(token_ids[:, block], self.embedding, mode="sum") for block in self._blocks.values()]
+        mark = 0.0
+        if self._transition:
+            nothing = self.embedding.new_zeros(self.embedding.shape[1])
+            led_to = (self._transition.get(modality) for modality in self._blocks)
+            marks = [nothing if token_id is None else self.embedding[token_id] for token_id in led_to]
+            mark = torch.stack(marks).unsqueeze(1)  # [modalities, 1, H]
+        return self.mix(torch.stack(sums), mark)
 
     def forward(self, item_ids: Tensor) -> Tensor:
         """Item vectors [..., H] of item ids [...]."""
         flat = item_ids.reshape(-1)
-        vectors = torch.stack(list(self.parts(flat).values())).sum(dim=0)  # [n, H]
+        vectors = self._encoded(flat).sum(dim=0)  # [n, H]
         if self._has_dedup:
             vectors = vectors + F.embedding(self.token_ids[flat, -1], self.embedding)
         return vectors.view(*item_ids.shape, -1)
-
-
-class CodeDecoder(nn.Module):
-    """Logits of each digit from the state of its prefix; a transition is a learned step of the state."""
-
-    def __init__(
-        self,
-        *,
-        table: SemanticIdTable,
-        hidden_size: int,
-        inner_size: int,
-        dropout: float,
-        branches: BranchScores | None = None,
-    ) -> None:
-        super().__init__()
-        self.branches = branches
-        self.kinds = [digit.kind for digit in table.digits]
-        sizes = [digit.size for digit in table.digits]
-        self.sizes = sizes
-        vocabulary = CodeVocabulary(sizes)
-        self._offsets = [vocabulary.token_id_range(d).start for d in range(len(sizes))]
-        self.embedding = nn.Parameter(torch.randn(vocabulary.size, hidden_size) * 0.02)
-        self.digit_marks = nn.Parameter(torch.randn(len(sizes), hidden_size) * 0.02)
-        self.block = ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
-        self.norm = nn.LayerNorm(hidden_size)
-        self.heads = nn.ModuleDict(
-            {str(d): nn.Linear(hidden_size, size) for d, size in enumerate(sizes) if self.kinds[d] != "transition"}
-        )
-        self.steps = nn.ModuleDict(
-            {
-                str(d): ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
-                for d, kind in enumerate(self.kinds)
-                if kind == "transition"
-            }
-        )
-
-    def enter(self, depth: int, state: Tensor) -> Tensor:
-        """The state [..., H] on arriving at digit ``depth``: unchanged, or moved on by a transition."""
-        return self.steps[str(depth)](state) if str(depth) in self.steps else state
-
-    def logits(self, depth: int, state: Tensor, nodes: Tensor | None = None) -> Tensor:
-        """Logits of a digit.
-
-        Args:
-            depth: the digit; a transition has one choice, so its logit is a constant.
-            state: float [..., H].
-            nodes: int64 [...], the prefixes in the trie; None leaves out what single branches have of their own.
-
-        Returns:
-            [..., K].
-        """
-        if str(depth) in self.steps:
-            return state.new_zeros(*state.shape[:-1], 1)
-        features = self.norm(self.block(state, self.digit_marks[depth]))  # [..., H]
-        logits = self.heads[str(depth)](features)
-        if self.branches is None or nodes is None:
-            return logits
-        return self.branches(depth, nodes, features, logits)
-
-    def choose(self, depth: int, state: Tensor, codes: Tensor) -> Tensor:
-        """The state [..., H] after digit ``depth`` was set to ``codes`` [...]."""
-        return state + self.embedding[codes + self._offsets[depth]]
 
 
 WORTH_ALL_ROWS = 0.8  # with more rows to compute than this share, picking them out costs more than it saves
@@ -196,6 +142,9 @@ class HierarchicalBackbone(nn.Module):
             branches = BranchScores(trie, hidden_size=hidden_size, size=branch_size, dropout=dropout)
         self.decoder = CodeDecoder(**shape, branches=branches)
         self.repeats = RepeatScores(table.codes, trie) if learn_repeats else None
+        path = trie.path(torch.arange(1, len(table.codes)))  # [N, D]
+        is_choice = [trie.has_choice(depth, path[:, depth]) for depth in self.decoder.open_digits]
+        self.register_buffer("is_choice", F.pad(torch.stack(is_choice, dim=1), (0, 0, 1, 0)), persistent=False)
         self.code_weight = code_weight
         self.item_softmax = None
         if item_softmax is not None:
@@ -229,35 +178,69 @@ class HierarchicalBackbone(nn.Module):
         sequence[rows, lengths] = targets
         position = torch.arange(history.shape[1], device=history.device)  # position i predicts item i + 1
         real = position < lengths[:, None]  # [B, L]
-        hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
         counts = torch.ones_like(lengths) if target_counts is None else target_counts
         counted = real & (position >= (lengths - counts)[:, None])  # [B, L], M of them
+        if torch.compiler.is_compiling() and self.item_softmax is None:  # no shape of a program depends on lengths
+            hidden = self.sequence.padded(self.items(history)).flatten(0, 1)  # [B * L, H]
+            following = torch.where(counted, sequence[:, 1:], 1).flatten()
+            seen = self._seen(history, rows.repeat_interleave(len(position)), position.repeat(len(history)))
+            return (self.negative_log_likelihood(hidden, following, seen) * counted.flatten()).sum() / counted.sum()
+        hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
         row, last = counted.nonzero(as_tuple=True)  # [M]
-        seen = distinct_items(history)[row].masked_fill(position > last[:, None], 0)  # [M, L]
-        positions = hidden[counted[real]], sequence[:, 1:][counted], seen
+        if len(row) < len(hidden):
+            hidden = hidden[counted[real]]
+        positions = hidden, sequence[:, 1:][counted], self._seen(history, row, last)
         if self.item_softmax is None:
             return self.negative_log_likelihood(*positions).mean()
         loss = self.item_weight * self.item_softmax.loss(*positions)
         return loss + self.code_weight * self.negative_log_likelihood(*positions).mean() if self.code_weight else loss
 
-    def negative_log_likelihood(self, hidden: Tensor, item_ids: Tensor, history: Tensor) -> Tensor:
-        """-log p(item | position) [M] of positions ``hidden`` [M, H], items [M] and what stood before [M, L]."""
-        codes, path = self.codes[item_ids], self.trie.path(item_ids)  # [M, D]
+    def _seen(self, history: Tensor, rows: Tensor, last: Tensor) -> Tensor | None:
+        """The distinct items [M, L] up to position ``last`` [M] of ``rows`` [M] of histories [B, L]; None where nobody
+        reads them."""
+        if self.repeats is None and self.item_softmax is None:
+            return None
+        position = torch.arange(history.shape[1], device=history.device)
+        return distinct_items(history)[rows].masked_fill(position > last[:, None], 0)
+
+    def negative_log_likelihood(self, hidden: Tensor, item_ids: Tensor, history: Tensor | None) -> Tensor:
+        """-log p(item | position) [M] of positions ``hidden`` [M, H], items [M] and what stood before [M, L], which
+        learned repeats alone read."""
+        codes, path = self.codes[item_ids], self.trie.path_to_leaf(item_ids)  # [M, D], [M, D + 1]
+        digits = self.decoder.open_digits  # C of them
+        if self._leaves_out_forced_digits:
+            is_choice = self.is_choice[item_ids].T  # [C, M]
+            counts, (digit, row) = is_choice.sum(dim=1).tolist(), is_choice.nonzero(as_tuple=True)  # [R], R rows
+        else:
+            counts, places = [len(codes)] * len(digits), torch.arange(len(digits) * len(codes), device=codes.device)
+            digit, row = places // len(codes), places % len(codes)
         total = hidden.new_zeros(len(hidden), dtype=torch.float32)
-        state = hidden
-        for depth in range(codes.shape[1]):
-            state = self.decoder.enter(depth, state)
-            nodes, chosen = path[:, depth], codes[:, depth]
-            rows = self._rows_with_choice(depth, nodes)
-            if rows is None:
-                logits = self._logits(depth, state, nodes, history)
-                total = total - self.trie.log_prob(depth, nodes, logits, chosen, self.code_softmax)
-            elif rows.numel():
-                logits = self._logits(depth, state.index_select(0, rows), nodes[rows], history[rows])
-                log_prob = self.trie.log_prob(depth, nodes[rows], logits, chosen[rows], self.code_softmax)
-                total = total.index_add(0, rows, -log_prob)
-            state = self.decoder.choose(depth, state, codes[:, depth])
-        return total
+        if not len(row):
+            return total
+        rows = row.split(counts)
+        states = self.decoder.states(hidden, codes, rows)  # [R, H]
+        features = self.decoder.features(states, digit).split(counts)
+        log_probs = []
+        for depth, own_features, own in zip(digits, features, rows, strict=True):
+            if not len(own):
+                continue  # a head that is never asked learns nothing
+            nodes, children = path[own, depth : depth + 2].unbind(1)
+            logits = self.decoder.head(depth, own_features, nodes)
+            if self.repeats is not None:
+                logits = self.repeats(depth, nodes, history[own], logits)
+            slots = self.trie.slots_of(depth, nodes, children).unsqueeze(-1)
+            log_probs.append(self.trie.slot_log_probs(depth, nodes, logits, self.code_softmax).gather(-1, slots))
+        return total.index_add(0, row, -torch.cat(log_probs).squeeze(-1))
+
+    @property
+    def _leaves_out_forced_digits(self) -> bool:
+        """Whether digits without choice are not computed: they have probability 1, so need no logits and teach nothing.
+
+        Computing them changes nothing, and is cheaper where a GPU would wait for their number.
+        """
+        if torch.compiler.is_compiling():  # a program's shapes do not depend on what stands in the trie
+            return False
+        return self.code_softmax == "legal" and self.codes.device.type == "cpu"
 
     def _logits(self, depth: int, state: Tensor, nodes: Tensor, history: Tensor) -> Tensor:
         """Logits [..., K] of states [..., H] at nodes [...] of the trie, for users with histories [..., L]."""
@@ -265,16 +248,12 @@ class HierarchicalBackbone(nn.Module):
         return logits if self.repeats is None else self.repeats(depth, nodes, history, logits)
 
     def _rows_with_choice(self, depth: int, nodes: Tensor) -> Tensor | None:
-        """Rows whose digit is a choice: a forced digit has probability 1, so it needs no logits and teaches nothing.
-
-        None stands for all rows: computing the forced ones too changes nothing, and is cheaper where they are few, or
-        where a GPU would wait for their number.
-        """
-        if torch.compiler.is_compiling():  # a program's shapes do not depend on what stands in the trie
+        """Rows whose digit is a choice; None for all rows, which is cheaper where few are forced."""
+        if not self._leaves_out_forced_digits:
             return None
-        if self.table.digits[depth].kind == "transition":
+        if depth not in self.decoder.open_digits:
             return nodes.new_empty(0, dtype=torch.long)
-        if self.code_softmax == "full" or nodes.device.type != "cpu" or self.trie.min_children(depth) > 1:
+        if self.trie.min_children(depth) > 1:
             return None
         rows = self.trie.has_choice(depth, nodes).nonzero().squeeze(1)
         return None if len(rows) > WORTH_ALL_ROWS * len(nodes) else rows

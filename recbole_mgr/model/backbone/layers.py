@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 LEVELS = 2**16  # the probability is rounded to a multiple of 1 / LEVELS
 
@@ -55,11 +56,59 @@ class ResidualMLP(nn.Module):
         return x + self.block(x + mark)
 
 
+class CausalLayer(nn.TransformerEncoderLayer):
+    """A pre-norm layer of torch's, whose attention works on sequences that stand end to end.
+
+    Args:
+        hidden_size, num_heads, inner_size: H, heads and feed-forward width.
+        dropout, attention_dropout: in [0, 1).
+    """
+
+    def __init__(
+        self, hidden_size: int, num_heads: int, inner_size: int, *, dropout: float, attention_dropout: float
+    ) -> None:
+        super().__init__(hidden_size, num_heads, inner_size, dropout, batch_first=True, norm_first=True)
+        self.attention_dropout = Dropout(attention_dropout)
+        self.dropout, self.dropout1, self.dropout2 = (Dropout(dropout) for _ in range(3))
+
+    def forward(self, hidden: Tensor, bias: Tensor) -> Tensor:
+        """The layer's output.
+
+        Args:
+            hidden: [n, S, H], n blocks of S positions.
+            bias: float [n or 1, 1, S, S or 2 S], added to the scores of the keys of a position's block, or of the block
+                before and its own: -inf hides a key.
+
+        Returns:
+            [n, S, H].
+        """
+        hidden = hidden + self.dropout1(self._attend(self.norm1(hidden), bias))
+        inner = self.dropout(F.gelu(self.linear1(self.norm2(hidden))))
+        return hidden + self.dropout2(self.linear2(inner))
+
+    def _attend(self, hidden: Tensor, bias: Tensor) -> Tensor:
+        attention = self.self_attn
+        projected = F.linear(hidden, attention.in_proj_weight, attention.in_proj_bias)  # [n, S, 3 H]
+        queries, keys_values = projected.split([hidden.shape[-1], 2 * hidden.shape[-1]], dim=-1)
+        if bias.shape[-1] > hidden.shape[1]:
+            before = F.pad(keys_values[:-1], (0, 0, 0, 0, 1, 0))
+            keys_values = torch.cat([before, keys_values], dim=1)  # [n, 2 S, 2 H]
+        heads = (
+            part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)  # [n, heads, S or 2 S, H / heads]
+            for part in (queries, *keys_values.chunk(2, dim=-1))
+        )
+        queries, keys, values = heads
+        scores = queries @ keys.transpose(2, 3) * queries.shape[-1] ** -0.5 + bias  # [n, heads, S, S or 2 S]
+        mixed = self.attention_dropout(scores.softmax(dim=-1)) @ values
+        return attention.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
 class CausalTransformer(nn.Module):
     """Pre-norm causal transformer over item vectors with learned positions.
 
-    Sequences come without padding, end to end, and are padded in groups of similar length only: most histories are
-    short, and padding them to the longest of the batch would be most of the work.
+    Sequences come without padding, end to end, and are cut into blocks as long as the longest of them. All that stands
+    before a position in its sequence is in its block or in the one before, so that attention is one product for the
+    whole batch, and everything else sees no padding: most histories are short.
     """
 
     def __init__(
@@ -77,14 +126,9 @@ class CausalTransformer(nn.Module):
         self.positions = nn.Parameter(torch.randn(max_length, hidden_size) * 0.02)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                hidden_size, num_heads, inner_size, dropout, activation="gelu", batch_first=True, norm_first=True
-            )
+            CausalLayer(hidden_size, num_heads, inner_size, dropout=dropout, attention_dropout=attention_dropout)
             for _ in range(num_layers)
         )
-        for layer in self.layers:
-            layer.self_attn.dropout = attention_dropout
-            layer.dropout, layer.dropout1, layer.dropout2 = (Dropout(dropout) for _ in range(3))
         self.norm = nn.LayerNorm(hidden_size)
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
@@ -97,32 +141,30 @@ class CausalTransformer(nn.Module):
         Returns:
             [T, H].
         """
-        if len(lengths) == 1:  # nothing to group, and nothing to pad
-            return self.padded(vectors.unsqueeze(0)).squeeze(0)
-        starts = lengths.cumsum(0) - lengths  # [B]
-        outputs, places = [], []
-        for rows in _rows_of_similar_length(lengths):
-            longest = int(lengths[rows].max())
-            position = torch.arange(longest, device=vectors.device)
-            place = starts[rows, None] + position  # [b, l]
-            # behind a sequence's end stand others' vectors: causality keeps them from being seen
-            hidden = self.padded(vectors[place.clamp(max=len(vectors) - 1)])  # [b, l, H]
-            real = position < lengths[rows, None]
-            outputs.append(hidden[real])
-            places.append(place[real])
-        return torch.cat(outputs)[torch.cat(places).argsort()]
+        block = int(lengths.max())  # S
+        if len(lengths) * block == len(vectors):
+            return self.padded(vectors.unflatten(0, (len(lengths), block))).flatten(0, 1)
+        starts = (lengths.cumsum(0) - lengths).repeat_interleave(lengths, output_size=len(vectors))
+        position = torch.arange(len(vectors), device=vectors.device) - starts  # [T], in its sequence
+        hidden = vectors + F.embedding(position, self.positions)
+        missing = -len(vectors) % block  # the last block is filled up with sequences of one position
+        position = F.pad(position, (0, missing)).view(-1, 1, block, 1)
+        own, keys = (torch.arange(size, device=vectors.device) for size in (block, 2 * block))
+        distance = block + own[:, None] - keys  # [S, 2 S], of a position to a key before it
+        visible = (distance >= 0) & (distance <= position)  # [n, 1, S, 2 S]
+        hidden = F.pad(hidden, (0, 0, 0, missing)).unflatten(0, (-1, block))  # [n, S, H]
+        return self._layers(hidden, visible).flatten(0, 1)[: len(vectors)]
 
     def padded(self, vectors: Tensor) -> Tensor:
         """The same for sequences of one length, or padded on the right: [b, l, H] -> [b, l, H]."""
         length = vectors.shape[1]
-        mask = nn.Transformer.generate_square_subsequent_mask(length, device=vectors.device, dtype=vectors.dtype)
-        hidden = self.dropout(vectors + self.positions[:length])
+        position = torch.arange(length, device=vectors.device)
+        visible = (position <= position[:, None])[None, None]  # [1, 1, l, l]
+        return self._layers(vectors + self.positions[:length], visible)
+
+    def _layers(self, hidden: Tensor, visible: Tensor) -> Tensor:
+        hidden = self.dropout(hidden)
+        bias = hidden.new_zeros(()).masked_fill(~visible, -torch.inf)
         for layer in self.layers:
-            hidden = layer(hidden, src_mask=mask, is_causal=True)
+            hidden = layer(hidden, bias)
         return self.norm(hidden)
-
-
-def _rows_of_similar_length(lengths: Tensor) -> list[Tensor]:
-    """Row numbers [b] of each group of sequences whose lengths share the next power of two."""
-    bucket = lengths.float().log2().ceil()  # [B]
-    return [(bucket == value).nonzero().squeeze(1) for value in bucket.unique()]
