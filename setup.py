@@ -33,9 +33,10 @@ SERVE = [
 ]  # recbole-mgr serve
 DOCS = ["mkdocs-material>=9.5,<10", "mkdocstrings>=0.26,<2", "mkdocstrings-python>=1.11,<3"]  # the site
 TUNE = ["optuna>=4.2,<6"]  # recbole-mgr tune
+ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "onnxscript>=0.5,<1"]  # recbole-mgr export --onnx
 TEST = [
     *("pytest>=7.4", "hyperopt>=0.2.7,<0.4", "hypothesis>=6.100", "networkx>=3.1", "playwright>=1.40"),
-    *("httpx>=0.27,<1", *SERVE, *TUNE),
+    *("httpx>=0.27,<1", *SERVE, *TUNE, *ONNX),
 ]
 
 setup(
@@ -84,6 +85,7 @@ setup(
         "gguf": ["gguf>=0.10", "accelerate>=0.34"],  # language models in .gguf files
         "serve": SERVE,
         "tune": TUNE,
+        "onnx": ONNX,
         "docs": DOCS,
         "test": TEST,
         "dev": [*TEST, "ruff>=0.6", "uv>=0.5"],

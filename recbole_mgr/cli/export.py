@@ -22,9 +22,7 @@ def main(arguments: list[str]) -> int:
     parser = CommandParser(prog="recbole-mgr export", description=_DESCRIPTION)
     parser.add_argument("run_dir", type=Path, help="folder of a finished run of one of our models")
     parser.add_argument("folder", type=Path, help="a new folder")
-    parser.add_argument(
-        "--onnx", action="store_true", help="write ONNX files, too; needs onnx, onnxscript, onnxruntime"
-    )
+    parser.add_argument("--onnx", action="store_true", help="write ONNX files, too; needs the extra onnx")
     asked = parser.parse_args(arguments)
 
     from recbole_mgr.serving.exporting import export_run_programs  # imports torch

@@ -13,7 +13,6 @@ from recbole_mgr.preparation.pipeline import Settings, prepare
 from recbole_mgr.preparation.sources.amazon_2014 import Amazon2014
 from recbole_mgr.preparation.sources.amazon_2018 import Amazon2018
 from recbole_mgr.preparation.sources.amazon_2023 import Amazon2023
-from recbole_mgr.preparation.sources.atomic import AtomicFolder
 from recbole_mgr.preparation.sources.h_and_m import HAndM
 from recbole_mgr.preparation.sources.movielens import MovieLens1m, MovieLens100k
 from recbole_mgr.preparation.sources.raw_files import RawFolder
@@ -91,7 +90,7 @@ def _parser() -> CommandParser:
     options = add(
         "atomic",
         "RecBole atomic files, to add pictures to or to filter",
-        lambda request, limits: AtomicFolder(request.raw, format_of(request)),
+        _atomic_folder,
         lambda request: request.raw.resolve().name,
     )
     options.add_argument("raw", type=Path, metavar="FOLDER", help="<name>/ with <name>.inter")
@@ -122,6 +121,12 @@ def _parser() -> CommandParser:
         help="marks around values: checked that they close (default), trusted, or none: characters like any other",
     )
     return parser
+
+
+def _atomic_folder(request: argparse.Namespace, limits: DownloadLimits) -> Source:
+    from recbole_mgr.preparation.sources.atomic import AtomicFolder  # imports torch, which no help needs
+
+    return AtomicFolder(request.raw, format_of(request))
 
 
 def _common_options() -> argparse.ArgumentParser:

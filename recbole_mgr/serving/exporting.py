@@ -125,7 +125,7 @@ def _require_onnx() -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise ValueError(f"--onnx needs {name}; pip install onnx onnxscript onnxruntime") from error
+            raise ValueError(f"--onnx needs {name}; install it with pip install 'recbole_mgr[onnx]'") from error
 
 
 def _weights_of_parts(network: GenerativeRecommender) -> dict[str, float]:
