@@ -60,7 +60,7 @@ class UserHistories:
     @functools.cached_property
     def _row_of(self) -> dict[str, int]:
         """Made when the first user is asked for."""
-        return {user: row for row, user in enumerate(self._users)}
+        return dict(zip(self._users, range(len(self)), strict=True))
 
     @property
     def num_interactions(self) -> int:

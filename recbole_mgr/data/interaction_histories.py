@@ -64,7 +64,8 @@ class InteractionHistories(NamedTuple):
         rows = stable_order(interactions.times)
         if repeats is not None:
             rows = rows[_first_or_last(interactions.users[rows], interactions.items[rows], repeats)]
-        rows = rows[_within_counts(interactions.users[rows], interactions.items[rows], user_counts, item_counts)]
+        if user_counts is not None or item_counts is not None:
+            rows = rows[_within_counts(interactions.users[rows], interactions.items[rows], user_counts, item_counts)]
         user_tokens, users = _numbered(interactions.users[rows], interactions.user_tokens)
         item_tokens, items = _numbered(interactions.items[rows], interactions.item_tokens)
         return cls.arranged(user_tokens, item_tokens, users, items, interactions.times[rows])

@@ -126,18 +126,19 @@ def _numbers(tokens: pl.Series) -> tuple[list[str], np.ndarray]:
 
 def _groups(tokens: pl.Series) -> np.ndarray:
     """A number below 2^31 for each token, int32 [n], equal exactly where the tokens are."""
-    by, check = (torch.from_numpy(_hashes(tokens, seed)) for seed in (1, 2))
-    order = by.argsort(stable=True)
-    is_other, differs = (values[order].diff() != 0 for values in (by, check))  # [n - 1], from the one before
-    if (differs & ~is_other).any():  # two tokens have the same hash
+    hashes, order = torch.from_numpy(_hashes(tokens, 1).copy()).sort(stable=True)
+    hashes, order = hashes.numpy(), order.numpy()
+    is_other = hashes[1:] != hashes[:-1]  # [n - 1], than the one before
+    check = _hashes(tokens, 2)[order]
+    if (~is_other & (check[1:] != check[:-1])).any():  # two tokens have the same hash
         return tokens.cast(pl.Categorical).to_physical().to_numpy().astype(np.int32)
-    groups = torch.zeros(len(tokens), dtype=torch.int32)
-    groups[order[1:]] = is_other.cumsum(0, dtype=torch.int32)
-    return groups.numpy()
+    groups = np.zeros(len(tokens), dtype=np.int32)
+    groups[order[1:]] = is_other.cumsum(dtype=np.int32)
+    return groups
 
 
 def _hashes(tokens: pl.Series, seed: int) -> np.ndarray:
-    return tokens.hash(seed).to_numpy(writable=True).view(np.int64)
+    return tokens.hash(seed).to_numpy().view(np.int64)
 
 
 def by_appearance(numbers: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -253,7 +253,7 @@ class GenerativeRecommender(SequentialRecommender):
 
         def candidates(batch: Interaction) -> Candidates:
             search = {"batch_size": len(batch), "beam_width": beam_size}
-            return self._candidates(*self._start(batch), count, by_codes=by_codes, **search)[0]
+            return self._candidates(*self._start(batch), count, by_codes=by_codes, masks={}, **search)[0]
 
         found = ((candidates(batch), targets) for batch, targets in batches)
         if processes.count() > 1:
@@ -401,12 +401,12 @@ class GenerativeRecommender(SequentialRecommender):
         count: int,
         *,
         by_codes: bool,
-        masks: dict | None = None,
+        masks: Mapping[str, Any],
         **search: Any,
     ) -> list[Candidates]:
-        """For each of the masks' ``excludes`` the items of all beams, where codes count, and the best ``count`` of each
+        """For each ``excludes`` of the masks the items of the beams, where codes count, and the best ``count`` of each
         prior."""
-        masks = masks or {"excludes": [None], "allowed_items": None}
+        masks = {"excludes": [None], "allowed_items": None} | dict(masks)
         beams = score_codes = None
         if by_codes:
             beams = self._beams(step, k=search["beam_width"], **search, **masks)

@@ -46,7 +46,7 @@ class Catalogue:
 
     @classmethod
     def of(cls, network: nn.Module, tokens: list[str], texts: Sequence[ItemText]) -> Catalogue:
-        return cls(network, tokens, texts, {token: item_id for item_id, token in enumerate(tokens, start=1)})
+        return cls(network, tokens, texts, dict(zip(tokens, range(1, len(tokens) + 1), strict=True)))
 
 
 class Asked(NamedTuple):
