@@ -62,11 +62,9 @@ def serve(items: int, started) -> None:
     import uvicorn
 
     from recbole_mgr.serving.http.app import create_app
-    from recbole_mgr.serving.http.batching import take_turns_quickly
     from recbole_mgr.serving.http.service import Service
 
     torch.set_num_threads(1)
-    take_turns_quickly()
     service = Service({"made-up": Path("made-up")}, load=lambda folder, device: make_recommender(items))
     app = create_app(service, timeout=60)
 

@@ -35,7 +35,6 @@ def main(arguments: list[str]) -> int:
         from starlette.staticfiles import StaticFiles
 
         from recbole_mgr.serving.http.app import create_app
-        from recbole_mgr.serving.http.batching import take_turns_quickly
         from recbole_mgr.serving.http.service import Service, run_names
     except ImportError as error:
         raise ValueError(f"serve needs {error.name}; install it with pip install 'recbole_mgr[serve]'") from error
@@ -46,7 +45,6 @@ def main(arguments: list[str]) -> int:
             "that clients must send"
         )
     torch.set_num_threads(asked.threads)
-    take_turns_quickly()
     names = run_names(asked.runs)
     service = Service(names, device=asked.device, most_waiting=asked.waiting, most_together=asked.batch_size)
     numbers: dict[str, int] = {}

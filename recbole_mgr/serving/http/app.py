@@ -61,8 +61,6 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI):
-        for run in service.runs:
-            service.batcher(run).hand_over = asyncio.get_running_loop().call_soon_threadsafe
         yield
         await asyncio.to_thread(service.close)
 

@@ -8,7 +8,6 @@ that it would get alone (but for the last digits of scores, which depend on the 
 from __future__ import annotations
 
 import queue
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,17 +15,6 @@ from typing import NamedTuple
 
 from recbole_mgr.serving.base_recommender import BaseRecommender
 from recbole_mgr.serving.messages import Request
-
-SWITCH_INTERVAL = 1e-5  # seconds, see `take_turns_quickly`
-
-
-def take_turns_quickly() -> None:
-    """Let the thread that computes go on as soon as torch has done an operation.
-
-    While torch computes, the thread that reads requests runs Python code, and the interpreter leaves it to that thread
-    for 5 ms before another one gets its turn. A search has hundreds of operations, many of them shorter than that.
-    """
-    sys.setswitchinterval(SWITCH_INTERVAL)
 
 
 class Asked(NamedTuple):
@@ -64,10 +52,6 @@ class Batcher:
         most_waiting: requests that may wait.
         most_together: requests in a batch.
         observe: called with the size of each batch.
-
-    Attributes:
-        hand_over: called once a batch with a function that gives the lists to those who wait for them, and calls it in
-            whatever thread they wait.
     """
 
     def __init__(
@@ -82,7 +66,6 @@ class Batcher:
         self._waiting: queue.Queue[tuple[Asked, Future] | None] = queue.Queue(most_waiting)
         self._most_together = most_together
         self._observe = observe
-        self.hand_over: Callable[[Callable[[], None]], object] = lambda give: give()
         self._thread = threading.Thread(target=self._work, name="recommender", daemon=True)
         self._thread.start()
 
@@ -150,8 +133,8 @@ class Batcher:
                 batch_size=len(group),
             )
         except Exception as error:  # whatever it is, each of the clients is to hear of it, and the thread goes on
-            self.hand_over(lambda error=error: [future.set_exception(error) for _, future in group])
+            for _, future in group:
+                future.set_exception(error)
             return
-        columns = zip(group, batch.item_ids, batch.scores, batch.titles, strict=True)
-        found = [(future, Listed(*(part[: asked.k] for part in lists))) for (asked, future), *lists in columns]
-        self.hand_over(lambda: [future.set_result(listed) for future, listed in found])
+        for (asked, future), *lists in zip(group, batch.item_ids, batch.scores, batch.titles, strict=True):
+            future.set_result(Listed(*(part[: asked.k] for part in lists)))
