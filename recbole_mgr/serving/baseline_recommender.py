@@ -27,13 +27,16 @@ class BaselineRecommender(BaseRecommender):
     Args:
         run: as read from its folder; the network is on its device.
         run_dir: the folder, for messages.
+
+    Attributes:
+        reads_histories: whether it recommends for any history, and not only for users of its training.
     """
 
     def __init__(self, run: BaselineRun, *, run_dir: Path) -> None:
         catalogue = Catalogue.of(run.network, run.item_texts.tokens, run.item_texts)
         super().__init__(catalogue, run.histories, run_dir=run_dir, device=run.device)
         self._model, self._config = run.about["model"], run.config
-        self._reads_histories = run.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        self.reads_histories = run.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
 
     @property
     def about(self) -> dict[str, Any]:
@@ -79,7 +82,7 @@ class BaselineRecommender(BaseRecommender):
 
     def _interaction(self, requests: list[Request], histories: list[np.ndarray]) -> Interaction:
         by_id = [request.history is None for request in requests]
-        if not all(by_id) and not self._reads_histories:
+        if not all(by_id) and not self.reads_histories:
             raise ValueError(
                 f"{self._run_dir}: {self._model} has learned users and does not read histories; ask for users of the "
                 "training data by id"
@@ -88,7 +91,7 @@ class BaselineRecommender(BaseRecommender):
         if all(by_id):
             rows = [self._histories.row_of(request.name) for request in requests]
             fields[self._config["USER_ID_FIELD"]] = torch.tensor(rows) + 1
-        if self._reads_histories:
+        if self.reads_histories:
             item, longest = self._config["ITEM_ID_FIELD"], self._config["MAX_ITEM_LIST_LENGTH"]
             recent = padded([history[-longest:] for history in histories])  # [B, l]
             fields[item + self._config["LIST_SUFFIX"]] = F.pad(recent, (0, longest - recent.shape[1]))  # [B, L]

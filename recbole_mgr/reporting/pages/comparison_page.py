@@ -67,6 +67,9 @@ def add_comparison_page(
     )
 
 
+_LEAST_HEIGHT = 272  # pixels of a figure, that of the style sheet
+
+
 def _dots(name: str, labels: Sequence[str], found: Sequence[Interval], colour: str, shift: float = 0.0) -> dict:
     return {
         "type": "scatter",
@@ -131,7 +134,7 @@ def _differences(facts: list[RowFacts], cut: int) -> Figure:
     labels = [row.label for row in others]
     data = [_dots("difference", labels, [row.difference for row in others], "--accent")]
     layout = {
-        "xaxis": {"title": {"text": f"NDCG@{cut} of {_folded(facts[-1].label, 60)} less that of the row"}},
+        "xaxis": {"title": {"text": f"difference of NDCG@{cut}"}},
         "yaxis": _category_axis(labels),
         "showlegend": False,
         "shapes": [
@@ -164,8 +167,9 @@ def _learning(comparison: Comparison, run_dirs: Sequence[Path]) -> list[Figure]:
         if not path.is_file() or result.label not in labels:
             continue
         epochs = read_json(path, remedy="remove it; the learning curves go without this run")
-        metric = str(result.settings["valid_metric"]).lower()
-        points = [(entry["epoch"] + 1, entry["valid"][metric]) for entry in epochs if metric in entry["valid"]]
+        metric = str(result.settings["valid_metric"])
+        key = metric.lower()
+        points = [(entry["epoch"] + 1, entry["valid"][key]) for entry in epochs if key in entry["valid"]]
         if not points:
             continue
         name = result.label if len(comparison.rows[result.label]) == 1 else f"{result.label}, seed {result.seed}"
@@ -200,6 +204,7 @@ def _by_group(question: str, answers: Mapping[str, np.ndarray], values: Mapping[
         "xaxis": {"title": {"text": f"NDCG@{cut}"}, "rangemode": "tozero"},
         "yaxis": _category_axis(names),
         "showlegend": len(found) > 1,
+        "height": max(_LEAST_HEIGHT, 60 + 20 * len(found) + (14 * len(found) + 10) * len(names)),
     }
     rows = [
         [name, *(f"{intervals[place].mean:.4f}" for intervals in found.values())] for place, name in enumerate(names)

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.metrics import adjusted_mutual_info_score
 
 from recbole_mgr.reporting.pages.figures import Figure
@@ -143,7 +144,7 @@ def _describing_words(items: ShownItems, numbers: np.ndarray, codes: np.ndarray)
             word
             for text in (items.titles[item], items.facts[item])
             for word in words_of(text)
-            if len(word) > 2 and not word.isdigit()
+            if len(word) > 2 and not word.isdigit() and word not in ENGLISH_STOP_WORDS
         }
         everywhere.update(words)
         for depth in range(1, len(row) + 1):

@@ -17,11 +17,13 @@ from recbole_mgr.reporting.pages.sequences import TestedUsers
 from recbole_mgr.reporting.pages.site import Site
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.serving.beams import beams_of, plain_beams
+from recbole_mgr.serving.recommender import load
 from recbole_mgr.serving.run_directory import ABOUT_FILE, read_about, read_run
 
 PER_CHUNK = 20  # users
 _LENGTH = 10  # of a list
 _HISTORY = 40  # items of a history that are shown, the last ones
+_NOTHING = {"items": [], "scores": [], "levels": [], "kept": [], "lost": None, "priors": [], "parts": {}}  # of a list
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,12 @@ def add_users_page(
     chosen = _sample(rows, comparison.cut, num_users)
     histories, targets = [tested.histories[place] for place in chosen], tested.targets[chosen]
     networks = [_network(row.run_dir) for row in rows]
-    lists = [None if network is None else _lists(network, histories, targets, items) for network in networks]
+    lists = [
+        _lists_without_beams(row.run_dir, users[chosen].tolist(), histories, items)
+        if network is None
+        else _lists(network, histories, targets, items)
+        for row, network in zip(rows, networks, strict=True)
+    ]
     shown_users = [
         {
             "history": history[-_HISTORY:].tolist(),
@@ -117,13 +124,37 @@ def _generates(run_dir: Path) -> bool:
 
 def _network(run_dir: Path) -> GenerativeRecommender | None:
     """Of a run; None for a model that does not generate, or a run that cannot be read."""
-    if not _generates(run_dir):
+    try:
+        return read_run(run_dir).network if _generates(run_dir) else None
+    except ValueError as error:
+        _warn(run_dir, error)
+        return None
+
+
+def _warn(run_dir: Path, error: ValueError) -> None:
+    logger.warning("%s: its lists are not shown: %s", run_dir, for_terminal(str(error)))
+
+
+def _lists_without_beams(
+    run_dir: Path, users: Sequence[str], histories: Sequence[np.ndarray], items: ShownItems
+) -> list[dict[str, Any]] | None:
+    """The list for each history by a model that scores every item; None where the run cannot be used."""
+    if _generates(run_dir):  # what kept it from being read has been told
         return None
     try:
-        return read_run(run_dir).network
+        recommender = load(run_dir, device="cpu")
+        asked = {"histories": [[items.tokens[number] for number in history.tolist()] for history in histories]}
+        if not recommender.reads_histories:
+            asked = {"users": users}
+        found = recommender.recommend(**asked, k=_LENGTH, unknown="skip")
     except ValueError as error:
-        logger.warning("%s: its lists are not shown: %s", run_dir, for_terminal(str(error)))
+        _warn(run_dir, error)
         return None
+    number_of = items.number_of()
+    return [
+        _NOTHING | {"items": [number_of[token] for token in tokens], "scores": scores}
+        for tokens, scores in zip(found.item_ids, found.scores, strict=True)
+    ]
 
 
 def _digits(network: GenerativeRecommender) -> list[dict[str, str]]:
@@ -144,7 +175,7 @@ def _lists(
         known = [id_of[items.tokens[number]] for number in history.tolist() if items.tokens[number] in id_of]
         wanted = id_of.get(items.tokens[target])
         if not known:
-            found.append({"items": [], "scores": [], "levels": [], "kept": [], "lost": None, "priors": [], "parts": {}})
+            found.append(_NOTHING)
             continue
         beams = beams_of(network, known, _LENGTH, wanted=wanted)
         found.append(plain_beams(beams, numbers.__getitem__))

@@ -37,7 +37,7 @@ def shop_data(write_dataset, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shop_runs(shop_data, tiny_settings, tmp_path_factory):
-    """Run directories of three rows on the shop: TIGER, a baseline that keeps no lists, LF++."""
+    """Run directories of three rows on the shop: TIGER, a baseline without beams, LF++."""
     folder = tmp_path_factory.mktemp("shop_runs")
     settings = tiny_settings(shop_data.parent, checkpoint_dir=str(folder / "saved"), n_layers=1, epochs=2)
     rows = [ModelRequest("TIGER", {"modalities": ["text"]}), ModelRequest("Pop", {}), ModelRequest("MGRLFpp", {})]

@@ -112,8 +112,8 @@ def test_runs_bring_their_data_and_their_lists(run_pages, shop_runs):
     assert len(index["users"]) == len(lists) == 10
     for place, user in enumerate(lists):
         tiger, pop, _ = user["lists"]
-        assert pop is None
-        assert len(tiger["items"]) == 10
+        assert pop["items"] == lists[0]["lists"][1]["items"] and not pop["levels"]  # the same for everybody
+        assert len(tiger["items"]) == len(pop["items"]) == 10
         rank = index["ranks"][0][place]
         assert (tiger["items"].index(index["targets"][place]) + 1 if rank else 0) == rank
     epochs = json.loads((shop_runs[0] / "epochs.json").read_text())

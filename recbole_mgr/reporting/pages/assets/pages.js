@@ -322,7 +322,7 @@ VIEWS.tree = (element, config) => {
           {},
           el(
             "a",
-            { class: "branch", href: link({ prefix: [...prefix, branch.code].join("."), t: null }), "aria-label": `${next.name} ${branch.code}, ${count(branch.count, "item", "items")}: ${words}` },
+            { class: "branch", href: link({ prefix: [...prefix, branch.code].join("."), t: null }) },
             el("span", {}, chip),
             el(
               "span",
@@ -424,7 +424,7 @@ async function oneUser(index, place, config) {
     const found = rank > 0 && rank <= config.cut;
     const title = el("h3", {}, bdi(label), el("span", { class: `verdict${found ? " found" : ""}` }, verdict));
     const list = own.lists[row];
-    if (!list) return el("div", { class: "list-row" }, title, el("p", { class: "empty" }, "This run keeps no lists; its rank is known alone."));
+    if (!list) return el("div", { class: "list-row" }, title, el("p", { class: "empty" }, "This run cannot be asked for lists here; only its rank is known."));
     const items = await Promise.all(list.items.map(item));
     const inner = items.map((one, nth) => el("li", {}, marked(one, { seen: seen.has(one.number), target: one.number === target, note: placeNote(list, nth) })));
     const strip = el("ol", { class: "strip", tabindex: "0", "aria-label": `List of ${label}` }, inner);
@@ -445,8 +445,11 @@ function percent(share) {
 
 const NO_TARGET = -2;
 const signed = (value) => (Math.abs(value) < 0.05 ? "0.0" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`);
-// A sum of scores is no probability; a list's place is all that it tells.
-const placeNote = (list, nth) => `${nth + 1}. ${Object.keys(list.parts).length ? list.scores[nth].toFixed(2) : percent(Math.exp(list.scores[nth]))}`;
+// A generated item has a probability; a sum of log-probabilities is none, and the scores of other models have no scale.
+function placeNote(list, nth) {
+  if (Object.keys(list.parts).length) return `${nth + 1}. ${list.scores[nth].toFixed(1)}`;
+  return list.levels.length ? `${nth + 1}. ${percent(Math.exp(list.scores[nth]))}` : `${nth + 1}.`;
+}
 
 // The beam as a tree: a column for each digit, the likeliest prefix on top, a line to the prefix it extends.
 async function beamTree(list, digits, target) {
@@ -901,7 +904,9 @@ async function drawFigure(figure) {
     ...layout,
   };
   for (const key of ["xaxis", "yaxis"]) whole[key] = { ...axis, ...whole[key] };
-  await Plotly.react(figure.querySelector(".canvas"), data, whole, { displayModeBar: false, responsive: true });
+  const canvas = figure.querySelector(".canvas");
+  if (whole.height) canvas.style.height = `${whole.height}px`;
+  await Plotly.react(canvas, data, whole, { displayModeBar: false, responsive: true });
   figure.dataset.drawn = "";
 }
 
