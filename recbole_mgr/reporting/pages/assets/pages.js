@@ -708,7 +708,7 @@ VIEWS.try = (element, config) => {
   const pages = el("div");
   element.append(
     form, problem,
-    el("div", { class: "list-row" }, el("h3", {}, "History", clear), history),
+    el("div", { class: "list-row" }, el("h2", {}, "History", clear), history),
     lists,
     el("h2", {}, "Items"), el("div", { class: "search" }, input, status), grid, pages,
     newProduct(config, tell),
@@ -739,13 +739,13 @@ VIEWS.try = (element, config) => {
   }
 
   async function one(run, body) {
-    const title = el("h3", {}, bdi(run));
+    const title = el("h2", {}, bdi(run));
     const found = await ask("explain", { ...body, run });
     const items = await Promise.all(found.items.filter((number) => number >= 0).map(item));
     const seen = new Set(chosen(state()));
     const cards = items.map((shown, nth) => {
       const code = found.codes[shown.token] || [];
-      const chips = el("span", { class: "codes", "aria-label": `semantic ID ${code.join(" ")}` },
+      const chips = el("span", { class: "codes", role: "img", "aria-label": `semantic ID ${code.join(" ")}` },
         found.digits.map((digit, depth) => (digit.kind === "transition" ? null : el("span", { class: chipClass(digit) }, String(code[depth])))));
       const card = marked(shown, { seen: seen.has(shown.number), note: placeNote(found, nth) });
       return el("li", {}, card, chips, el("button", { type: "button", class: "add", onclick: () => add(shown.number), "aria-label": `Add ${nameOf(shown)}` }, "Add"));
