@@ -1,7 +1,8 @@
 """Where the time of UniMP goes: a training step part by part, and the answers to the cases of each task.
 
 ``python benchmarks/unimp.py`` on the bundled sample; CPU seconds, so that other work on the machine disturbs little.
-A pretrained language model: ``--settings "{'language_model': '<folder>', 'lm_training': 'lora'}"``.
+A pretrained language model: ``--settings "{'language_model': '<folder>', 'lm_training': 'lora'}"``, with
+``'enable_amp': True`` in bfloat16.
 """
 
 import argparse
@@ -46,7 +47,8 @@ def _report_step(trainer: UniMPTrainer, steps: int) -> None:
         batch = RowBatch.from_interaction(interaction).to(model.device)
         times = [clock, time.process_time()]
         trainer.optimizer.zero_grad()
-        loss = model.loss(batch)
+        with torch.autocast(model.device.type, enabled=trainer.enable_amp):
+            loss = model.loss(batch)
         times.append(time.process_time())
         loss.backward()
         times.append(time.process_time())
