@@ -1,6 +1,8 @@
 """Training steps and evaluation by one process and by several: seconds, memory, what communication costs.
 
 Every number of processes works on the same global batches, one thread each; they take turns, each turn a new start.
+Memory: all that the first process holds, and what another one holds for itself alone (USS) beyond what it held when the
+libraries had been imported.
 ``python benchmarks/processes.py --data_path <data> --dataset Beauty``
 ``python benchmarks/processes.py --recommend <run_dir>``
 """
@@ -69,7 +71,7 @@ def main() -> None:
         print(
             f"{count} process(es): {middle['step']:.3f} s a step ({alone['step'] / middle['step']:.2f} times), "
             f"{middle['evaluation']:.2f} s an evaluation ({alone['evaluation'] / middle['evaluation']:.2f} times), "
-            f"{middle['memory']:.0f} MB together, "
+            f"{middle['first']:.0f} MB in the first process, {middle['added']:.0f} MB added by each other one, "
             f"{middle['reduce']:.1f} ms to add up {middle['parameters'] / 1e6:.1f} M gradients"
         )
 
@@ -104,6 +106,7 @@ def _start(count: int) -> list[str]:
 def work(arguments: argparse.Namespace) -> None:
     """A turn in one process; the owner prints what was measured, as JSON."""
     torch.set_num_threads(1)
+    of_libraries = psutil.Process().memory_full_info().uss
     settings = {
         "data_path": arguments.data_path,
         "checkpoint_dir": arguments.checkpoint_dir,
@@ -136,9 +139,11 @@ def work(arguments: argparse.Namespace) -> None:
     seconds["evaluation"] = _seconds(lambda: trainer.evaluate(users, load_best_model=False), trainer.device)
     count = sum(parameter.numel() for parameter in model.parameters())
     seconds["reduce"] = 50 * _seconds(lambda: [_reduce(count, trainer.device) for _ in range(20)], trainer.device)
-    memory = processes.gather(psutil.Process().memory_full_info().pss / 1e6)
+    memory = psutil.Process().memory_full_info()
+    held = processes.gather((memory.rss / 1e6, (memory.uss - of_libraries) / 1e6))
     if processes.is_owner():
-        print(json.dumps({**seconds, "memory": sum(memory), "parameters": count}))
+        added = statistics.mean(own for _, own in held[1:]) if len(held) > 1 else 0.0
+        print(json.dumps({**seconds, "first": held[0][0], "added": added, "parameters": count}))
 
 
 def train_steps(trainer, step: ParallelStep | None, batches: list) -> None:

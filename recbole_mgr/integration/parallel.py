@@ -58,11 +58,17 @@ class ParallelStep:
             batch: of all processes, the same in each.
             loss_func: the model's loss of a batch.
         """
-        own = processes.share(len(batch))
+        own = self._own_rows(batch)
         # fewer rows than processes: one without any takes part with a row that does not count
-        part = batch[own.start : own.stop] if own else batch[:1]
-        loss = self._call(loss_of_part, self._model, loss_func, part, batch, bool(own))
+        part = batch[own] if len(own) else batch[:1]
+        loss = self._call(loss_of_part, self._model, loss_func, part, batch, len(own) > 0)
         return tuple(map(_shown_as_whole, loss)) if isinstance(loss, tuple) else _shown_as_whole(loss)
+
+    def _own_rows(self, batch: Interaction) -> Tensor:
+        """The rows of this process: histories are dealt by length, so that nobody has more to compute than others."""
+        length = getattr(self._model, "ITEM_SEQ_LEN", None)
+        order = batch[length].argsort(stable=True) if length in batch else torch.arange(len(batch))
+        return order[processes.rank() :: processes.count()]
 
     def __call__(self, function: Callable[..., Tensor], *args: Any) -> Tensor:
         """What every process computes alike, a function of the model."""
