@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.numpy import save_file
 
 from recbole_mgr.files import remembered_digest, replacing
 
@@ -25,7 +24,7 @@ class Twin(NamedTuple):
     """What stands in a binary form: lists of words and arrays, by name."""
 
     words: dict[str, list[str]]
-    arrays: dict[str, Tensor]
+    arrays: dict[str, np.ndarray]
 
 
 def twin_path(path: Path) -> Path:
@@ -33,7 +32,7 @@ def twin_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.safetensors")
 
 
-def write_twin(path: Path, words: Mapping[str, Sequence[str]], arrays: Mapping[str, Tensor]) -> None:
+def write_twin(path: Path, words: Mapping[str, Sequence[str]], arrays: Mapping[str, np.ndarray]) -> None:
     """Write the binary form of a file that has just been written.
 
     Args:
@@ -42,22 +41,22 @@ def write_twin(path: Path, words: Mapping[str, Sequence[str]], arrays: Mapping[s
         arrays: by name.
     """
     tensors = {_WORDS + name: _bytes_of(values) for name, values in words.items()}
-    tensors |= {name: values.contiguous() for name, values in arrays.items()}
+    tensors |= {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     with replacing(twin_path(path)) as unfinished:
         save_file(tensors, unfinished, metadata={"format": _FORMAT, "of": remembered_digest(path)})
         os.chmod(unfinished, path.stat().st_mode)  # safetensors writes for the owner alone
 
 
 def read_twin(path: Path) -> Twin | None:
-    """The binary form of a file, its arrays mapped; None where there is none, it is damaged, or of another content."""
+    """The binary form of a file; None where there is none, it is damaged, or of another content."""
     try:
-        with safe_open(twin_path(path), framework="pt") as file:
+        with safe_open(twin_path(path), framework="np") as file:
             about = file.metadata() or {}
             if about.get("format") != _FORMAT or about.get("of") != remembered_digest(path):
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dictionary
             words = {
-                name.removeprefix(_WORDS): tensor.numpy().tobytes().decode().split("\n")
+                name.removeprefix(_WORDS): tensor.tobytes().decode().split("\n")
                 for name, tensor in tensors.items()
                 if name.startswith(_WORDS)
             }
@@ -66,6 +65,5 @@ def read_twin(path: Path) -> Twin | None:
     return Twin(words, {name: tensor for name, tensor in tensors.items() if not name.startswith(_WORDS)})
 
 
-def _bytes_of(words: Sequence[str]) -> Tensor:
-    text = bytearray("\n".join(words).encode())
-    return torch.frombuffer(text, dtype=torch.uint8) if text else torch.empty(0, dtype=torch.uint8)
+def _bytes_of(words: Sequence[str]) -> np.ndarray:
+    return np.frombuffer("\n".join(words).encode(), dtype=np.uint8)

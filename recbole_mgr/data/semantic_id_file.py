@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-import torch
 import yaml
 
 from recbole_mgr.data.binary_twin import read_twin, write_twin
@@ -76,9 +75,9 @@ def write_table_file(path: Path, table: TableFile) -> None:
 
 
 def _write_twin(path: Path, table: TableFile) -> None:
-    arrays = {CODES + modality: torch.from_numpy(block.astype(np.int32)) for modality, block in table.blocks.items()}
+    arrays = {CODES + modality: block.astype(np.int32) for modality, block in table.blocks.items()}
     if table.dedup is not None:
-        arrays[DEDUP_COLUMN] = torch.from_numpy(table.dedup.astype(np.int32))
+        arrays[DEDUP_COLUMN] = table.dedup.astype(np.int32)
     fingerprint = (table.description or {}).get("fingerprint", "")
     order = list(table.blocks)  # safetensors sorts names
     write_twin(path, {"items": table.item_tokens, "modalities": order, "fingerprint": [fingerprint]}, arrays)
@@ -92,8 +91,8 @@ def _read_twin(path: Path) -> TableFile | None:
     dedup = twin.arrays.get(DEDUP_COLUMN)
     return TableFile(
         twin.words["items"],
-        {name: twin.arrays[CODES + name].numpy().astype(np.int64) for name in twin.words["modalities"]},
-        None if dedup is None else dedup.numpy().astype(np.int64),
+        {name: twin.arrays[CODES + name].astype(np.int64) for name in twin.words["modalities"]},
+        None if dedup is None else dedup.astype(np.int64),
         _read_description(description_path(path)),
         twin.words["fingerprint"][0] or None,
     )
