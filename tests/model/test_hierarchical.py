@@ -265,3 +265,12 @@ def test_modalities_may_be_called_anything():
     backbone = HierarchicalBackbone(table=table, trie=trie, code_softmax="legal", max_length=6, **SMALLEST)
     assert list(backbone.modality_encodings(torch.tensor([1]))) == ["dedup", "clip-b.32"]
     assert backbone.loss(HISTORY, LENGTHS, TARGETS, None).isfinite()
+
+
+@pytest.mark.parametrize("lengths", [[1, 4, 2, 3], [3, 3], [5]])
+def test_the_last_position_alone_is_what_it_is_among_all(lengths):
+    backbone = build().eval()
+    lengths = torch.tensor(lengths)
+    vectors = torch.randn(int(lengths.sum()), backbone.items.embedding.shape[1])
+    every = backbone.sequence(vectors, lengths)
+    torch.testing.assert_close(backbone.sequence(vectors, lengths, only_last=True), every[lengths.cumsum(0) - 1])

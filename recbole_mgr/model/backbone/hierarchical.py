@@ -267,8 +267,8 @@ class HierarchicalBackbone(nn.Module):
         if bool((lengths < 1).any()):
             raise ValueError("item_length: a user without history cannot be served; use backbone: t5 or leave them out")
         real = torch.arange(history.shape[1], device=history.device) < lengths[:, None]  # [B, L]
-        hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
-        return BeamState(hidden[lengths.cumsum(0) - 1].unsqueeze(1), distinct_items(history.masked_fill(~real, 0)))
+        hidden = self.sequence(self.items(history[real]), lengths, only_last=True)  # [B, H]
+        return BeamState(hidden.unsqueeze(1), distinct_items(history.masked_fill(~real, 0)))
 
     def start_padded(self, history: Tensor, lengths: Tensor) -> BeamState:
         """As :meth:`start`, computing the padding too, so that no shape depends on lengths: for exported programs."""

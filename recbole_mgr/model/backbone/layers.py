@@ -71,18 +71,21 @@ class CausalLayer(nn.TransformerEncoderLayer):
         self.attention_dropout = Dropout(attention_dropout)
         self.dropout, self.dropout1, self.dropout2 = (Dropout(dropout) for _ in range(3))
 
-    def forward(self, hidden: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, bias: Tensor, wanted: Tensor | None = None) -> Tensor:
         """The layer's output.
 
         Args:
             hidden: [n, S, H], n blocks of S positions.
             bias: float [n or 1, 1, S, S or 2 S], added to the scores of the keys of a position's block, or of the block
                 before and its own: -inf hides a key.
+            wanted: int64 [B], which of the n * S positions are asked for; None = all.
 
         Returns:
-            [n, S, H].
+            [n, S, H], or [B, H].
         """
         hidden = hidden + self.dropout1(self._attend(self.norm1(hidden), bias))
+        if wanted is not None:
+            hidden = hidden.flatten(0, 1)[wanted]
         inner = self.dropout(F.gelu(self.linear1(self.norm2(hidden))))
         return hidden + self.dropout2(self.linear2(inner))
 
@@ -131,19 +134,22 @@ class CausalTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(hidden_size)
 
-    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, lengths: Tensor, *, only_last: bool = False) -> Tensor:
         """Contextual vectors; a position sees itself and what stands before it in its sequence.
 
         Args:
             vectors: [T, H], the sequences one after the other.
             lengths: [B], adding up to T, each >= 1.
+            only_last: whether the last position of each sequence alone is asked for.
 
         Returns:
-            [T, H].
+            [T, H], or [B, H].
         """
+        last = lengths.cumsum(0) - 1 if only_last else None
         block = int(lengths.max())  # S
         if len(lengths) * block == len(vectors):
-            return self.padded(vectors.unflatten(0, (len(lengths), block))).flatten(0, 1)
+            hidden = self.padded(vectors.unflatten(0, (len(lengths), block)), last)
+            return hidden if only_last else hidden.flatten(0, 1)
         starts = (lengths.cumsum(0) - lengths).repeat_interleave(lengths, output_size=len(vectors))
         position = torch.arange(len(vectors), device=vectors.device) - starts  # [T], in its sequence
         hidden = vectors + F.embedding(position, self.positions)
@@ -153,18 +159,21 @@ class CausalTransformer(nn.Module):
         distance = block + own[:, None] - keys  # [S, 2 S], of a position to a key before it
         visible = (distance >= 0) & (distance <= position)  # [n, 1, S, 2 S]
         hidden = F.pad(hidden, (0, 0, 0, missing)).unflatten(0, (-1, block))  # [n, S, H]
-        return self._layers(hidden, visible).flatten(0, 1)[: len(vectors)]
+        hidden = self._layers(hidden, visible, last)
+        return hidden if only_last else hidden.flatten(0, 1)[: len(vectors)]
 
-    def padded(self, vectors: Tensor) -> Tensor:
-        """The same for sequences of one length, or padded on the right: [b, l, H] -> [b, l, H]."""
+    def padded(self, vectors: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """The same for sequences of one length, or padded on the right: [b, l, H] -> [b, l, H]; or [B, H] for the
+        ``wanted`` of the b * l positions."""
         length = vectors.shape[1]
         position = torch.arange(length, device=vectors.device)
         visible = (position <= position[:, None])[None, None]  # [1, 1, l, l]
-        return self._layers(vectors + self.positions[:length], visible)
+        return self._layers(vectors + self.positions[:length], visible, wanted)
 
-    def _layers(self, hidden: Tensor, visible: Tensor) -> Tensor:
+    def _layers(self, hidden: Tensor, visible: Tensor, wanted: Tensor | None) -> Tensor:
         hidden = self.dropout(hidden)
         bias = hidden.new_zeros(()).masked_fill(~visible, -torch.inf)
-        for layer in self.layers:
+        *others, last = self.layers
+        for layer in others:
             hidden = layer(hidden, bias)
-        return self.norm(hidden)
+        return self.norm(last(hidden, bias, wanted))
