@@ -22,7 +22,7 @@ PARTS = (CODES, "item_softmax", "query_words", "memory", "popularity")
 SHARES_OF_CODES = (0.0, 0.25, 0.5, 0.75, 1.0)
 WEIGHTS = {
     "query_words": (0.0, 0.03, 0.1, 0.3, 1.0, 3.0),
-    "memory": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0),
+    "memory": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),  # up to where codes only break ties
     "popularity": (-0.2, 0.0, 0.1, 0.3),
 }
 
