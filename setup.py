@@ -50,7 +50,7 @@ setup(
     packages=[*find_packages(include=["recbole_mgr", "recbole_mgr.*"]), "recbole_mgr.properties"],
     package_dir={"recbole_mgr.properties": "properties"},
     package_data={
-        "recbole_mgr.reporting.pages": ["templates/*.html", "assets/*"],
+        "recbole_mgr.reporting.pages": ["templates/*.html", "assets/*.css", "assets/scripts/*.js"],
         "recbole_mgr.properties": ["*.yaml", "model/*.yaml", "dataset/*.yaml", "experiments/*.yaml", "preset/*.yaml"],
     },
     # CONTRIBUTING.md says how bounds are chosen.

@@ -28,6 +28,7 @@ from recbole_mgr.files import replacing, write_text
 
 MARKER = "view.yaml"  # says that the folder is ours to write
 ASSETS = Path(__file__).with_name("assets")
+SCRIPTS = ("state", "items", "users", "tasks", "try", "item", "figures", "page")  # parts of pages.js, in this order
 
 
 class Page(NamedTuple):
@@ -94,8 +95,8 @@ class Site:
         else:
             for name, text in self._chunks.items():
                 write_text(self.folder / data / f"{name}.js", f"chunk({json.dumps(name)},{text});\n")
-            for name in ("pages.css", "pages.js"):
-                write_text(self.folder / name, (ASSETS / name).read_text(encoding="utf-8"))
+            write_text(self.folder / "pages.css", _style())
+            write_text(self.folder / "pages.js", _script())
             write_text(self.folder / "plotly.js", plotly_script())
             for page in self.pages:
                 self._write_page(page.name, [page], data=data)
@@ -116,8 +117,8 @@ class Site:
         inlined = {}
         if data is None:
             inlined = {
-                "style": Markup((ASSETS / "pages.css").read_text(encoding="utf-8")),
-                "script": Markup((ASSETS / "pages.js").read_text(encoding="utf-8")),
+                "style": Markup(_style()),
+                "script": Markup(_script()),
                 "plotly": Markup(_closed(plotly_script())),
                 "chunks": {chunk: Markup(text) for chunk, text in self._chunks.items()},
             }
@@ -126,6 +127,14 @@ class Site:
         )
         with replacing(self.folder / f"{name}.html") as part:
             part.write_text(text, encoding="utf-8")
+
+
+def _style() -> str:
+    return (ASSETS / "pages.css").read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    return "\n".join((ASSETS / "scripts" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
 
 
 def written_by_us(folder: Path) -> bool:
