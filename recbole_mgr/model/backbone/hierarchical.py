@@ -293,7 +293,8 @@ class HierarchicalBackbone(nn.Module):
         """
         hidden, history = state
         if codes is not None:
-            firsts = torch.arange(len(hidden), device=hidden.device).unsqueeze(1) * hidden.shape[1]  # [B, 1]
+            users = torch.arange(hidden.shape[0], device=hidden.device)  # not len(): an exported program has any B
+            firsts = users.unsqueeze(1) * hidden.shape[1]  # [B, 1]
             hidden = hidden.flatten(0, 1)[firsts + parents]  # [B, W, H], whole rows: faster than a gather
             hidden = self.decoder.choose(depth - 1, hidden, codes)
         hidden = self.decoder.enter(depth, hidden)
