@@ -17,8 +17,8 @@ async function taskCase(found) {
   const answer = [];
   if (found.answer.items.length) {
     const items = await Promise.all(found.answer.items.map(item));
-    const scores = found.answer.scores;
-    const inner = items.map((one, nth) => el("li", {}, marked(one, { target: truth.has(one.number), note: scores ? `${nth + 1}. ${percent(Math.exp(scores[nth]))}` : null })));
+    // the place alone: with priors a score is a sum and no probability
+    const inner = items.map((one, nth) => el("li", {}, marked(one, { target: truth.has(one.number), note: found.answer.scores ? `${nth + 1}.` : null })));
     answer.push(el("ol", { class: "strip", tabindex: "0", "aria-label": "Answer" }, inner));
   }
   found.answer.lines.forEach((line) => answer.push(el("p", { class: "said" }, bdi(line || "(nothing)"))));
