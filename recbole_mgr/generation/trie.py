@@ -203,6 +203,16 @@ class PrefixTrie(nn.Module):
             path.append(self.parent(depth, path[-1]))
         return torch.stack(path[::-1], dim=-1)
 
+    def choices(self) -> Tensor:
+        """Where an item's digits are a choice (:meth:`has_choice`), bool [max_item_id + 1, D], by item id."""
+        first_leaves, columns = torch.arange(self.num_items + 1, device=self.device), []
+        for level in reversed(self.levels):
+            first_leaves = first_leaves[level.first_child]  # [nodes + 1]
+            columns.append((level.first_child.diff() > 1).repeat_interleave(first_leaves.diff()))
+        found = columns[0].new_zeros(self.max_item_id + 1, self.num_digits)
+        found[self.leaf_items.long()] = torch.stack(columns[::-1], dim=1)
+        return found
+
     # --- leaves below a node
 
     def num_leaves(self, depth: int, nodes: Tensor) -> Tensor:

@@ -264,3 +264,14 @@ def test_the_trie_stays_out_of_checkpoints_and_moves_with_its_owner(hand_trie):
 def test_eight_random_digits_fit_the_budget_of_bytes():
     trie = PrefixTrie(torch.randint(256, (50_000, 8), generator=torch.Generator().manual_seed(0)), [256] * 8)
     assert sum(buffer.nbytes for buffer in trie.buffers()) / trie.num_items < 100
+
+
+def test_which_digits_of_all_items_are_a_choice(world):
+    trie = world.trie()
+    found = trie.choices()
+    assert found.shape == (trie.max_item_id + 1, trie.num_digits)
+    for row, item in world.item_of_codes.items():
+        expected = [len(world.legal_codes(row[:depth])) > 1 for depth in range(trie.num_digits)]
+        assert found[item].tolist() == expected
+    others = sorted(set(range(trie.max_item_id + 1)) - set(world.item_ids))
+    assert not found[others].any()

@@ -142,9 +142,8 @@ class HierarchicalBackbone(nn.Module):
             branches = BranchScores(trie, hidden_size=hidden_size, size=branch_size, dropout=dropout)
         self.decoder = CodeDecoder(**shape, branches=branches)
         self.repeats = RepeatScores(table.codes, trie) if learn_repeats else None
-        path = trie.path(torch.arange(1, len(table.codes)))  # [N, D]
-        is_choice = [trie.has_choice(depth, path[:, depth]) for depth in self.decoder.open_digits]
-        self.register_buffer("is_choice", F.pad(torch.stack(is_choice, dim=1), (0, 0, 1, 0)), persistent=False)
+        is_choice = trie.choices()[:, self.decoder.open_digits]  # [N+1, open digits]
+        self.register_buffer("is_choice", is_choice, persistent=False)
         self.code_weight = code_weight
         self.item_softmax = None
         if item_softmax is not None:
