@@ -15,6 +15,9 @@ from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
 class CodeDecoder(nn.Module):
     """Logits of each digit from the state of its prefix; a transition is a learned step of the state."""
 
+    open_places: Tensor
+    offsets: Tensor
+
     def __init__(
         self,
         *,
@@ -30,6 +33,9 @@ class CodeDecoder(nn.Module):
         sizes = [digit.size for digit in table.digits]
         vocabulary = CodeVocabulary(sizes)
         self._offsets = [vocabulary.token_id_range(d).start for d in range(len(sizes))]
+        # on the network's device, so that no step copies them there
+        self.register_buffer("open_places", torch.tensor(self.open_digits), persistent=False)
+        self.register_buffer("offsets", torch.tensor(self._offsets), persistent=False)
         self.embedding = nn.Parameter(torch.randn(vocabulary.size, hidden_size) * 0.02)
         self.digit_marks = nn.Parameter(torch.randn(len(sizes), hidden_size) * 0.02)
         self.block = ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
@@ -79,7 +85,7 @@ class CodeDecoder(nn.Module):
         Returns:
             [R, H].
         """
-        return self.norm(self.block(states, F.embedding(digit, self.digit_marks[self.open_digits])))
+        return self.norm(self.block(states, F.embedding(self.open_places[digit], self.digit_marks)))
 
     def states(self, hidden: Tensor, codes: Tensor, rows: list[Tensor]) -> Tensor:
         """The states before each open digit, where all codes are known.
@@ -92,8 +98,7 @@ class CodeDecoder(nn.Module):
         Returns:
             [R, H], one digit's after the other.
         """
-        offsets = torch.tensor(self._offsets, device=codes.device)
-        chosen = F.embedding((codes + offsets).T, self.embedding).unbind()  # D times [M, H]
+        chosen = F.embedding((codes + self.offsets).T, self.embedding).unbind()  # D times [M, H]
         states, state, waiting = [], hidden, iter(rows)
         for depth, embedding in enumerate(chosen):
             state = self.enter(depth, state)
