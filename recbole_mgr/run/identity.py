@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole.config import Config
-from recbole.utils import ModelType
 
 from recbole_mgr.cleaners import print_line
 from recbole_mgr.data.features import feature_files
@@ -25,7 +24,7 @@ from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.data.provenance import Provenance, read_provenance
 from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.documents import read_yaml
-from recbole_mgr.files import add_content, remembered_digest
+from recbole_mgr.files import remembered_digest
 from recbole_mgr.integration.config import model_properties, plain_settings
 from recbole_mgr.integration.histories import are_plain, plain_histories
 from recbole_mgr.integration.registry import OURS
@@ -33,7 +32,7 @@ from recbole_mgr.run.results import RunResult
 from recbole_mgr.serving.run_directory import ABOUT_FILE, SETTINGS_FILE
 
 # Raise it when the same settings and files teach a model something else than before.
-TRAINING_FORMAT = 1
+TRAINING_FORMAT = 2
 EVALUATIONS = "evaluations"  # below a run directory, a folder for each evaluation but the one it was trained with
 
 # Settings that change where, how loudly or how fast a run goes, not what it computes, or only set others (preset).
@@ -106,8 +105,8 @@ def checked_provenance(config: Config, dataset: str) -> Provenance:
 def run_directory(config: Config, provenance: Provenance, identity: RunIdentity | None = None) -> Path:
     """Where a run stands: one that was trained before by the same settings and files, or else where it belongs.
 
-    A run of an earlier release, or of a release with other settings, is found by what its folder says; one line tells
-    why not where it looks the same and cannot be known to be.
+    A run with other settings that came later, or of a data set that was renamed, is found by what its folder says. One
+    that an earlier release trained otherwise is not used, and a line says so.
     """
     identity = identity or RunIdentity.of(config)
     saved = Path(config["checkpoint_dir"])
@@ -119,11 +118,14 @@ def run_directory(config: Config, provenance: Provenance, identity: RunIdentity 
     )
     if not own.exists():
         for run_dir, about in _runs_below(saved, config):
-            obstacle = _obstacle(about, identity, config)
-            if obstacle is None:
+            if learned_differences(about, identity, config):
+                continue
+            if about.get("training_format") != TRAINING_FORMAT:
+                print_line(
+                    f"{run_dir} has the same settings, but an earlier release trained it otherwise; it is not used"
+                )
+            elif about.get("files_read") == identity.files:
                 return run_dir
-            if obstacle:
-                print_line(f"{run_dir} has the same settings, but {obstacle}; it is not used")
     return own
 
 
@@ -219,39 +221,3 @@ def _read_settings(path: Path, _modified: int) -> dict[str, Any]:
 
 def _evaluation_of(about: Mapping[str, Any]) -> Any:
     return _canonical(_split(about, {})[1])
-
-
-def _obstacle(about: Mapping[str, Any], identity: RunIdentity, config: Config) -> str | None:
-    """Why a run is not the one asked for: None where it is, "" where its settings say so, else what is not known."""
-    if about.get("training_format", 1) != TRAINING_FORMAT or learned_differences(about, identity, config):
-        return ""
-    if "files_read" in about:
-        return None if about["files_read"] == identity.files else ""
-    return _obstacle_of_first_release(about, identity, config)
-
-
-def _obstacle_of_first_release(about: Mapping[str, Any], identity: RunIdentity, config: Config) -> str | None:
-    """The same of a run of 0.1, which recorded one fingerprint of all files in the data set's folder."""
-    if about.get("data_fingerprint") != _fingerprint_of_first_release(Path(config["data_path"]), config["dataset"]):
-        return "files of its data set have changed or were added since, and 0.1 did not record which it read"
-    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
-        return "0.1 validated general models with seen items kept out"
-    if about.get("backbone") == "t5":
-        return "0.1 started its T5 from other weights"
-    if about.get("learn_repeats"):
-        return "0.1 learned repeats at the last digits alone"
-    if any(name in identity.files for name in ("semantic_ids", "picture_codec", "language_model", "images")):
-        return "0.1 did not record the content of the other files it read"
-    return None
-
-
-def _fingerprint_of_first_release(folder: Path, name: str) -> str:
-    """Of all files of the data set but those that only tell how a feature file was made."""
-    digest = hashlib.sha256()
-    about_features = (".yaml", ".missing.tsv", ".encoder.npz")  # the last came after 0.1
-    files = [path for path in folder.glob(f"{name}.*") if path.is_file() and not path.name.endswith(about_features)]
-    provenance = folder / f"{name}.provenance.yaml"
-    for file in sorted(files + [provenance] * provenance.is_file()):
-        digest.update(file.name.encode())
-        add_content(digest, file)
-    return digest.hexdigest()[:12]
