@@ -10,6 +10,7 @@ import ctypes
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,6 +27,7 @@ from recbole_mgr.distributed.environment import place_on_machine, started_togeth
 Result = TypeVar("Result")
 
 _LONGEST_WAIT = timedelta(days=30)  # a share may take hours longer than another; a process that dies ends all at once
+_LAST_MOMENT = 0.2  # seconds for gloo's threads to free what they sent last; Python's end would end them, and abort
 
 
 class OtherProcessFailed(RuntimeError):
@@ -77,6 +79,7 @@ def joined() -> Iterator[None]:
         sys.stdout = shown
     gradient_group.cache_clear()
     dist.destroy_process_group()
+    time.sleep(_LAST_MOMENT)
 
 
 def _keep_until_exit(group: dist.ProcessGroup) -> None:
