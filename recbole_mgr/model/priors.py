@@ -42,9 +42,7 @@ class Candidates(NamedTuple):
         """The best k by the weighted sum of log-probabilities; 0 and -inf where there are fewer."""
         scores = self.score(weights)
         best = scores.topk(min(k, scores.shape[1]), dim=1)
-        missing = (0, k - best.values.shape[1])
-        item_ids = self.item_ids.gather(1, best.indices)
-        return RankedList(F.pad(item_ids, missing), F.pad(best.values, missing, value=-torch.inf))
+        return _filled_up(self.item_ids.gather(1, best.indices), best.values, k)
 
     def score(self, weights: Mapping[str, float]) -> Tensor:
         """[B, C]; -inf where there is no item."""
@@ -185,9 +183,14 @@ def rank_all_items(
             left = left.scatter(1, leaves.masked_fill(leaves < 0, trie.num_items), -torch.inf)[:, :-1]
         best = left.topk(min(k, trie.num_items), dim=1)
         item_ids = trie.item_ids(best.indices.masked_fill(best.values == -torch.inf, -1))
-        missing = (0, k - best.values.shape[1])
-        lists.append(RankedList(F.pad(item_ids, missing), F.pad(best.values, missing, value=-torch.inf)))
+        lists.append(_filled_up(item_ids, best.values, k))
     return lists
+
+
+def _filled_up(item_ids: Tensor, scores: Tensor, k: int) -> RankedList:
+    """Lists [B, at most k] of items and scores with k places: 0 and -inf where there are fewer."""
+    missing = (0, k - scores.shape[1])
+    return RankedList(F.pad(item_ids, missing), F.pad(scores, missing, value=-torch.inf))
 
 
 _OF_ITEMS = re.compile(r"(item_softmax\.item_(vectors|bias)|^memory\.(weights|targets)|^item_counts)$")
