@@ -4,15 +4,16 @@
     python benchmarks/serving.py --seconds 0 --requests 100000    # the run with faults alone, of some minutes
 
 The catalogue and the weights are made up: neither changes how long a search takes, but for how many beams survive. The
-service runs in a process of its own; clients keep their connections.
+service runs in processes of its own; clients keep their connections. The clients of the throughput are one event loop
+that sends prepared bytes: they share the machine with the service, so they are as cheap as they can be.
 """
 
 import argparse
+import asyncio
 import http.client
 import json
 import multiprocessing
 import random
-import resource
 import socket
 import statistics
 import threading
@@ -21,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 import recbole_mgr  # noqa: F401  (RecBole on today's libraries)
@@ -57,7 +59,7 @@ def make_bodies(items: int) -> list[bytes]:
     return [json.dumps({"histories": [history], "k": 10}).encode() for history in histories]
 
 
-def serve(items: int, started) -> None:
+def serve(items: int, processes: int, started) -> None:
     """The service's process."""
     import uvicorn
 
@@ -65,12 +67,17 @@ def serve(items: int, started) -> None:
     from recbole_mgr.serving.http.service import Service
 
     torch.set_num_threads(1)
-    service = Service({"made-up": Path("made-up")}, load=lambda folder, device: make_recommender(items))
+    runs = {"made-up": Path("made-up")}
+    service = Service(runs, processes=processes, load=lambda folder, device: make_recommender(items))
     app = create_app(service, timeout=60)
 
-    @app.get("/memory")
-    async def memory() -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    @app.get("/used")
+    async def used() -> list[float]:
+        """CPU seconds and MiB of the service's processes together; of memory that they share each counts its part."""
+        own = psutil.Process()
+        every = [own, *own.children()]
+        seconds = sum(sum(process.cpu_times()[:2]) for process in every)
+        return [seconds, sum(process.memory_full_info().pss for process in every) / 2**20]
 
     started.set()
     uvicorn.run(app, port=PORT, log_level="error")
@@ -95,23 +102,83 @@ def cpu_milliseconds(recommender: Recommender, bodies: list[bytes], turns: int) 
     return statistics.median(taken[20:])
 
 
-def throughput(clients: int, bodies: list[bytes], seconds: float, port: int = PORT) -> tuple[float, float]:
-    """Requests a second and the median latency in ms."""
-    until = time.perf_counter() + seconds
+class Client(asyncio.Protocol):
+    """Asks again as soon as it has its answer, with every ``step``-th of the requests from ``turn`` on."""
 
-    def client(number: int) -> list[float]:
-        connection, taken, turn = http.client.HTTPConnection("127.0.0.1", port), [], number
-        while time.perf_counter() < until:
-            started = time.perf_counter()
-            ask(connection, bodies[turn % len(bodies)])
-            taken.append(1000 * (time.perf_counter() - started))
-            turn += clients
-        return taken
+    def __init__(self, requests: list[bytes], turn: int, step: int, until: float, taken: list[float]) -> None:
+        self._requests, self._turn, self._step, self._until, self._taken = requests, turn, step, until, taken
+        self._answer = b""
+        self.ended = asyncio.get_running_loop().create_future()
 
-    started = time.perf_counter()
-    with ThreadPoolExecutor(clients) as pool:
-        taken = [value for part in pool.map(client, range(clients)) for value in part]
-    return len(taken) / (time.perf_counter() - started), statistics.median(taken)
+    def connection_made(self, transport) -> None:
+        self._transport = transport
+        self._ask()
+
+    def _ask(self) -> None:
+        self._started = time.perf_counter()
+        self._transport.write(self._requests[self._turn % len(self._requests)])
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        head, end, body = self._answer.partition(b"\r\n\r\n")
+        if not end or len(body) < int(head.partition(b"content-length: ")[2].partition(b"\r")[0]):
+            return
+        assert head.startswith(b"HTTP/1.1 200"), self._answer
+        self._taken.append(1000 * (time.perf_counter() - self._started))
+        self._answer = b""
+        self._turn += self._step
+        if time.perf_counter() < self._until:
+            self._ask()
+        else:
+            self._transport.close()
+            self.ended.set_result(None)
+
+
+def throughput(clients: int, bodies: list[bytes], seconds: float, port: int = PORT) -> tuple[list[float], float]:
+    """Milliseconds that each request took, and the CPU milliseconds of a request in the clients."""
+    head = "POST /recommend HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    requests, taken = [(head % len(body)).encode() + body for body in bodies], []
+
+    async def run() -> None:
+        loop, until = asyncio.get_running_loop(), time.perf_counter() + seconds
+        made = [Client(requests, number, clients, until, taken) for number in range(clients)]
+        for client in made:
+            await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
+        await asyncio.gather(*(client.ended for client in made))
+
+    started = time.process_time()
+    asyncio.run(run())
+    return taken, 1000 * (time.process_time() - started) / len(taken)
+
+
+def used(port: int = PORT) -> list[float]:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("GET", "/used")
+    return json.loads(connection.getresponse().read())
+
+
+def print_throughput(bodies: list[bytes], seconds: float, rounds: int) -> None:
+    """The numbers of clients in turns, for a machine's speed may change from one second to the next."""
+    numbers = 1, 8, 32
+    rates, columns = {clients: [] for clients in numbers}, {clients: [] for clients in numbers}
+    throughput(32, bodies, 1)
+    for _ in range(rounds):
+        for clients in numbers:
+            before, started = used()[0], time.perf_counter()
+            taken, of_clients = throughput(clients, bodies, seconds)
+            rates[clients].append(len(taken) / (time.perf_counter() - started))
+            of_service = 1000 * (used()[0] - before) / len(taken)
+            columns[clients].append((statistics.median(taken), of_service, of_clients))
+    print(
+        "\n| clients | requests/s of each round | mean | median latency, ms | CPU ms of the service | of the clients |"
+    )
+    print("|---:|---|---:|---:|---:|---:|")
+    mean = {clients: statistics.mean(found) for clients, found in rates.items()}
+    for clients in numbers:
+        latency, of_service, of_clients = map(statistics.mean, zip(*columns[clients], strict=True))
+        each = ", ".join(f"{rate:.0f}" for rate in rates[clients])
+        print(f"| {clients} | {each} | {mean[clients]:.0f} | {latency:.1f} | {of_service:.2f} | {of_clients:.2f} |")
+    print(f"\n32 clients against one: {mean[32] / mean[1]:.2f}", flush=True)
 
 
 def with_faults(
@@ -169,7 +236,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=200_000)
     parser.add_argument("--turns", type=int, default=200, help="requests of the first measurement")
-    parser.add_argument("--seconds", type=float, default=10, help="of each number of clients; 0 leaves them out")
+    parser.add_argument("--processes", type=int, default=2, help="that search; 0: a thread")
+    parser.add_argument("--seconds", type=float, default=3, help="of each number of clients; 0 leaves them out")
+    parser.add_argument("--rounds", type=int, default=4, help="of all numbers of clients")
     parser.add_argument("--requests", type=int, default=20_000, help="of the run with faults; 0 leaves it out")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -183,7 +252,9 @@ def main() -> None:
     expected = [recommender.recommend(histories=json.loads(body)["histories"], k=10).item_ids[0] for body in bodies]
 
     started = multiprocessing.get_context("spawn").Event()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(arguments.items, started), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=serve, args=(arguments.items, arguments.processes, started)
+    )
     process.start()
     started.wait()
     while True:
@@ -192,25 +263,16 @@ def main() -> None:
             break
         except OSError:
             time.sleep(0.2)
-    alone = None
     if arguments.seconds:
-        print("\n| clients | requests/s | median latency, ms | against one client |\n|---:|---:|---:|---:|")
-    for clients in (1, 8, 32) if arguments.seconds else ():
-        rate, latency = throughput(clients, bodies, arguments.seconds)
-        alone = alone or rate
-        print(f"| {clients} | {rate:.0f} | {latency:.1f} | {rate / alone:.2f} |", flush=True)
+        print_throughput(bodies, arguments.seconds, arguments.rounds)
     if arguments.requests:
-        memory = []
-        for _ in range(2):
-            counts = with_faults(arguments.requests // 2, bodies, expected)
-            connection = http.client.HTTPConnection("127.0.0.1", PORT)
-            connection.request("GET", "/memory")
-            memory.append(int(connection.getresponse().read()) // 1024)
-            print(
-                f"\n{', '.join(f'{count:,} {name}' for name, count in counts.items())}; peak {memory[-1]:,} MiB",
-                flush=True,
-            )
+        print(f"\nmemory {used()[1]:,.0f} MiB")
+        for _ in range(4):
+            counts = with_faults(arguments.requests // 4, bodies, expected)
+            found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+            print(f"{found}; memory {used()[1]:,.0f} MiB", flush=True)
     process.terminate()
+    process.join()
 
 
 if __name__ == "__main__":

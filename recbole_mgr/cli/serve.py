@@ -46,7 +46,13 @@ def main(arguments: list[str]) -> int:
         )
     torch.set_num_threads(asked.threads)
     names = run_names(asked.runs)
-    service = Service(names, device=asked.device, most_waiting=asked.waiting, most_together=asked.batch_size)
+    service = Service(
+        names,
+        device=asked.device,
+        processes=_usual_processes(asked.device) if asked.processes is None else asked.processes,
+        most_waiting=asked.waiting,
+        most_together=asked.batch_size,
+    )
     numbers: dict[str, int] = {}
     pages = None
     if not asked.no_pages:
@@ -62,6 +68,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _usual_processes(device: str | None) -> int:
+    import torch
+
+    on_gpu = torch.cuda.is_available() if device is None else device != "cpu"
+    return 0 if on_gpu else min(2, os.cpu_count() or 1)  # a GPU's searches leave Python's lock alone
+
+
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = CommandParser(prog="recbole-mgr serve", description=_DESCRIPTION)
     parser.add_argument("runs", nargs="+", type=Path, help="run directories of our models; the first is the usual one")
@@ -70,6 +83,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--name", nargs="+", default=[], help="further names that clients may call this machine by")
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     parser.add_argument("--threads", type=whole(1), default=1, help="of torch; small models gain nothing by more (1)")
+    parser.add_argument(
+        "--processes",
+        type=whole(0),
+        default=None,
+        help="that search, of each run, with a copy of it; 0: a thread (default: 2, at most one a core; 0 on a GPU)",
+    )
     parser.add_argument("--batch-size", type=whole(1), default=64, help="requests computed together (default: 64)")
     parser.add_argument("--waiting", type=whole(1), default=1024, help="requests that may wait, others get 503 (1024)")
     parser.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -76,8 +76,23 @@ class BaseRecommender(ABC):
         self, catalogue: Catalogue, histories: UserHistories | None, *, run_dir: Path, device: torch.device
     ) -> None:
         self._catalogue, self._histories, self._run_dir, self._device = catalogue, histories, run_dir, device
+        self._allowed = self._remembered()
+
+    def _remembered(self) -> Callable[..., Any]:
         # clients tend to allow the same items again and again, and to look them up takes longer than a search
-        self._allowed = lru_cache(_SETS_KEPT)(self._allow_tokens)
+        return lru_cache(_SETS_KEPT)(self._allow_tokens)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_allowed"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._allowed = self._remembered()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items as they are now; another object once new ones are let in."""
+        return self._catalogue
 
     @property
     def run_dir(self) -> Path:

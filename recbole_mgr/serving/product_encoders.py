@@ -46,6 +46,12 @@ class ProductEncoders:
         }
         self._run_dir, self._encoders, self._lock = run_dir, {}, threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_encoders": {}, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
     def vectors(self, product: Product) -> dict[str, np.ndarray]:
         """Modality -> float32 [1, dim], of those for which the product has words or a picture that say something.
 

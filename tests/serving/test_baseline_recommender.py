@@ -1,5 +1,6 @@
 """RecBole's models from their run directories alone: the lists are those of the test, and what cannot be is refused."""
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -96,6 +97,13 @@ def test_general_models_know_their_users(world, name):
     assert sorted(only.item_ids[0]) == ["i3", "i4"]
     with pytest.raises(ValueError, match=f"{name} has learned users and does not read histories; ask for users"):
         model.recommend(histories=[["i1"]])
+
+
+@pytest.mark.parametrize("name", [*SEQUENTIAL, *CLOSED_FORM, *GENERAL])
+def test_a_copy_for_another_process_gives_equal_lists(world, name):
+    model = recbole_mgr.load(world.folders[name], device="cpu")
+    asked = {"users": ["u1", "u2"], "k": 5, "mask_history": True, "only": model.item_ids[:9]}
+    assert pickle.loads(pickle.dumps(model)).recommend(**asked) == model.recommend(**asked)
 
 
 def test_a_model_that_needs_more_than_a_history_says_so(world):

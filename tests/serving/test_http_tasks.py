@@ -2,6 +2,7 @@
 
 import base64
 import io
+import pickle
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ def client(runs):
     service = Service({name: Path(name) for name in runs}, load=lambda folder, device: recommenders[folder.name])
     with TestClient(create_app(service, hosts=("testserver",), numbers={"b": 7})) as client:
         yield client
+
+
+def test_a_copy_for_another_process_gives_equal_lists(runs):
+    recommender = Recommender(runs["all"], run_dir=Path("all"))
+    histories = [["a", "c"], ["b"]]
+    copy = pickle.loads(pickle.dumps(recommender))
+    assert copy.recommend(histories=histories, k=3) == recommender.recommend(histories=histories, k=3)
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI):
+        await service.start()
         yield
-        await asyncio.to_thread(service.close)
+        await service.close()
 
     app = FastAPI(
         title="recbole-mgr",
@@ -124,11 +125,13 @@ def create_app(
                 if request.history is not None and not request.history and body.unknown == "fail":
                     raise HTTPException(400, f"history {request.name} is empty")
                 futures.append(batcher.submit(Asked(request, body.k, body.mask_history, only, body.beam_size)))
-            listed = await asyncio.wait_for(asyncio.gather(*map(asyncio.wrap_future, futures)), timeout)
+            if futures:
+                await asyncio.wait(futures, timeout=timeout)
+            if not all(future.done() for future in futures):
+                raise HTTPException(504, f"not done within {timeout:g} s")
+            listed = [future.result() for future in futures]
         except QueueFull:
             raise HTTPException(503, "too many requests wait; try again", headers={"Retry-After": "1"}) from None
-        except asyncio.TimeoutError:  # another class than TimeoutError before Python 3.11
-            raise HTTPException(504, f"not done within {timeout:g} s") from None
         except ValueError as error:
             raise HTTPException(400, str(error)) from error
         finally:

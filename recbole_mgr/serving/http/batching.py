@@ -1,19 +1,19 @@
-"""Requests of many clients, answered in batches by one thread.
+"""Requests of many clients, answered in batches.
 
-The thread takes whatever waits, so nobody waits for a batch to fill: alone a request is a batch of one, and while a
-batch is being computed the next one gathers. Requests that ask for the same search share a batch; each gets the list
-that it would get alone (but for the last digits of scores, which depend on the batch's size).
+A search takes whatever waits as soon as it is free, so nobody waits for a batch to fill: alone a request is a batch of
+one, and while batches are being computed the next one gathers. Requests that ask for the same search share a batch;
+each gets the list that it would get alone (but for the last digits of scores, which depend on the batch's size).
 """
 
 from __future__ import annotations
 
-import queue
-import threading
+import asyncio
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import NamedTuple
 
 from recbole_mgr.serving.base_recommender import BaseRecommender
+from recbole_mgr.serving.http.searches import ProcessSearch, Search, ThreadSearch
 from recbole_mgr.serving.messages import Request
 
 
@@ -33,7 +33,7 @@ class Asked(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A list: items, log-probabilities and titles, best first, and the ids that were not known."""
+    """A list: items, log-probabilities and titles, best first."""
 
     item_ids: list[str]
     scores: list[float]
@@ -45,10 +45,11 @@ class QueueFull(Exception):
 
 
 class Batcher:
-    """A recommender and its thread.
+    """A recommender and what searches with it; for one event loop.
 
     Args:
         recommender: what answers; :attr:`recommender` may be set to another at any time, which the next batch uses.
+        processes: that search at once; 0: a thread of this process.
         most_waiting: requests that may wait.
         most_together: requests in a batch.
         observe: called with the size of each batch.
@@ -58,83 +59,103 @@ class Batcher:
         self,
         recommender: BaseRecommender,
         *,
+        processes: int = 0,
         most_waiting: int = 1024,
         most_together: int = 64,
         observe: Callable[[int], None] = lambda size: None,
     ) -> None:
         self.recommender = recommender
-        self._waiting: queue.Queue[tuple[Asked, Future] | None] = queue.Queue(most_waiting)
-        self._most_together = most_together
-        self._observe = observe
-        self._thread = threading.Thread(target=self._work, name="recommender", daemon=True)
-        self._thread.start()
+        self._searches: list[Search] = [ProcessSearch() for _ in range(processes)] or [ThreadSearch()]
+        self._idle: list[Search] = []
+        self._most_waiting, self._most_together, self._observe = most_waiting, most_together, observe
+        self._waiting: deque[tuple[Asked, asyncio.Future]] = deque()
+        self._batches: dict[asyncio.Task, int] = {}  # that are being computed, with their sizes
 
-    def submit(self, asked: Asked) -> Future:
+    async def start(self) -> None:
+        """Begin to answer, once each search is ready."""
+        await asyncio.gather(*(search.prepare(self.recommender) for search in self._searches))
+        self._idle = list(self._searches)
+        self._begin()
+
+    def submit(self, asked: Asked) -> asyncio.Future:
         """A future of the :class:`Listed`; cancelling it before its batch begins takes it out.
 
         Raises:
             QueueFull: If too many requests wait.
         """
-        future: Future = Future()
-        try:
-            self._waiting.put_nowait((asked, future))
-        except queue.Full:
-            raise QueueFull from None
+        if len(self._waiting) >= self._most_waiting:
+            raise QueueFull
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._waiting.append((asked, future))
+        loop.call_soon(self._begin)  # and not now: what else has arrived by now shares the batch
         return future
 
     @property
     def num_waiting(self) -> int:
         """Requests that wait for their batch."""
-        return self._waiting.qsize()
+        return len(self._waiting)
 
-    def close(self) -> None:
-        """Answer what waits, then end the thread."""
-        self._waiting.put(None)
-        self._thread.join()
+    async def close(self) -> None:
+        """Answer what waits, then end."""
+        self._begin()
+        while self._batches:
+            await asyncio.wait(self._batches)
+        await asyncio.gather(*(search.close() for search in self._searches))
 
-    def _work(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            waiting, last = [first], False
-            while len(waiting) < self._most_together and not last:
-                try:
-                    entry = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                last = entry is None
-                if entry is not None:
-                    waiting.append(entry)
-            recommender = self.recommender
-            groups: dict[tuple, list[tuple[Asked, Future]]] = {}
-            for asked, future in waiting:
-                if future.set_running_or_notify_cancel():
-                    groups.setdefault(asked.search(recommender.beam_size), []).append((asked, future))
-            for (beam_size, mask_history, only), group in groups.items():
-                self._answer(recommender, group, beam_size, mask_history, only)
-            if last:
+    def _begin(self) -> None:
+        """Give what waits to the searches that are idle; the one that was busy last is the quickest.
+
+        Beside a batch that is being computed there is none of less than half its size: a request of a small batch costs
+        several times as much. When that batch ends, what waits is the next, whatever its size.
+        """
+        recommender = self.recommender
+        while self._idle and 2 * len(self._waiting) >= max(self._batches.values(), default=0):
+            if not (group := self._next_group(recommender.beam_size)):
                 return
+            batch = asyncio.create_task(self._answer(self._idle.pop(), recommender, group))
+            self._batches[batch] = len(group)
+            batch.add_done_callback(self._ended)
 
-    def _answer(
-        self,
-        recommender: BaseRecommender,
-        group: list[tuple[Asked, Future]],
-        beam_size: int | None,
-        mask_history: bool,
-        only: tuple[str, ...] | None,
+    def _ended(self, batch: asyncio.Task) -> None:
+        del self._batches[batch]
+        self._begin()
+
+    def _next_group(self, usual_beams: int | None) -> list[tuple[Asked, asyncio.Future]]:
+        """Take the first request that waits, and those that can share its batch; the order of the others stays."""
+        group, others, kind = [], [], None
+        while self._waiting and len(group) < self._most_together:
+            asked, future = entry = self._waiting.popleft()
+            if future.done():  # whoever asked has left
+                continue
+            own = asked.search(usual_beams)
+            kind = kind or own
+            (group if own == kind else others).append(entry)
+        self._waiting.extendleft(reversed(others))
+        return group
+
+    async def _answer(
+        self, search: Search, recommender: BaseRecommender, group: list[tuple[Asked, asyncio.Future]]
     ) -> None:
         self._observe(len(group))
+        beam_size, mask_history, only = group[0][0].search(recommender.beam_size)
+        options = {
+            "k": max(asked.k for asked, _ in group),
+            "mask_history": mask_history,
+            "only": only,
+            "beam_size": beam_size,
+            "unknown": "skip",
+            "batch_size": len(group),
+        }
         try:
-            (batch,) = recommender.stream(
-                [asked.request for asked, _ in group],
-                k=max(asked.k for asked, _ in group),
-                mask_history=mask_history,
-                only=only,
-                beam_size=beam_size,
-                unknown="skip",
-                batch_size=len(group),
-            )
-        except Exception as error:  # whatever it is, each of the clients is to hear of it, and the thread goes on
+            batch = await search(recommender, [asked.request for asked, _ in group], options)
+        except Exception as error:  # whatever it is, each of the clients is to hear of it, and the search goes on
             for _, future in group:
-                future.set_exception(error)
-            return
-        for (asked, future), *lists in zip(group, batch.item_ids, batch.scores, batch.titles, strict=True):
-            future.set_result(Listed(*(part[: asked.k] for part in lists)))
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # asyncio would complain where a client has asked for several and reads one
+        else:
+            for (asked, future), *lists in zip(group, batch.item_ids, batch.scores, batch.titles, strict=True):
+                if not future.done():
+                    future.set_result(Listed(*(part[: asked.k] for part in lists)))
+        self._idle.append(search)

@@ -42,7 +42,7 @@ class Service:
     Args:
         run_dirs: name -> run directory; the first one answers requests that name none.
         device: as of `load`.
-        most_waiting, most_together: as of `Batcher`, for each run.
+        processes, most_waiting, most_together: as of `Batcher`, for each run.
         load: what reads a run directory.
 
     Raises:
@@ -54,6 +54,7 @@ class Service:
         run_dirs: Mapping[str, Path],
         *,
         device: str | None = None,
+        processes: int = 0,
         most_waiting: int = 1024,
         most_together: int = 64,
         load: Callable[..., BaseRecommender] = load,
@@ -66,6 +67,7 @@ class Service:
         self._batchers = {
             name: Batcher(
                 self._load(folder, device=device),
+                processes=processes,
                 most_waiting=most_waiting,
                 most_together=most_together,
                 observe=self.numbers.batches.labels(name).observe,
@@ -75,6 +77,11 @@ class Service:
         for name, batcher in self._batchers.items():
             self.numbers.waiting.labels(name).set_function(lambda batcher=batcher: batcher.num_waiting)
             self.numbers.items.labels(name).set_function(lambda batcher=batcher: batcher.recommender.num_items)
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        for batcher in self._batchers.values():
+            await batcher.start()
 
     @property
     def runs(self) -> list[str]:
@@ -113,10 +120,10 @@ class Service:
         with self._changing:
             return self.recommender(run).add_items(tokens, features, titles=titles)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Answer what waits, then end."""
         for batcher in self._batchers.values():
-            batcher.close()
+            await batcher.close()
 
 
 def run_names(run_dirs: Sequence[Path]) -> dict[str, Path]:
