@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -23,7 +24,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from recbole_mgr.distributed import processes
+from recbole_mgr.integration.checkpoint import load_checkpoint
 from recbole_mgr.integration.resume import ResumableTrainer
+from recbole_mgr.integration.sharded import Call, ShardedModel
 
 Loss = Tensor | tuple[Tensor, ...]
 Loader = TypeVar("Loader", bound=AbstractDataLoader)
@@ -35,21 +38,12 @@ class ParallelStep:
     """A model's training step, of which each process computes a part and all get the sum of the gradients.
 
     Args:
-        model: on its device; its weights become those of the owner.
+        model: on its device.
+        call: the model as a module that is called with a function of it.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        with warnings.catch_warnings():
-            # torch 2.13 announces another name for it
-            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
-            self._call = DistributedDataParallel(
-                _Call(model),
-                process_group=processes.gradient_group(next(model.parameters()).device.type),
-                # a parameter that no process used keeps no gradient, as in one process, and is not decayed
-                find_unused_parameters=True,
-                broadcast_buffers=False,  # they are equal, and the trie's are large
-            )
+    def __init__(self, model: nn.Module, call: nn.Module) -> None:
+        self._model, self._call = model, call
 
     def loss(self, batch: Interaction, loss_func: Callable[[Interaction], Loss]) -> Loss:
         """The loss of a whole batch, with the gradients of this process's part of it.
@@ -75,15 +69,19 @@ class ParallelStep:
         return self._call(function, *args)
 
 
-class _Call(nn.Module):
-    """Lets DistributedDataParallel see whatever method of a model is called."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, function: Callable[..., Loss], *args: Any) -> Loss:
-        return function(*args)
+def replicated(model: nn.Module) -> nn.Module:
+    """A model that each process has whole, as a module that is called with a function of it; its weights become those
+    of the owner."""
+    with warnings.catch_warnings():
+        # torch 2.13 announces another name for it
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+        return DistributedDataParallel(
+            Call(model),
+            process_group=processes.gradient_group(next(model.parameters()).device.type),
+            # a parameter that no process used keeps no gradient, as in one process, and is not decayed
+            find_unused_parameters=True,
+            broadcast_buffers=False,  # they are equal, and the trie's are large
+        )
 
 
 def loss_of_part(
@@ -107,7 +105,7 @@ def loss_of_part(
 
 def _shown_as_whole(part: Tensor) -> Tensor:
     """The value of the sum over all processes with the gradient of this one's part, times their number, since
-    DistributedDataParallel takes the mean."""
+    PyTorch's wrappers take the mean."""
     own = part * processes.count()
     return own + (processes.sum_of_all(part.item()) - own.detach())
 
@@ -199,6 +197,11 @@ class EvaluatorOfOwner:
         return processes.on_owner(lambda: self._evaluator.evaluate(struct))
 
 
+def shares_parameters(config: Any) -> bool:
+    """Whether each process is to keep a part of the model, and not all of it."""
+    return bool(config["fsdp"]) and processes.count() > 1
+
+
 class ParallelTrainer(ResumableTrainer):
     """Mixin for any RecBole trainer: what several processes train, evaluate and keep is what one would.
 
@@ -208,10 +211,21 @@ class ParallelTrainer(ResumableTrainer):
     def __init__(self, config, model) -> None:
         if not processes.is_owner():
             config["show_progress"] = config["log_wandb"] = False
+        # before the optimiser, which keeps a state for each process's part of the parameters
+        self._sharded = ShardedModel(model, config["device"]) if shares_parameters(config) else None
         super().__init__(config, model)
+        if self._sharded:
+            self._sharded.follow(self.optimizer)
+        elif config["fsdp"]:
+            self.logger.info("fsdp: one process alone keeps the whole network")
         self.saved_model_file = processes.broadcast(self.saved_model_file)  # named by the second it was made in
         self.evaluator = EvaluatorOfOwner(self.evaluator)
         self._parallel_step: ParallelStep | None = None
+
+    @property
+    def shares_parameters(self) -> bool:
+        """Whether each process keeps a part of the model, and not all of it."""
+        return self._sharded is not None
 
     @property
     def splits_batches(self) -> bool:
@@ -229,7 +243,9 @@ class ParallelTrainer(ResumableTrainer):
             before = self.random_states(train_data)
             refuse_indivisible(self, train_data)
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
-            self._parallel_step = ParallelStep(self.model)
+            self._parallel_step = ParallelStep(
+                self.model, self._sharded.call if self._sharded else replicated(self.model)
+            )
             self.set_random_states(train_data, before)
             if not processes.is_owner():  # dropout differs; what loaders draw, by NumPy and Python, does not
                 torch.manual_seed(self.config["seed"] + processes.rank())
@@ -248,11 +264,37 @@ class ParallelTrainer(ResumableTrainer):
         except torch.cuda.OutOfMemoryError as error:
             raise ValueError(
                 f"train_batch_size: {self.config['train_batch_size']}: a batch does not fit into the GPU's memory; "
-                "lower it, start more processes, which share it, or take a smaller model: a GPU holds all its layers"
+                "lower it, start more processes, which share it, or take a smaller model: a GPU holds all its layers, "
+                "unless fsdp: True deals those of UniMP out"
             ) from error
 
-    def evaluate(self, eval_data, *args, **kwargs):
-        return super().evaluate(eval_data and own_batches(eval_data), *args, **kwargs)
+    @contextmanager
+    def as_one(self) -> Iterator[None]:
+        """Where processes share the parameters, none can compute without the others: inside all do the same, each as if
+        there were no others. Elsewhere it changes nothing."""
+        if self._sharded is None:
+            yield
+            return
+        with processes.alone(), self._sharded.at_hand():
+            yield
 
-    def _save_checkpoint(self, *args, **kwargs) -> None:
-        processes.on_owner(lambda: super(ParallelTrainer, self)._save_checkpoint(*args, **kwargs))
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, **kwargs):
+        if self._sharded is None:
+            eval_data = eval_data and own_batches(eval_data)
+        elif load_best_model:
+            self.load_weights(model_file or self.saved_model_file)  # while each has its part
+            load_best_model = False
+        with self.as_one():
+            result = super().evaluate(eval_data, load_best_model, model_file, **kwargs)
+        return result if self._sharded is None else processes.broadcast(result)
+
+    def load_weights(self, file: str) -> None:
+        """Take the weights of a checkpoint."""
+        checkpoint = load_checkpoint(file, map_location=self.loads_to)
+        self.model.load_state_dict(checkpoint["state_dict"])
+        self.model.load_other_parameter(checkpoint.get("other_parameter"))
+
+    @property
+    def loads_to(self) -> torch.device:
+        """Where checkpoints are read to: not to a GPU that may be too small for all of them."""
+        return self.device if self._sharded is None else torch.device("cpu")

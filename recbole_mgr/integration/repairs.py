@@ -50,9 +50,11 @@ def plain_checkpoints() -> None:
     from recbole.trainer import trainer
 
     from recbole_mgr.integration.checkpoint import load_checkpoint, rebuild_config, save_checkpoint
+    from recbole_mgr.integration.sharded import whole
 
     def save(state: dict[str, Any], path: str, **_: Any) -> None:
-        save_checkpoint(state, path)
+        state = whole(state)
+        processes.on_owner(lambda: save_checkpoint(state, path))
 
     trainer.torch = ModuleView(torch, save=save, load=load_checkpoint)
     load_data_and_model = quick_start.load_data_and_model

@@ -20,6 +20,7 @@ from recbole_mgr.distributed import processes
 from recbole_mgr.documents import read_json
 from recbole_mgr.files import write_text
 from recbole_mgr.integration.checkpoint import load_checkpoint, save_checkpoint
+from recbole_mgr.integration.sharded import whole
 
 PROGRESS_FILE = "progress.pth"
 EPOCHS_FILE = "epochs.json"  # [{"epoch": 0, "train_loss": ..., "valid": {metric: value}}, ...], by validated epoch
@@ -90,13 +91,14 @@ class ResumableTrainer:
             "config": self.config,
             **self._extra_progress(),
         }
+        state = whole(state)
         if processes.is_owner():
             save_checkpoint(state, self.run_dir / PROGRESS_FILE)
 
     def _restore_progress(self, train_data) -> None:
         if self.run_dir is None or not (self.run_dir / PROGRESS_FILE).is_file():
             return
-        state = load_checkpoint(self.run_dir / PROGRESS_FILE, map_location=self.device)
+        state = load_checkpoint(self.run_dir / PROGRESS_FILE, map_location=self.loads_to)
         self._refuse_other_count(len(_of_all_processes(state["random"])))
         self.start_epoch = state["epoch"]
         self.cur_step = state["cur_step"]

@@ -104,9 +104,10 @@ class ComparableTrainer(ParallelTrainer):
         self.eval_collector, self._tests_both = both, True
         try:
             metrics = self.evaluate(test_data, **options)
-            struct = both.masked.collected()
-            is_empty = processes.on_owner(lambda: both.masked.leaves_out_all)
-            metrics_masked = {} if is_empty else self.evaluator.evaluate(struct)
+            with self.as_one():
+                struct = both.masked.collected()
+                is_empty = processes.on_owner(lambda: both.masked.leaves_out_all)
+                metrics_masked = {} if is_empty else self.evaluator.evaluate(struct)
         finally:
             self.eval_collector, self._tests_both = collector, False
         owns = processes.is_owner()
@@ -221,11 +222,14 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
         if not self.model.chooses_weights:
             return
         self.model.eval()
-        loader = own_batches(sample_of_users(valid_data, USERS_OF_WEIGHTS))
+        sample = sample_of_users(valid_data, USERS_OF_WEIGHTS)
         item_field = self.model.POS_ITEM_ID
-        batches = ((batch[0].to(self.device), batch[0][item_field].to(self.device)) for batch in loader)
         cut = int(self.config["valid_metric"].partition("@")[2])  # and not topk, which changes what is tested alone
-        weights = self.model.choose_weights(batches, cut, self.beam_size)
+        with self.as_one():
+            batches = (
+                (batch[0].to(self.device), batch[0][item_field].to(self.device)) for batch in own_batches(sample)
+            )
+            weights = self.model.choose_weights(batches, cut, self.beam_size)
         self.logger.info("weights: " + ", ".join(f"{part} {weight:g}" for part, weight in weights.items()))
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs) -> None:

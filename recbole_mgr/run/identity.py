@@ -40,7 +40,7 @@ OPERATIONAL = frozenset(
     "preset seed gpu_id use_gpu device state show_progress checkpoint_dir data_path worker local_rank single_spec "
     "num_threads tracker log_wandb wandb_project eval_batch_size config_files save_dataset save_dataloaders "
     "dataset_save_path dataloaders_save_path keep_histories loss_decimal_place nproc world_size offset ip port "
-    "floors".split()
+    "floors fsdp".split()
 )
 # Settings that change what is tested and not what is learned; ``eval_args`` is both, see `_split`.
 EVALUATION = frozenset("topk metrics beam_size eval_type test_neg_sample_args bert_score".split())

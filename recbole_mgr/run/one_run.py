@@ -38,6 +38,7 @@ from recbole_mgr.integration.config import plain_settings
 from recbole_mgr.integration.dataset import read_dataset, tokens_of
 from recbole_mgr.integration.environment import environment
 from recbole_mgr.integration.histories import histories_of
+from recbole_mgr.integration.parallel import shares_parameters
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.integration.resume import PROGRESS_FILE
 from recbole_mgr.integration.seen_items import mark_seen_items
@@ -175,7 +176,9 @@ class _Work:
             mark_seen_items(self.histories, self.valid_data._dataset, self.test_data._dataset)
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
         self.tracker.begin()
-        self.model = config.model_class(config, self.train_data._dataset).to(config["device"])
+        self.model = config.model_class(config, self.train_data._dataset)
+        if not shares_parameters(config):  # else the trainer deals them out; a GPU may be too small for all
+            self.model.to(config["device"])
         self.trainer: ComparableTrainer = comparable(get_trainer(config["MODEL_TYPE"], config["model"]))(
             config, self.model
         )
@@ -276,10 +279,13 @@ class _Work:
 
     def _export(self, trained: dict[str, Any]) -> None:
         """Complete the run directory with the weights that validated best."""
-        best = load_checkpoint(self.run_dir / CHECKPOINT_FILE, map_location=self.config["device"])
-        self.model.load_state_dict(best["state_dict"])
-        self.model.load_other_parameter(best.get("other_parameter"))
-        self.model.eval()
+        best = load_checkpoint(self.run_dir / CHECKPOINT_FILE, map_location=self.trainer.loads_to)
+        network = self.model
+        if self.trainer.shares_parameters:  # of which the owner has a part
+            network = self.config.model_class(self.config, self.train_data._dataset)
+        network.load_state_dict(best["state_dict"])
+        network.load_other_parameter(best.get("other_parameter"))
+        network.eval()
         tokenizer = getattr(self.dataset, "item_tokenizer", None)
         if tokenizer is not None:  # so that items to come can be encoded as these were
             keep_encoders(Path(self.config["data_path"]), self.config["dataset"], tokenizer.modalities, self.run_dir)
@@ -288,7 +294,7 @@ class _Work:
         knows_users = self.config["MODEL_TYPE"] != ModelType.SEQUENTIAL  # and is built from what they took in training
         export_run(
             self.run_dir,
-            network=self.model,
+            network=network,
             tokenizer=tokenizer,
             item_tokens=tokens_of(self.dataset, self.dataset.iid_field),
             item_texts=self.item_texts,

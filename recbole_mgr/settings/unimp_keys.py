@@ -97,5 +97,6 @@ class UniMP(GenerativeRecommender):
     lr_scheduler: Literal["constant", "cosine", "linear"] = key("constant, cosine or linear")
     epochs: Count = key("Passes over the tasks' rows")
     warmup_epochs: Whole = key("Epochs of linear warm-up")
+    fsdp: Switch = key("Several processes keep a part of the network each, for one larger than a GPU (PyTorch's FSDP2)")
     valid_users: Count | None = key("Users that steer early stopping; None = all")
     beam_size: Count = key("W, at least the largest topk")

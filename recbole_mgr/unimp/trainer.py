@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import statistics
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 import torch
 
 from recbole_mgr.distributed import processes
-from recbole_mgr.integration.checkpoint import load_checkpoint
 from recbole_mgr.integration.task_results import TaskResult, plain
 from recbole_mgr.integration.trainer import GenerativeTrainer
 from recbole_mgr.unimp.mixture import TaskMixture
@@ -82,9 +82,10 @@ class UniMPTrainer(GenerativeTrainer):
         return super()._train_epoch(self.mixture.epoch(epoch_idx), epoch_idx, *args, **kwargs)
 
     def _valid_epoch(self, *args, **kwargs):
-        losses = self._valid_losses()
-        for task, cases in zip(self.tasks, self._valid_cases, strict=True):
-            task.tune(self.model, cases)
+        with self.as_one():
+            losses = self._valid_losses()
+            for task, cases in zip(self.tasks, self._valid_cases, strict=True):
+                task.tune(self.model, cases)
         self.logger.info("validation loss: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items()))
         result = {f"loss of {name}": loss for name, loss in losses.items()}
         if self.model.ranking_task is not None:
@@ -129,17 +130,25 @@ class UniMPTrainer(GenerativeTrainer):
         Returns:
             A `TaskResult` for each, as plain data.
         """
-        best = load_checkpoint(self.saved_model_file, map_location=self.device)
-        self.model.load_state_dict(best["state_dict"])
+        self.load_weights(self.saved_model_file)
         self.model.eval()
-        run_dir = self.run_dir or Path(self.checkpoint_dir)
         results = []
         for task, cases in zip(self.tasks, self._test_cases, strict=True):
             if task.tested_as == "ranking":
                 results.append(self._test_ranking(task, test_data, show_progress))
             elif task.tested_as == "answers":
-                results.append(processes.on_owner(functools.partial(task.evaluate, self.model, cases, run_dir)))
+                results.append(self._test_answers(task, cases))
         return [plain(result) for result in results]
+
+    def _test_answers(self, task: Task, cases: Sequence[Case]) -> TaskResult:
+        run_dir = self.run_dir or Path(self.checkpoint_dir)
+        if not self.shares_parameters:
+            return processes.on_owner(lambda: task.evaluate(self.model, cases, run_dir))
+        with tempfile.TemporaryDirectory() as elsewhere:  # the owner alone writes what is kept
+            own_dir = run_dir if processes.is_owner() else Path(elsewhere)
+            with self.as_one():
+                result = task.evaluate(self.model, cases, own_dir)
+        return processes.broadcast(result)
 
     def _test_ranking(self, task: RecommendationTask, test_data, show_progress: bool) -> TaskResult:
         self.mask_history = False

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_mgr.data.features import feature_files
 from recbole_mgr.generation.priors import DensePrior, Prior
@@ -48,7 +48,7 @@ from recbole_mgr.unimp.tasks.rating_baseline import best_on_validation
 from recbole_mgr.unimp.tasks.rating_line import RatingLine
 from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
 from recbole_mgr.unimp.tasks.task import training_popularity
-from recbole_mgr.unimp.vision import VisualConditioning
+from recbole_mgr.unimp.vision import VisualConditioning, decoder_layers
 
 FOLDER = "unimp"  # of a run directory
 QUERY_WORDS = "query_words"  # the prior of a search
@@ -191,6 +191,13 @@ class UniMP(GenerativeRecommender):
             codes=self.semantic_ids.codes,
             pad_token_id=pad_token_id,
         )
+
+    @property
+    def layers_to_share(self) -> list[nn.Module]:
+        """The modules that processes gather one after another where they share the parameters: the language model's
+        layers, and most of what stands before them to see pictures."""
+        vision = [] if self.backbone.vision is None else [block.feed_forward for block in self.backbone.vision.blocks]
+        return [*decoder_layers(self.backbone.lm), *vision]
 
     def ranking_by(self, task: RecommendationTask) -> UniMP:
         """The network with another :attr:`ranking_task`: it shares all weights, and this one stays as it is, so that

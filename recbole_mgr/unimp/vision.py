@@ -153,14 +153,20 @@ class GatedCrossAttention(nn.Module):
         super().__init__()
         self.attention = CrossAttention(hidden_size, heads, dropout=dropout)
         self.feed_forward = feed_forward(hidden_size, inner_size, dropout)
-        self.attention_gate = nn.Parameter(torch.tensor(float(gate_start)))
-        self.feed_forward_gate = nn.Parameter(torch.tensor(float(gate_start)))
+        self.attention_gate = nn.Parameter(torch.tensor([float(gate_start)]))  # [1]; FSDP shares no number
+        self.feed_forward_gate = nn.Parameter(torch.tensor([float(gate_start)]))
 
     def forward(self, hidden: Tensor, key_value: Tensor, visible: Tensor) -> Tensor:
         """Hidden states [n, S, H] and what they see: key_value [n, T, 2H], visible bool [n, S, T]."""
         if visible.shape[-1]:
             hidden = hidden + self.attention_gate.tanh() * self.attention(hidden, key_value, visible)
         return hidden + self.feed_forward_gate.tanh() * self.feed_forward(hidden)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in (f"{prefix}attention_gate", f"{prefix}feed_forward_gate"):
+            if name in state_dict and not state_dict[name].dim():  # earlier gates were numbers
+                state_dict[name] = state_dict[name].view(1)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class _Shown(NamedTuple):

@@ -10,15 +10,16 @@ from typing import Any
 
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_trainer, init_seed
+from torch import Tensor
 
 from recbole_mgr.cli.main import main
 from recbole_mgr.distributed import processes
 from recbole_mgr.integration import repairs
 from recbole_mgr.integration.config import make_config
 from recbole_mgr.integration.histories import histories_of
+from recbole_mgr.integration.parallel import ParallelStep
 from recbole_mgr.integration.seen_items import mark_seen_items
 from recbole_mgr.integration.trainer import comparable
-from recbole_mgr.model.generative import GenerativeRecommender
 
 
 def exchanged(total: int) -> dict[str, Any]:
@@ -79,7 +80,8 @@ def trained(name: str, settings: dict) -> dict[str, Any]:
     """Train a model and evaluate it.
 
     Returns:
-        The losses of every step, the metrics, the owner's ranked lists and the final weights.
+        The losses of every step, the metrics, the owner's ranked lists, the final weights, and of how many numbers
+        this process keeps the parameters.
     """
     trainer, train, valid, test = prepared(name, settings)
     losses, check_nan = [], trainer._check_nan
@@ -90,10 +92,20 @@ def trained(name: str, settings: dict) -> dict[str, Any]:
 
     trainer._check_nan = noted
     score, best = trainer.fit(train, valid, verbose=False)
-    weights = {key: value.clone().numpy() for key, value in trainer.model.state_dict().items()}
+    own = sum(_own_part(parameter).numel() for parameter in trainer.model.parameters())
+    weights = {key: _whole(value).clone().numpy() for key, value in trainer.model.state_dict().items()}
     metrics = dict(trainer.evaluate(test, load_best_model=False))
     ranking = trainer.eval_collector.ranking if processes.is_owner() else None
-    return {"losses": losses, "weights": weights, "valid": (score, best), "test": metrics, "ranking": ranking}
+    result = {"losses": losses, "weights": weights, "valid": (score, best), "test": metrics, "ranking": ranking}
+    return result | {"own parameters": own}
+
+
+def _own_part(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def run_by_recbole(arguments: tuple) -> dict | None:
@@ -110,15 +122,15 @@ def commanded(arguments: list[str], killed_at: int | None = None) -> tuple[int, 
         The exit status, what was printed and what was complained of.
     """
     said, complained = io.StringIO(), io.StringIO()
-    calls, calculate_loss = [], GenerativeRecommender.calculate_loss
+    calls, loss = [], ParallelStep.loss
 
-    def mortal_loss(self, interaction):
+    def mortal_loss(*args):
         calls.append(1)
         if len(calls) == killed_at and processes.rank() == processes.count() - 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        return calculate_loss(self, interaction)
+        return loss(*args)
 
-    GenerativeRecommender.calculate_loss = mortal_loss
+    ParallelStep.loss = mortal_loss
     with redirect_stdout(said), redirect_stderr(complained):
         try:
             status = main(arguments)

@@ -344,3 +344,14 @@ def test_other_families_can_see_too(model_type, features):
 
     torch.testing.assert_close(scores(features), scores(features, use_cache=False), rtol=1e-3, atol=1e-4)
     assert not torch.allclose(scores(features), scores(-features), atol=1e-3)
+
+
+def test_gates_that_were_kept_as_numbers_are_read():
+    _, conditioning = conditioned("gpt2", gates=0.1)
+    kept = {
+        name: torch.tensor(0.7) if name.endswith("_gate") else weight
+        for name, weight in conditioning.state_dict().items()
+    }
+    conditioning.load_state_dict(kept)
+    assert all(block.attention_gate.tolist() == pytest.approx([0.7]) for block in conditioning.blocks)
+    assert all(block.feed_forward_gate.tolist() == pytest.approx([0.7]) for block in conditioning.blocks)
