@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from pydantic import BeforeValidator, ConfigDict
 
 from recbole_mgr.settings.model_keys import GenerativeRecommender, Probability
@@ -52,6 +52,10 @@ class UniMP(GenerativeRecommender):
     image_attention: Annotated[Literal["own", "all_previous", "none"], NoneIsAWord] = key(
         "An item's text sees its own picture, all_previous ones, or none (no pictures)"
     )
+    wrong_pictures: Annotated[Number, Ge(0), Le(1)] = key(
+        "Share of items that show another item's picture, to see what such noise costs"
+    )
+    wrong_words: Annotated[Number, Ge(0), Le(1)] = key("Share of items that have another item's attributes, likewise")
     closing_sees: Literal["all", "last"] = key(
         "The question sees all pictures of the history, or the last one (the reference code)"
     )
@@ -73,6 +77,10 @@ class UniMP(GenerativeRecommender):
     # Network
     backbone: Literal["prompt"] = key("prompt, the only one")
     language_model: Name | None = key("Pretrained causal LM: folder, .gguf file or hub name; None makes a small one")
+    lm_weights: Literal["pretrained", "random"] = key(
+        "pretrained, or random: its make and size without what it has learned, as a control"
+    )
+    lm_layers: Count | None = key("Its first layers that are kept; None = all")
     lm_training: Literal["frozen", "lora", "full"] = key("frozen, lora or full; new tokens are always trained")
     lora_options: LoraOptions | None = key("Arguments of peft's LoraConfig, e.g. {r: 8, lora_alpha: 16}")
     # 256 bytes, the marks, and some words

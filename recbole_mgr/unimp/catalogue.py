@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -110,6 +111,22 @@ class ItemCatalogue:
             queries=["", *words.queries],
         )
 
+    def with_noise(self, wrong_pictures: float, wrong_words: float) -> ItemCatalogue:
+        """The catalogue with mistakes: some items show another's picture and some have another's attributes, drawn the
+        same for every run. Queries, categories and names stay as they are.
+
+        Args:
+            wrong_pictures, wrong_words: share of the items, in [0, 1].
+        """
+        noisy = copy.copy(self)
+        pictured = np.flatnonzero(self.has_image)
+        rows = self._visual.rows.copy()
+        rows[pictured] = rows[_exchanged(pictured, wrong_pictures)]
+        noisy._visual = self._visual._replace(rows=rows)
+        items = np.arange(1, self.num_items + 1)
+        noisy._text = self._text.take(np.concatenate([[0], _exchanged(items, wrong_words)]))
+        return noisy
+
     @property
     def num_items(self) -> int:
         """N."""
@@ -178,6 +195,14 @@ class ItemCatalogue:
             )
         except (ValueError, KeyError) as error:
             raise ValueError(f"{path}: not a readable catalogue ({error}); copy the run directory whole") from error
+
+
+def _exchanged(items: np.ndarray, share: float) -> np.ndarray:
+    """The items, a share of them each in the place of another one."""
+    moved = np.random.default_rng(0).permutation(len(items))[: round(share * len(items))]
+    result = items.copy()
+    result[moved] = items[np.roll(moved, 1)]
+    return result
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:

@@ -108,8 +108,9 @@ class UniMPDataset(GenerativeDataset):
                 folder, name, config["image_features"], self.item_tokens, AtomicFormat.of(config)
             )
         pictures = self._pictures(folder, words)
+        catalogue = ItemCatalogue.of(words, tokenizer, visual, text_fields=config["text_fields"])
         return PersonalData(
-            catalogue=ItemCatalogue.of(words, tokenizer, visual, text_fields=config["text_fields"]),
+            catalogue=catalogue.with_noise(config["wrong_pictures"], config["wrong_words"]),
             vocabulary=PromptVocabulary(
                 base_vocabulary_size(language_model, tokenizer),
                 table,

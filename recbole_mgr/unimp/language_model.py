@@ -40,6 +40,8 @@ class LanguageModelSettings:
 
     Attributes:
         language_model: a folder, a ``.gguf`` file or a hub name; None builds a small GPT-2, randomly initialised.
+        lm_weights: ``pretrained``, or ``random``: a language model of the same make and size that has read nothing.
+        lm_layers: how many of its layers are kept, the first ones; None keeps all.
         lm_training: ``frozen`` | ``lora`` | ``full``; a random language model has to be trained in full.
         lora_options: options of peft's LoraConfig, over r 8, lora_alpha 16, lora_dropout 0.05.
         max_tokens: longest sequence the model has to read.
@@ -51,6 +53,8 @@ class LanguageModelSettings:
     """
 
     language_model: str | None
+    lm_weights: Literal["pretrained", "random"] = "pretrained"
+    lm_layers: int | None = None
     lm_training: Literal["frozen", "lora", "full"]
     lora_options: Mapping[str, Any]
     max_tokens: int
@@ -66,21 +70,34 @@ class LanguageModelSettings:
             raise ValueError(f"lm_training: {self.lm_training!r} is not known; choose one of {TRAINING_MODES}")
         if self.lora_options and self.lm_training != "lora":
             raise ValueError(f"lora_options: not used with lm_training: {self.lm_training}; remove them or set lora")
-        if self.language_model is not None:
-            return
-        if self.lm_training != "full":
+        if self.lm_training != "full" and not self.is_pretrained:
             raise ValueError(
                 f"lm_training: {self.lm_training} keeps the language model as it is, and without language_model it "
-                "is random; name a pretrained one or set lm_training: full"
+                "is random, as with lm_weights: random; name a pretrained one or set lm_training: full"
             )
+        if self.language_model is not None:
+            return
+        for key, value in (("lm_weights", self.lm_weights == "random"), ("lm_layers", self.lm_layers)):
+            if value:
+                raise ValueError(
+                    f"{key}: {getattr(self, key)} is about the language model that language_model names, and none is; "
+                    "name one or leave it out"
+                )
         if self.hidden_size % self.n_heads:
             raise ValueError(f"n_heads: {self.n_heads} heads do not divide hidden_size {self.hidden_size}")
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the language model has read something before."""
+        return self.language_model is not None and self.lm_weights == "pretrained"
 
     @classmethod
     def from_config(cls, config) -> LanguageModelSettings:
         """The settings in RecBole's Config or in a plain dictionary, which must hold every one of them."""
         return cls(
             language_model=config["language_model"],
+            lm_weights=config["lm_weights"],
+            lm_layers=config["lm_layers"],
             lm_training=config["lm_training"],
             lora_options=config["lora_options"] or {},
             max_tokens=config["max_tokens"],
@@ -222,6 +239,19 @@ def read(
     return Reading(output.last_hidden_state, returned_cache(model, output) if keep_cache else None)
 
 
+def decoder_layers(lm: PreTrainedModel) -> nn.ModuleList:
+    """The list of decoder layers of any causal language model of transformers.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    number = lm.config.get_text_config().num_hidden_layers
+    for module in lm.base_model.modules():  # outer modules come first, so lists inside a layer cannot be met
+        if isinstance(module, nn.ModuleList) and len(module) == number:
+            return module
+    raise ValueError(f"language_model: {type(lm).__name__} has no list of {number} decoder layers")
+
+
 def _small_gpt2(settings: LanguageModelSettings, vocabulary_size: int, pad_token_id: int) -> GPT2Config:
     return GPT2Config(
         vocab_size=vocabulary_size,
@@ -250,8 +280,12 @@ def _named_errors(settings: LanguageModelSettings) -> Iterator[None]:
 
 def _load_pretrained(settings: LanguageModelSettings, vocabulary_size: int) -> PreTrainedModel:
     with _named_errors(settings):
-        # Many are stored in half precision; training needs more, and autocast halves again where it pays.
-        lm = AutoModelForCausalLM.from_pretrained(**pretrained_source(settings.language_model), dtype=torch.float32)
+        source = pretrained_source(settings.language_model)
+        if settings.is_pretrained:
+            # Many are stored in half precision; training needs more, and autocast halves again where it pays.
+            lm = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+        else:
+            lm = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(**source), dtype=torch.float32)
     longest = getattr(lm.config.get_text_config(), "max_position_embeddings", None)
     if longest is not None and longest < settings.max_tokens:
         raise ValueError(
@@ -264,4 +298,17 @@ def _load_pretrained(settings: LanguageModelSettings, vocabulary_size: int) -> P
             f"language_model: {settings.language_model} has {rows} tokens, the run was prepared for {vocabulary_size}; "
             "use the language model it was prepared with"
         )
+    if settings.lm_layers is not None:
+        _keep_layers(lm, settings.lm_layers)
     return lm
+
+
+def _keep_layers(lm: PreTrainedModel, number: int) -> None:
+    """Leave the last layers out, all after the first ``number``."""
+    layers, config = decoder_layers(lm), lm.config.get_text_config()
+    if number > len(layers):
+        raise ValueError(f"lm_layers: {number} is more than the {len(layers)} layers that the language model has")
+    del layers[number:]
+    config.num_hidden_layers = number
+    if getattr(config, "layer_types", None):  # one for each layer
+        config.layer_types = config.layer_types[:number]

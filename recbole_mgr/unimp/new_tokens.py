@@ -8,10 +8,15 @@ UniMP's code relies on ``resize_token_embeddings`` after freezing, which leaves 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
+
+_NOISE = 0.1  # tells tokens of the same meaning apart
 
 
 class JoinedEmbedding(nn.Module):
@@ -71,16 +76,18 @@ class JoinedHead(nn.Module):
         return F.linear(hidden, rows, bias)
 
 
-def extend_vocabulary(lm: PreTrainedModel, num_new: int) -> None:
+def extend_vocabulary(lm: PreTrainedModel, num_new: int, meanings: Sequence[np.ndarray] = ()) -> None:
     """Give a language model ``num_new`` tokens after its own, their input and output rows trainable.
 
     Call it after :func:`recbole_mgr.unimp.language_model.apply_training`. New rows start as random ordinary
-    tokens: normally distributed with the mean and the spread of the base rows, per dimension. ``config.vocab_size``
-    follows, so that ``lm.generate`` can write them.
+    tokens: normally distributed with the mean and the spread of the base rows, per dimension; those with a meaning as
+    the mean of its words' rows, and a little of the random ones. ``config.vocab_size`` follows, so that
+    ``lm.generate`` can write them.
 
     Args:
         lm: a causal language model; changed in place.
         num_new: >= 1.
+        meanings: for each new token int64 [n] base tokens that say what it means, n = 0 for none; empty without any.
 
     Raises:
         ValueError: If the logits of the language model are not simply those of its output layer (some models scale
@@ -90,17 +97,22 @@ def extend_vocabulary(lm: PreTrainedModel, num_new: int) -> None:
     _check_head_is_last(lm, head)
     with torch.no_grad():
         shown = embedding(torch.arange(embedding.num_embeddings, device=embedding.weight.device))
-        lm.set_input_embeddings(JoinedEmbedding(embedding, _like(shown, num_new)))
-        lm.set_output_embeddings(JoinedHead(head, _like(head.weight, num_new)))
+        lm.set_input_embeddings(JoinedEmbedding(embedding, _start(shown, num_new, meanings)))
+        lm.set_output_embeddings(JoinedHead(head, _start(head.weight, num_new, meanings)))
     # transformers ties by parameter name; the base rows stay tied because they are one and the same tensor.
     lm.config.tie_word_embeddings = False
     lm.all_tied_weights_keys = {}
     lm.config.get_text_config().vocab_size = embedding.num_embeddings + num_new
 
 
-def _like(rows: Tensor, number: int) -> Tensor:
-    """[number, H] random rows with the mean and standard deviation of the given ones [n, H]."""
-    return rows.mean(0) + rows.std(0) * torch.randn(number, rows.shape[1], dtype=rows.dtype, device=rows.device)
+def _start(rows: Tensor, number: int, meanings: Sequence[np.ndarray]) -> Tensor:
+    """[number, H] random rows with the mean and standard deviation of the given ones [V, H], or those of meanings."""
+    noise = rows.std(0) * torch.randn(number, rows.shape[1], dtype=rows.dtype, device=rows.device)
+    start = rows.mean(0) + noise
+    for index, token_ids in enumerate(meanings):
+        if len(token_ids):
+            start[index] = rows[torch.from_numpy(token_ids)].mean(0) + _NOISE * noise[index]
+    return start
 
 
 @torch.no_grad()

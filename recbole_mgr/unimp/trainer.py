@@ -97,18 +97,20 @@ class UniMPTrainer(GenerativeTrainer):
 
     @torch.no_grad()
     def _valid_losses(self) -> dict[str, float]:
-        """Task name -> mean loss of its validation cases."""
+        """Task name -> mean loss of its validation cases, without the task's own weight: in nats, but for the focus."""
         if self._valid_batches is None:
             self._valid_batches = [
                 self._answered(index, cases[:_VALID_CASES]) for index, cases in enumerate(self._valid_cases)
             ]
         self.model.eval()
         losses = {}
-        for task, batches in zip(self.tasks, self._valid_batches, strict=True):
+        for task, batches, weight in zip(
+            self.tasks, self._valid_batches, self.model.task_weights.tolist(), strict=True
+        ):
             rows, own = [len(batch.token_ids) for batch in batches], processes.share(len(batches))
             means = [float(self.model.loss(batches[index].to(self.device))) for index in own]
             means = processes.all_in_order(means)
-            losses[task.name] = sum(n * mean for n, mean in zip(rows, means, strict=True)) / sum(rows)
+            losses[task.name] = sum(n * mean for n, mean in zip(rows, means, strict=True)) / sum(rows) / weight
         return losses
 
     def _answered(self, task_index: int, cases: Sequence[Case]) -> list[RowBatch]:

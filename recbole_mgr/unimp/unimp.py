@@ -36,6 +36,7 @@ from recbole_mgr.unimp.language_model import (
     LanguageModelSettings,
     apply_training,
     base_fingerprint,
+    decoder_layers,
     make_language_model,
 )
 from recbole_mgr.unimp.new_tokens import extend_vocabulary
@@ -48,7 +49,8 @@ from recbole_mgr.unimp.tasks.rating_baseline import best_on_validation
 from recbole_mgr.unimp.tasks.rating_line import RatingLine
 from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
 from recbole_mgr.unimp.tasks.task import training_popularity
-from recbole_mgr.unimp.vision import VisualConditioning, decoder_layers
+from recbole_mgr.unimp.token_meanings import meanings_of_new_tokens
+from recbole_mgr.unimp.vision import VisualConditioning
 
 FOLDER = "unimp"  # of a run directory
 QUERY_WORDS = "query_words"  # the prior of a search
@@ -165,13 +167,12 @@ class UniMP(GenerativeRecommender):
         vocabulary, pad_token_id = personal.vocabulary, personal.tokenizer.pad_token_id
         lm = make_language_model(settings, vocabulary_size=vocabulary.base_size, pad_token_id=pad_token_id)
         apply_training(lm, settings)
-        extend_vocabulary(lm, vocabulary.num_new)
+        extend_vocabulary(lm, vocabulary.num_new, meanings_of_new_tokens(personal) if settings.is_pretrained else ())
         vision = None
         if config["image_attention"] != "none" and personal.catalogue.has_image.any():
-            pretrained = config["language_model"] is not None
             gate_start = config["gate_start"]
             if gate_start is None:  # closed gates shield what a language model has learned, and hold up a random one
-                gate_start = 0.0 if pretrained else 0.3
+                gate_start = 0.0 if settings.is_pretrained else 0.3
             vision = VisualConditioning(
                 lm,
                 every_n=config["cross_attention_every"],
@@ -179,7 +180,7 @@ class UniMP(GenerativeRecommender):
                 latents=config["visual_latents"],
                 resampler_layers=config["resampler_layers"],
                 heads=config["n_heads"],
-                inner_size=None if pretrained else config["inner_size"],
+                inner_size=config["inner_size"] if settings.language_model is None else None,
                 dropout=config["attn_dropout_prob"],
                 gate_start=gate_start,
             )

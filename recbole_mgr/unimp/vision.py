@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from recbole_mgr.integration.transformers_models import cached_tokens, unexpected
+from recbole_mgr.unimp.language_model import decoder_layers
 from recbole_mgr.unimp.rows import SEES_ALL
 
 # Flamingo's latents start at scale 1 and drown the image: what an untrained resampler says of 50 images then has a
@@ -349,16 +350,3 @@ class VisualConditioning(nn.Module):
             of_distinct = self.blocks[index].attention.key_value(latents)  # [U, latents, 2H]
             view.keys_values[index] = of_distinct[which].flatten(1, 2)  # [B, M * latents, 2H]
         return hidden.reshape(batch_size, beams * num_tokens, -1), visible, view.keys_values[index]
-
-
-def decoder_layers(lm: PreTrainedModel) -> nn.ModuleList:
-    """The list of decoder layers of any causal language model of transformers.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    number = lm.config.get_text_config().num_hidden_layers
-    for module in lm.base_model.modules():  # outer modules come first, so lists inside a layer cannot be met
-        if isinstance(module, nn.ModuleList) and len(module) == number:
-            return module
-    raise ValueError(f"language_model: {type(lm).__name__} has no list of {number} decoder layers to put images before")

@@ -66,6 +66,31 @@ def test_vectors_by_item(make):
     assert not vectors[0, 1].any() and not vectors[1, 0].any()
 
 
+@pytest.mark.parametrize(("share", "moved"), [(0.0, 0), (0.5, 5), (1.0, 10)])
+def test_noise_gives_a_share_of_the_items_the_pictures_and_words_of_others(share, moved):
+    names = [""] * 12
+    clean = ItemCatalogue(
+        text=RaggedTokenIds.of([[item] * item for item in range(12)]),
+        query=RaggedTokenIds.of([[item] for item in range(12)]),
+        visual=VisualFeatures(np.arange(10.0).reshape(10, 1, 1), np.array([-1, *range(10), -1])),
+        category=np.zeros(12, dtype=np.int64),
+        category_names=[""],
+        titles=names,
+        pictures=names,
+        queries=names,
+    )
+    everything = torch.arange(12)
+    pictures = clean.features(everything).flatten()
+    noisy = clean.with_noise(share, 0).features(everything).flatten()
+    assert (noisy != pictures).sum() == moved
+    assert sorted(noisy[1:11]) == sorted(pictures[1:11]) and noisy[11] == 0  # which has none
+    words = [clean.with_noise(0, share).text_token_ids(item).tolist() for item in range(12)]
+    assert sum(text != [item] * item for item, text in enumerate(words)) == round(share * 11)
+    assert sorted(map(len, words)) == list(range(12)) and words[0] == []
+    assert clean.with_noise(1, 1).query_token_ids(7).tolist() == [7]
+    assert torch.equal(clean.with_noise(0, share).features(everything).flatten(), pictures)
+
+
 def test_categories(make):
     catalogue = make()
     assert [catalogue.category_names[index] for index in catalogue.category] == ["", "Soap", ""]

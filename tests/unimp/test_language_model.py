@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_language_models import CONFIGS, NUM_BASE, NUM_NEW, tiny_lm, tiny_lm_settings
+from tiny_language_models import CONFIGS, LAYERS, NUM_BASE, NUM_NEW, tiny_lm, tiny_lm_settings
 
 from recbole_mgr.unimp.focal_loss import focal_loss, target_log_prob
 from recbole_mgr.unimp.language_model import (
@@ -65,6 +65,35 @@ def test_a_pretrained_folder_loads_in_float32_without_its_generation_settings(fo
     assert lm.generation_config.repetition_penalty in (None, 1.0)
 
 
+def test_the_first_layers_of_a_pretrained_language_model_can_be_kept(folder):
+    whole, part = (
+        make_language_model(pretrained(language_model=str(folder), lm_layers=n), vocabulary_size=258, pad_token_id=0)
+        for n in (None, 2)
+    )
+    token_ids = torch.tensor([[5, 6, 7]])
+    states = whole(input_ids=token_ids, output_hidden_states=True).hidden_states
+    assert len(whole.transformer.h) == LAYERS and len(part.transformer.h) == 2
+    expected = whole.transformer.ln_f(states[2])  # after the second layer
+    torch.testing.assert_close(read(part, token_ids, torch.ones_like(token_ids)).hidden, expected)
+    assert part.generate(token_ids, max_new_tokens=2, do_sample=False).shape == (1, 5)  # the cache follows
+    with pytest.raises(ValueError, match="lm_layers: 4 is more than the 3 layers"):
+        make_language_model(pretrained(language_model=str(folder), lm_layers=4), vocabulary_size=258, pad_token_id=0)
+
+
+def test_a_random_language_model_has_the_make_and_size_of_the_pretrained_one(folder):
+    learned, fresh = (
+        make_language_model(
+            pretrained("full", language_model=str(folder), lm_weights=weights), vocabulary_size=258, pad_token_id=0
+        )
+        for weights in ("pretrained", "random")
+    )
+    shapes = [{name: p.shape for name, p in lm.named_parameters()} for lm in (learned, fresh)]
+    assert shapes[0] == shapes[1]
+    for name, parameter in fresh.named_parameters():
+        if parameter.dim() > 1:
+            assert not torch.equal(parameter, learned.get_parameter(name))
+
+
 def test_a_context_longer_than_the_language_models_is_refused(folder):
     with pytest.raises(ValueError, match="max_tokens: 41 is more than the 40 positions"):
         make_language_model(pretrained(language_model=str(folder), max_tokens=41), vocabulary_size=300, pad_token_id=0)
@@ -95,6 +124,12 @@ def test_a_language_model_that_is_not_there_is_named(tmp_path):
         ({"language_model": "some/model", "lm_training": "half"}, "lm_training: 'half' is not known"),
         ({"lm_training": "frozen"}, "lm_training: frozen keeps the language model"),
         ({"lm_training": "lora"}, "lm_training: lora keeps the language model"),
+        (
+            {"language_model": "some/model", "lm_weights": "random", "lm_training": "lora"},
+            "lm_training: lora keeps the language model",
+        ),
+        ({"lm_weights": "random"}, "lm_weights: random is about the language model that language_model names"),
+        ({"lm_layers": 2}, "lm_layers: 2 is about the language model that language_model names"),
         ({"lora_options": {"r": 4}}, "lora_options: not used with lm_training: full"),
         ({"hidden_size": 10, "n_heads": 3}, "n_heads: 3 heads do not divide hidden_size 10"),
     ],

@@ -1,5 +1,6 @@
 """New tokens: joined with the base rows, trainable whatever the language model is, and generated."""
 
+import numpy as np
 import pytest
 import torch
 from tiny_language_models import CONFIGS, HIDDEN, NUM_BASE, NUM_NEW, tiny_lm, tiny_lm_settings
@@ -123,6 +124,21 @@ def test_new_rows_look_like_ordinary_ones():
     torch.testing.assert_close(new.mean(0), base.mean(0), rtol=0, atol=0.02)
     torch.testing.assert_close(new.std(0), base.std(0), rtol=0.2, atol=0)
     assert len(new.unique(dim=0)) == 500
+
+
+def test_a_token_with_a_meaning_starts_near_the_words_that_say_it():
+    lm = tiny_lm("llama")
+    extend_vocabulary(lm, 3, [np.array([2, 5]), np.array([], dtype=np.int64), np.array([7])])
+    for rows in (lm.get_input_embeddings(), lm.get_output_embeddings()):
+        base, new = rows.base.weight.detach(), rows.new.detach()
+        spread = base.std(0)
+        distance = [
+            float(((new[token] - meant) / spread).square().mean().sqrt())
+            for token, meant in enumerate((base[[2, 5]].mean(0), base.mean(0), base[7]))
+        ]
+        assert distance[0] == pytest.approx(0.1, abs=0.06)
+        assert distance[1] == pytest.approx(1, abs=0.6)  # as any word
+        assert distance[2] == pytest.approx(0.1, abs=0.06)
 
 
 def test_a_model_that_changes_its_logits_afterwards_is_refused():

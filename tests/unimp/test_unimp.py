@@ -1,5 +1,6 @@
 """UniMP to RecBole and to its tasks: losses, rankings, checkpoints, and what it refuses."""
 
+import contextlib
 import itertools
 from collections import Counter, defaultdict
 
@@ -18,6 +19,7 @@ from recbole_mgr.integration.config import make_config
 from recbole_mgr.unimp.rows import RowBatch, collate
 from recbole_mgr.unimp.tasks import make_tasks
 from recbole_mgr.unimp.tasks.task import training_popularity
+from recbole_mgr.unimp.token_meanings import meanings_of_new_tokens
 from recbole_mgr.unimp.tokenizer import train_tokenizer
 
 MAX_TOKENS = 160
@@ -301,6 +303,30 @@ def test_gates_start_closed_beside_a_pretrained_language_model_alone(make_world,
     settings = {"language_model": str(pretrained), "max_tokens": MAX_TOKENS}
     settings["hidden_size"] = 17  # which no heads divide, and which means nothing to this language model
     assert gates(make_world(**settings).model) == {0.0}
+
+
+def test_a_pretrained_language_model_starts_as_it_was(make_world, pretrained):
+    """A plain text, and the same beside pictures, has the logits that the language model gives it alone."""
+    world = make_world(language_model=str(pretrained), lm_training="lora", max_tokens=MAX_TOKENS)
+    alone = AutoModelForCausalLM.from_pretrained(pretrained)
+    model, batch = world.model, world.batch("recommendation")
+    plain = batch.token_ids.clamp(max=model.personal.vocabulary.base_size - 1)
+    asked = {"input_ids": plain, "attention_mask": batch.attention_mask}
+    expected = alone(**asked).logits
+    assert batch.images.any()
+    for showing in (contextlib.nullcontext(), model.backbone.showing(batch)):
+        with showing:
+            logits = model.backbone.lm(**asked).logits
+        torch.testing.assert_close(logits[..., : expected.shape[-1]], expected)
+
+
+def test_new_tokens_start_with_a_meaning_beside_a_pretrained_language_model_alone(make_world, pretrained):
+    for weights in ("pretrained", "random"):
+        model = make_world(language_model=str(pretrained), lm_weights=weights, max_tokens=MAX_TOKENS).model
+        rows, meanings = model.backbone.lm.get_input_embeddings(), meanings_of_new_tokens(model.personal)
+        meant = torch.stack([rows.base.weight[token_ids].mean(0) for token_ids in meanings[:6]])  # marks and ratings
+        near = (rows.new[:6] - meant).norm(dim=1) < 0.5 * rows.base.weight.std(0).norm()
+        assert near.tolist() == [weights == "pretrained"] * 6
 
 
 @pytest.mark.parametrize("lm_training", ["frozen", "lora", "full"])

@@ -9,10 +9,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from recbole_mgr.integration.transformers_models import cache_argument
-from recbole_mgr.unimp.language_model import read
+from recbole_mgr.unimp.language_model import decoder_layers, read
 from recbole_mgr.unimp.new_tokens import extend_vocabulary
 from recbole_mgr.unimp.rows import SEES_ALL, SEES_NOTHING
-from recbole_mgr.unimp.vision import PerceiverResampler, VisualConditioning, decoder_layers, visible_images
+from recbole_mgr.unimp.vision import PerceiverResampler, VisualConditioning, visible_images
 
 FAMILIES = list(CONFIGS)
 PATCHES, DIM, NUM_ITEMS = 3, 6, 4
