@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole.trainer import trainer as recbole_trainer
-from recbole.utils import WandbLogger
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow-skinny"}  # what pip calls them
 TENSORBOARD_FOLDER = Path("log_tensorboard")  # RecBole's name for it
@@ -114,44 +113,37 @@ class TensorBoardTracker(Tracker):
 
 
 class WandbTracker(Tracker):
-    """A run of Weights & Biases by RecBole's logger, in the project that its setting ``wandb_project`` names.
-
-    RecBole's logger goes on with the run that is open, so one that was closed before makes a new one for each.
-    """
+    """A run of Weights & Biases in the project that RecBole's setting ``wandb_project`` names, where runs on the same
+    data are a group."""
 
     def begin(self) -> None:
         super().begin()
-        logger = WandbLogger(_WandbSettings(self.run.settings))
-        self._wandb = logger._wandb
-        self._wandb.run.name, self._wandb.run.group = self.run.name, self.run.project
-        self._id = self._wandb.run.id
+        self._run = self._open(config=dict(self.run.settings))
+        for head in ("train", "valid"):
+            self._run.define_metric(f"{head}/*", step_metric="epoch")
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        self._wandb.log({**values, "epoch": step})
+        self._run.log({**values, "epoch": step})
 
     def finish(self, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
         for name, value in metrics.items():
-            self._wandb.run.summary[name] = value
+            self._run.summary[name] = value
         for path in files:
-            self._wandb.save(str(path), base_path=str(path.parent), policy="now")
-        self._wandb.finish()
+            self._run.save(str(path), base_path=str(path.parent), policy="now")
+        self._run.finish()
 
     def attach(self, name: str, text: str) -> None:
-        run = self._wandb.init(project=self.run.settings["wandb_project"], id=self._id, resume="must")
+        run = self._open(id=self._run.id, resume="allow")
         path = Path(run.dir) / name
         path.write_text(text, encoding="utf-8")
-        self._wandb.save(str(path), base_path=str(path.parent), policy="now")
-        self._wandb.finish()
+        run.save(str(path), base_path=str(path.parent), policy="now")
+        run.finish()
 
+    def _open(self, **given: Any):
+        import wandb
 
-class _WandbSettings(dict):
-    """Settings as RecBole's logger wants them: a dictionary with two of its entries as attributes."""
-
-    log_wandb = True
-
-    @property
-    def wandb_project(self) -> str:
-        return self["wandb_project"]
+        project = self.run.settings["wandb_project"]
+        return wandb.init(project=project, group=self.run.project, name=self.run.name, **given)
 
 
 class MlflowTracker(Tracker):

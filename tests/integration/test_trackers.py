@@ -73,37 +73,44 @@ def test_mlflow_has_a_run_for_each_row(run_table, monkeypatch, tmp_path):
 
 
 class RecordedRun:
-    """Stands for a run of Weights & Biases, which needs an account."""
+    """Stands for a run of Weights & Biases, which needs an account, and keeps what it is told."""
 
-    def __init__(self, number, **given):
+    def __init__(self, number, given):
         self.id, self.given, self.summary, self.logged, self.saved = f"run-{number}", given, {}, [], []
+        self.dir, self.steps = ".", {}
+
+    @property
+    def group(self):  # like the real one it cannot be set
+        return self.given["group"]
+
+    def define_metric(self, name, *, step_metric):
+        self.steps[name] = step_metric
+
+    def log(self, values):
+        assert self.is_open
+        self.logged.append(values)
+
+    def save(self, path, **options):
+        assert self.is_open
+        self.saved.append(Path(path).name)
+
+    def finish(self):
+        self.is_open = False
 
 
 class RecordedWandb(ModuleType):
-    """Stands for the package: keeps what it is told, run by run."""
+    """Stands for the package."""
 
     def __init__(self):
         super().__init__("wandb")
         self.__spec__ = ModuleSpec("wandb", None)
-        self.run, self.runs = None, {}
+        self.runs = {}
 
-    def init(self, *, id=None, **given):
-        self.run = self.runs[id] if id else RecordedRun(len(self.runs), **given)
-        self.run.dir = "."
-        self.runs[self.run.id] = self.run
-        return self.run
-
-    def define_metric(self, *names, **options):
-        pass
-
-    def log(self, values):
-        self.run.logged.append(values)
-
-    def save(self, path, **options):
-        self.run.saved.append(Path(path).name)
-
-    def finish(self):
-        self.run = None
+    def init(self, *, id=None, resume=None, **given):
+        run = self.runs[id] if id else RecordedRun(len(self.runs), given)
+        run.is_open = True
+        self.runs[run.id] = run
+        return run
 
 
 def test_wandb_has_a_run_for_each_row(run_table, monkeypatch):
@@ -112,8 +119,10 @@ def test_wandb_has_a_run_for_each_row(run_table, monkeypatch):
     comparison = run_table(tracker="wandb", wandb_project="shop")
     assert len(wandb.runs) == 2
     for result, run in zip(comparison.results, wandb.runs.values(), strict=True):
-        assert (run.name, run.group) == (f"{result.label}, seed {result.seed}", comparison.provenance.label)
+        assert (run.given["name"], run.group) == (f"{result.label}, seed {result.seed}", comparison.provenance.label)
         assert run.given["project"] == "shop"
+        assert run.steps == {"train/*": "epoch", "valid/*": "epoch"}
+        assert not run.is_open
         assert run.given["config"]["model"] == result.model
         assert run.summary["test/ndcg@10"] == pytest.approx(result.test["ndcg@10"])
         assert sum("train/train_loss" in values for values in run.logged) == result.epochs

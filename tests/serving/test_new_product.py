@@ -1,6 +1,7 @@
 """A product by its photo and its words gets the codes that training would have given it, and nobody else sees it."""
 
 import base64
+import re
 
 import numpy as np
 import pytest
@@ -136,6 +137,9 @@ def test_in_a_browser(shop, address, open_page):
     codes = form.get_by_role("list", name="Semantic ID of the product").locator(".chip")
     expect(codes.first).to_have_text(str(load(run_dir, device="cpu").codes_of("i5")[0]))
     expect(form.locator(".strip .card").first).to_be_visible()
+    # sent as a JPEG, so that its codes, and who sees it, may differ from the file's
+    expect(form.get_by_role("heading", name="Would be shown to")).to_contain_text("users, among 10 items")
+    expect(form.locator(".users button").first).to_contain_text(re.compile(r"^u\d+ place \d+$"))
     form.locator(".users button").first.click()
     expect(page.get_by_role("list", name="History, the last item first").locator(".card").first).to_be_visible()
     form.get_by_label("Photo").set_input_files({"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"})

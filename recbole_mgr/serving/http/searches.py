@@ -7,6 +7,7 @@ A process has a copy of the recommender, which is sent to it anew once there is 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
 import sys
@@ -134,6 +135,7 @@ def _main() -> None:
         message = pickle.loads(questions.read(int.from_bytes(head, "big")))
         if isinstance(message, BaseRecommender):
             recommender = message
+            gc.collect()  # of the one before, as `Service.reload` does
             continue
         try:
             answer = _searched(recommender, *message)

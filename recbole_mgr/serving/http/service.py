@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -113,6 +114,7 @@ class Service:
         name = self.runs[0] if run is None else run
         with self._changing:
             batcher.recommender = self._load(self._run_dirs[name], device=self._device)
+            gc.collect()  # of the one before: objects that refer to each other wait long for Python to find them
         return batcher.recommender.num_items
 
     def add_items(self, run: str | None, tokens: Sequence[str], features, titles: Sequence[str]):

@@ -13,7 +13,20 @@ function showPage(now) {
   });
 }
 
+const labelOf = (element) => element.getAttribute("aria-label") || element.textContent;
+
+function keepFocus(was, above) {
+  // what had the focus was drawn anew: its twin gets it, in what is left of the page around it
+  if (was.isConnected || document.activeElement !== document.body) return;
+  const home = above.find((element) => element.isConnected);
+  const twin = [...home.querySelectorAll(was.tagName)].find((element) => labelOf(element) === labelOf(was));
+  if (twin) twin.focus({ preventScroll: true });
+}
+
 async function draw() {
+  const focused = document.activeElement;
+  const above = [];
+  for (let element = focused.parentElement; element; element = element.parentElement) above.push(element);
   const now = state();
   showPage(now);
   const table = Number(now.get("table") || 0);
@@ -25,6 +38,7 @@ async function draw() {
   });
   const shown = DRAWERS.filter(({ element }) => !element.closest("[hidden]"));
   await Promise.all(shown.map(({ drawer }) => drawer(now)));
+  keepFocus(focused, above);
   const dialog = document.getElementById("item");
   const number = now.get("item");
   if (number !== null && Number(number) < (ITEMS ? ITEMS.count : 0)) await itemDialog(Number(number));

@@ -31,10 +31,8 @@ VIEWS.users = (element, config) => {
         select("Not found by", "missed", [["", "–"], ...rows], now),
         select("Target", "kind", [["", "all"], ["new", "new to the user"], ["repeated", "in the history"]], now),
       ];
-      const focused = [...filters.children].indexOf(document.activeElement.closest("label"));
       input.value = now.get("user") || "";
       filters.replaceChildren(...controls, userLabel);
-      if (focused >= 0) filters.children[focused].querySelector("select, input").focus();
     }
     const hit = (row, place) => index.ranks[row][place] > 0 && index.ranks[row][place] <= config.cut;
     const chosen = index.users.map((_, place) => place).filter((place) => {
