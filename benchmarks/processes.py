@@ -28,7 +28,7 @@ import recbole_mgr  # noqa: F401  (RecBole on today's libraries)
 from recbole_mgr.distributed import processes
 from recbole_mgr.integration.config import make_config
 from recbole_mgr.integration.histories import histories_of
-from recbole_mgr.integration.parallel import ParallelStep
+from recbole_mgr.integration.parallel import ParallelStep, replicated
 from recbole_mgr.integration.registry import MODELS
 from recbole_mgr.integration.seen_items import mark_seen_items
 from recbole_mgr.integration.trainer import comparable
@@ -90,7 +90,8 @@ def recommend(arguments: argparse.Namespace) -> None:
             output = Path(folder) / f"{count}.jsonl"
             command = ["recommend", str(run_dir), "--histories", str(histories), "--output", str(output), "--ids"]
             started = time.perf_counter()
-            subprocess.run([*_start(count), "-m", "recbole_mgr", *command, "--device", arguments.device], check=True)
+            command = [*_start(count), "-m", "recbole_mgr", *command, "--device", arguments.device]
+            subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
             seconds[count], written[count] = time.perf_counter() - started, output.read_bytes()
     first = arguments.processes[0]
     for count in arguments.processes:
@@ -129,7 +130,7 @@ def work(arguments: argparse.Namespace) -> None:
     trainer.eval_collector.data_collect(train)
     if arguments.model in MODELS:
         trainer._schedule(len(train))
-    step = ParallelStep(model) if processes.count() > 1 else None
+    step = ParallelStep(model, replicated(model)) if processes.count() > 1 else None
     batches = [batch.to(trainer.device) for batch in itertools.islice(iter(train), arguments.steps + 2)]
     train_steps(trainer, step, batches[:2])
     seconds = {

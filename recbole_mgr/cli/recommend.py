@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,7 @@ def main(arguments: list[str]) -> int:
     fields = tuple(request.fields)
     layout = Layout(request.ids, fields, recommender.item_fields(fields) if fields else {})
     batches = recommender.stream(
-        _own_requests(request),
+        _requests(request),
         k=request.k,
         mask_history=request.mask_history,
         only=None if request.only is None else read_tokens(request.only),
@@ -100,26 +99,34 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _requests(request: argparse.Namespace) -> Iterator[Request]:
+    """This process's share: whole batches, the very ones of one process, so that lists do not depend on the number."""
     from recbole_mgr.serving import Request
     from recbole_mgr.serving.requests import read_histories, read_tokens
 
     if request.history is not None:
-        return iter([Request("1", request.history)])
-    if request.histories is not None:
-        return read_histories(request.histories)
-    users = request.users if request.users is not None else read_tokens(request.users_file)
-    return (Request(user) for user in users)
+        requests = [Request("1", request.history)]
+    elif request.users is not None:
+        requests = [Request(user) for user in request.users]
+    elif request.histories is not None:
+        return read_histories(request.histories, _own_entries(request, request.histories))
+    else:
+        return map(Request, read_tokens(request.users_file, _own_entries(request, request.users_file)))
+    own = _own(len(requests), request.batch_size)
+    return iter(requests[own.start : own.stop])
 
 
-def _own_requests(request: argparse.Namespace) -> Iterator[Request]:
-    """This process's share: whole batches, the very ones of one process, so that lists do not depend on the number."""
+def _own_entries(request: argparse.Namespace, file: Path) -> range | None:
+    from recbole_mgr.distributed import processes
+    from recbole_mgr.serving.requests import count_entries
+
+    return _own(count_entries(file), request.batch_size) if processes.count() > 1 else None
+
+
+def _own(total: int, batch_size: int) -> range:
     from recbole_mgr.distributed import processes
 
-    if processes.count() == 1:
-        return _requests(request)
-    total = sum(1 for _ in _requests(request))
-    batches = processes.share(-(-total // request.batch_size))
-    return islice(_requests(request), batches.start * request.batch_size, batches.stop * request.batch_size)
+    batches = processes.share(-(-total // batch_size))
+    return range(batches.start * batch_size, batches.stop * batch_size)
 
 
 def _of_all(served: int, asked: int, unknown: dict[str, None]) -> tuple[int, int, dict[str, None]]:

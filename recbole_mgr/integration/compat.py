@@ -9,7 +9,8 @@ in ``repairs.py``.
 import functools
 import sys
 import warnings
-from importlib import metadata
+from collections.abc import Callable
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -121,6 +122,25 @@ def ray_only_in_ray_sessions() -> None:
         import recbole.quick_start  # noqa: F401
 
 
+def scikit_learn_on_demand() -> None:
+    """``recbole.evaluator`` imports scikit-learn, nearly a second and 45 MB a process, for three functions that few
+    metrics call; they import it when they are called."""
+    if "sklearn" in sys.modules or "recbole.evaluator.metrics" in sys.modules:
+        return
+
+    def on_demand(name: str) -> Callable[..., Any]:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return getattr(import_module("sklearn.metrics"), name)(*args, **kwargs)
+
+        return called
+
+    metrics = ModuleType("sklearn.metrics")
+    for name in ("auc", "mean_absolute_error", "mean_squared_error"):
+        setattr(metrics, name, on_demand(name))
+    with stand_in_modules(sklearn={"metrics": metrics}):
+        import recbole.evaluator.metrics  # noqa: F401
+
+
 def distutils_for_thop() -> None:
     """``thop``, with which RecBole counts FLOPs, imports ``distutils``, gone from Python 3.12 on."""
     if find_spec("distutils") is not None or find_spec("thop") is None:
@@ -167,6 +187,7 @@ _patches = PatchSet(
     dok_matrix_update,
     torchvision_schemas,
     distutils_for_thop,
+    scikit_learn_on_demand,
     ray_only_in_ray_sessions,
     missing_values_filled,
     missing_sequences_filled,

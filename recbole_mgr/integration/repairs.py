@@ -20,6 +20,7 @@ from torch import nn
 
 from recbole_mgr.distributed import processes
 from recbole_mgr.distributed.launch import split_off_launch, start_processes
+from recbole_mgr.import_hooks import ImportHook
 from recbole_mgr.integration import compat
 from recbole_mgr.integration.patching import ModuleView, PatchSet
 
@@ -228,7 +229,14 @@ def rows_without_ids() -> None:
 
 def popularity_of_interactions() -> None:
     """RecBole's Pop counts an item once per batch, however often it stands there, and counts sampled negatives too
-    (``pop.py:42``). Equally popular items come in an order of the moment; here the lower internal id comes first."""
+    (``pop.py:42``). Equally popular items come in an order of the moment; here the lower internal id comes first.
+
+    It is mended when it is imported, with the thirty models beside it, which few commands need.
+    """
+    ImportHook("recbole.model.general_recommender.pop", after=_mend_pop).install()
+
+
+def _mend_pop() -> None:
     from recbole.model.general_recommender.pop import Pop
 
     original = Pop.calculate_loss

@@ -11,6 +11,7 @@ at each step, may accompany recommendation training (``alignment_weight``), as M
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from itertools import permutations
 
 import torch
@@ -59,7 +60,12 @@ class AlignmentStage:
         self.epoch = 0
         self.step = _called  # of several processes, what lets them take the mean of the gradients
         self.accuracy: dict[str, float] = {}
-        self.optimizer = torch.optim.AdamW(backbone.parameters(), lr=learning_rate, weight_decay=0.0)
+        self.learning_rate = learning_rate
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Made when it is first needed: PyTorch imports its compiler with it, and who recommends trains nothing."""
+        return torch.optim.AdamW(self.backbone.parameters(), lr=self.learning_rate, weight_decay=0.0)
 
     @property
     def done(self) -> bool:

@@ -7,7 +7,6 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import adjusted_mutual_info_score
 
 from recbole_mgr.data.vectors import Rows, chunk_slices
 from recbole_mgr.semantic_id.collisions import group_ids, group_sizes, token_order
@@ -125,6 +124,8 @@ def _lost_variance(vectors: Rows, codes: np.ndarray, quantizer: Quantizer) -> fl
 
 
 def _agreement(blocks: Mapping[str, np.ndarray], order: np.ndarray) -> dict[str, dict[str, float]]:
+    from sklearn.metrics import adjusted_mutual_info_score  # imports for a second, and a run in use makes no report
+
     # drawn along the tokens, so that the items' order in the table does not change the sample
     sample = order if len(order) <= AMI_ITEMS else np.random.default_rng(AMI_SEED).choice(order, AMI_ITEMS, False)
     return {

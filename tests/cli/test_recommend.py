@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -43,6 +45,24 @@ def _elsewhere(tmp_path, monkeypatch):
 
 def run(folder, *arguments) -> int:
     return main(["recommend", str(folder), "--device", "cpu", *map(str, arguments)])
+
+
+def test_it_imports_nothing_slow_that_it_does_not_use(folder):
+    """scikit-learn, PyTorch's compiler and RecBole's sixty models take two seconds of every process."""
+    code = f"""
+import sys
+from recbole_mgr.cli.main import main
+assert main(["recommend", {str(folder)!r}, "--device=cpu", "--users", "u1"]) == 0
+slow = ("sklearn", "torch._dynamo", "transformers", "recbole.model.general_recommender")
+assert not [name for name in slow if name in sys.modules]
+from recbole.evaluator import metrics
+from recbole.model.general_recommender.pop import Pop
+assert metrics.mean_squared_error([1.0, 2.0], [1.0, 4.0]) == 2.0 and "sklearn" in sys.modules
+assert Pop.calculate_loss.__module__ == "recbole.model.general_recommender.pop"
+assert Pop.calculate_loss.__wrapped__  # mended, though it came later
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
 
 
 def rows_of(found) -> list[tuple]:

@@ -28,8 +28,10 @@ def table_of(*modalities: str, transitions: bool = True) -> SemanticIdTable:
     return SemanticIdTable.from_blocks(blocks, list("abcdefgh"), transitions=transitions)
 
 
-def build(*modalities: str, code_softmax: str = "legal", dropout: float = 0.0, **layout) -> HierarchicalBackbone:
-    table = table_of(*(modalities or ("text", "image")), **layout)
+def build(
+    *modalities: str, code_softmax: str = "legal", dropout: float = 0.0, transitions: bool = True, **options
+) -> HierarchicalBackbone:
+    table = table_of(*(modalities or ("text", "image")), transitions=transitions)
     torch.manual_seed(0)
     backbone = HierarchicalBackbone(
         table=table,
@@ -42,6 +44,7 @@ def build(*modalities: str, code_softmax: str = "legal", dropout: float = 0.0, *
         inner_size=32,
         dropout=dropout,
         attention_dropout=dropout,
+        **options,
     )
     for parameter in backbone.parameters():  # embeddings and biases begin close to nothing
         if parameter.dim() == 1 or parameter.std() < 0.05:
@@ -147,10 +150,15 @@ def test_sequences_in_blocks_are_what_padded_ones_are():
         torch.testing.assert_close(gradient, wanted, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("code_softmax", ["legal", "full"])
-def test_the_loss_compiles_as_a_whole(code_softmax):
+ITEM_SOFTMAX = {"weight": 0.5, "item_vectors": True}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"code_softmax": "full"}, {"item_softmax": ITEM_SOFTMAX}, {"learn_repeats": True}], ids=str
+)
+def test_the_loss_compiles_as_a_whole(options):
     """The program computes padding and forced digits, too: it has other shapes, and the same loss and gradients."""
-    backbone, counts = build(code_softmax=code_softmax), torch.tensor([3, 1, 4, 2, 1])
+    backbone, counts = build(**options), torch.tensor([3, 1, 4, 2, 1])
     weights = dict(backbone.named_parameters())
     losses = backbone.loss, torch.compile(backbone.loss, fullgraph=True, backend="eager")
     values = [loss(HISTORY, LENGTHS, TARGETS, counts) for loss in losses]

@@ -3,7 +3,7 @@
 import pytest
 
 from recbole_mgr.serving.messages import Request
-from recbole_mgr.serving.requests import read_histories, read_tokens
+from recbole_mgr.serving.requests import count_entries, read_histories, read_tokens
 
 
 def test_tokens_stand_one_a_line(tmp_path):
@@ -14,6 +14,14 @@ def test_tokens_stand_one_a_line(tmp_path):
 def test_histories_of_plain_lines(tmp_path):
     (tmp_path / "baskets.txt").write_text("a b\tc\n\n  d\n")
     assert list(read_histories(tmp_path / "baskets.txt")) == [Request("1", ["a", "b", "c"]), Request("3", ["d"])]
+
+
+def test_a_part_of_the_entries_is_read_alone(tmp_path):
+    (tmp_path / "baskets.jsonl").write_text('["a"]\n\n["b"]\r["c"]\nnot read')
+    assert count_entries(tmp_path / "baskets.jsonl") == 4
+    found = list(read_histories(tmp_path / "baskets.jsonl", range(1, 3)))
+    assert found == [Request("3", ["b"]), Request("4", ["c"])]
+    assert list(read_tokens(tmp_path / "baskets.jsonl", range(3, 9))) == ["not read"]
 
 
 def test_histories_of_json_lines(tmp_path):

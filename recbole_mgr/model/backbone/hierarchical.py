@@ -179,20 +179,31 @@ class HierarchicalBackbone(nn.Module):
         real = position < lengths[:, None]  # [B, L]
         counts = torch.ones_like(lengths) if target_counts is None else target_counts
         counted = real & (position >= (lengths - counts)[:, None])  # [B, L], M of them
-        if torch.compiler.is_compiling() and self.item_softmax is None:  # no shape of a program depends on lengths
+        if torch.compiler.is_compiling():  # no shape of a program depends on lengths
             hidden = self.sequence.padded(self.items(history)).flatten(0, 1)  # [B * L, H]
-            following = torch.where(counted, sequence[:, 1:], 1).flatten()
             seen = self._seen(history, rows.repeat_interleave(len(position)), position.repeat(len(history)))
-            return (self.negative_log_likelihood(hidden, following, seen) * counted.flatten()).sum() / counted.sum()
+            positions = hidden, torch.where(counted, sequence[:, 1:], 1).flatten(), seen
+            return self._loss_of_positions(*positions, counted.flatten().float())
         hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
         row, last = counted.nonzero(as_tuple=True)  # [M]
         if len(row) < len(hidden):
             hidden = hidden[counted[real]]
-        positions = hidden, sequence[:, 1:][counted], self._seen(history, row, last)
+        return self._loss_of_positions(hidden, sequence[:, 1:][counted], self._seen(history, row, last))
+
+    def _loss_of_positions(
+        self, hidden: Tensor, item_ids: Tensor, history: Tensor | None, counted: Tensor | None = None
+    ) -> Tensor:
+        """Mean over positions ``hidden`` [M, H], items [M] and what stood before [M, L]; with ``counted`` float [M], 0
+        or 1, over those that count."""
+
+        def mean_of_codes() -> Tensor:
+            values = self.negative_log_likelihood(hidden, item_ids, history)  # [M]
+            return values.mean() if counted is None else (values * counted).sum() / counted.sum()
+
         if self.item_softmax is None:
-            return self.negative_log_likelihood(*positions).mean()
-        loss = self.item_weight * self.item_softmax.loss(*positions)
-        return loss + self.code_weight * self.negative_log_likelihood(*positions).mean() if self.code_weight else loss
+            return mean_of_codes()
+        loss = self.item_weight * self.item_softmax.loss(hidden, item_ids, history, counted)
+        return loss + self.code_weight * mean_of_codes() if self.code_weight else loss
 
     def _seen(self, history: Tensor, rows: Tensor, last: Tensor) -> Tensor | None:
         """The distinct items [M, L] up to position ``last`` [M] of ``rows`` [M] of histories [B, L]; None where nobody

@@ -85,11 +85,11 @@ class ItemSoftmax(nn.Module):
             if values is not None:
                 values[new] = torch.from_numpy(to_known @ values.cpu().numpy()).to(values)
 
-    def loss(self, hidden: Tensor, item_ids: Tensor, history: Tensor) -> Tensor:
+    def loss(self, hidden: Tensor, item_ids: Tensor, history: Tensor, counted: Tensor | None = None) -> Tensor:
         """Mean of -log p(item | position), a scalar, over positions ``hidden`` [M, H], items [M] and what stood before
-        [M, L], distinct items and 0."""
+        [M, L], distinct items and 0; with ``counted`` float [M], 0 or 1, over those that count."""
         query = self.query(self.mix(hidden)).float()
-        return _MeanLoss.apply(query, self.keys(), self.item_bias, self.repeat_score, history, item_ids)
+        return _MeanLoss.apply(query, self.keys(), self.item_bias, self.repeat_score, history, item_ids, counted)
 
     def scores(self, hidden: Tensor, history: Tensor) -> Tensor:
         """Logits of every item for states [B, H] and histories [B, L] (distinct items, 0 = none): [B, N + 1], -inf at
@@ -147,8 +147,8 @@ class _MeanLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, query, keys, bias, repeat_score, history, item_ids):
-        """Arguments of :func:`_scores`, and the items that follow, [M]."""
+    def forward(ctx, query, keys, bias, repeat_score, history, item_ids, counted):
+        """Arguments of :func:`_scores`, the items that follow, [M], and which rows count, float [M]; None = all."""
         gradients = [torch.zeros_like(tensor) for tensor in (query, keys, bias, repeat_score)]
         of_query, of_keys, of_bias, of_repeats = gradients
         total = query.new_zeros(())
@@ -162,15 +162,20 @@ class _MeanLoss(torch.autograd.Function):
             slope = scores.sub_(best).exp_()  # in place, into the gradient: probabilities, less 1 at the target
             mass = slope.sum(dim=1, keepdim=True)
             slope.div_(mass).scatter_add_(1, target, slope.new_full(target.shape, -1.0))
-            total += (best + mass.log() - own).sum()
+            losses = best + mass.log() - own
+            if counted is not None:
+                losses = losses * counted[rows, None]
+                slope.mul_(counted[rows, None])
+            total += losses.sum()
             of_query[rows] = slope @ keys
             of_keys.addmm_(slope.T, query[rows])
             of_bias += slope.sum(dim=0)
             at_history = slope.gather(1, (history[rows] - 1).clamp(min=0)) * (history[rows] > 0)
             of_repeats += STRETCH * at_history.sum()
-        ctx.save_for_backward(*(gradient / len(query) for gradient in gradients))
-        return total / len(query)
+        count = len(query) if counted is None else counted.sum()
+        ctx.save_for_backward(*[gradient / count for gradient in gradients])
+        return total / count
 
     @staticmethod
     def backward(ctx, slope):
-        return *(slope * gradient for gradient in ctx.saved_tensors), None, None
+        return *(slope * gradient for gradient in ctx.saved_tensors), None, None, None

@@ -124,8 +124,11 @@ class T5Backbone(nn.Module):
         order, tokens = self._tokens_of_histories(history, lengths)
         targets = targets[order]
         codes, nodes = self.codes[targets], self.trie.path(targets)  # [B, D] each
-        is_open = torch.stack([self._is_open(depth, nodes[:, depth]) for depth in range(self.num_digits)], dim=1)
-        rows_of_digits = [column.nonzero().squeeze(1) for column in is_open.unbind(1)]
+        if torch.compiler.is_compiling():  # no shape of a program depends on the trie
+            is_open, rows_of_digits = None, [order] * self.num_digits
+        else:
+            is_open = torch.stack([self._is_open(depth, nodes[:, depth]) for depth in range(self.num_digits)], dim=1)
+            rows_of_digits = [column.nonzero().squeeze(1) for column in is_open.unbind(1)]
         hidden = self._write(self.token_ids[targets], is_open, self.t5.read(tokens))  # [B, D, H]
         log_probs = []
         for depth, rows in enumerate(rows_of_digits):
@@ -151,11 +154,7 @@ class T5Backbone(nn.Module):
 
     def start_padded(self, history: Tensor, lengths: Tensor) -> DecodingState:
         """As :meth:`start`, computing the padding too, so that no shape depends on lengths: for exported programs."""
-        order = torch.arange(history.shape[0], device=history.device)
-        is_item = torch.arange(history.shape[1], device=history.device) < lengths.unsqueeze(1)  # [B, L]
-        tokens = PackedTokens(
-            self.token_ids[history].flatten(), [Padded(is_item.repeat_interleave(self.num_digits, dim=1))]
-        )
+        order, tokens = self._padded_tokens(history, lengths)
         return DecodingState(order, self.t5.read(tokens), torch.zeros_like(order).unsqueeze(1), [], [])
 
     def step(
@@ -259,6 +258,8 @@ class T5Backbone(nn.Module):
 
     def _tokens_of_histories(self, history: Tensor, lengths: Tensor) -> tuple[Tensor, PackedTokens]:
         """The users by length of history, longest first, int64 [B]; and all digits of all their items."""
+        if torch.compiler.is_compiling():  # no shape of a program depends on lengths
+            return self._padded_tokens(history, lengths)
         order = lengths.argsort(descending=True, stable=True)
         is_item = torch.arange(history.shape[1], device=history.device) < lengths[order].unsqueeze(1)  # [B, L]
         is_token = is_item.repeat_interleave(self.num_digits, dim=1)  # [B, L * D]
@@ -266,6 +267,13 @@ class T5Backbone(nn.Module):
         sizes = [min(group_size, num_users - first) for first in range(0, num_users, group_size)]
         token_ids = self.token_ids[history[order][is_item]].flatten()  # [M]
         return order, PackedTokens(token_ids, pack_rows(is_token, sizes))
+
+    def _padded_tokens(self, history: Tensor, lengths: Tensor) -> tuple[Tensor, PackedTokens]:
+        """As :meth:`_tokens_of_histories`, the users in their own order, with the padding."""
+        is_item = torch.arange(history.shape[1], device=history.device) < lengths.unsqueeze(1)  # [B, L]
+        padded = Padded(is_item.repeat_interleave(self.num_digits, dim=1))
+        order = torch.arange(history.shape[0], device=history.device)
+        return order, PackedTokens(self.token_ids[history].flatten(), [padded])
 
     def _tokens_of_codes(self, modality: str, item_ids: Tensor) -> PackedTokens:
         """One modality's codes, a row per item, without any padding."""
@@ -287,14 +295,21 @@ class T5Backbone(nn.Module):
         is_open = self._is_open(depth, nodes)
         return beams[is_open.flatten()], pack_rows(is_open, group_sizes)
 
-    def _write(self, token_ids: Tensor, is_open: Tensor, memory: Memory) -> Tensor:
+    def _write(self, token_ids: Tensor, is_open: Tensor | None, memory: Memory) -> Tensor:
         """Teacher forcing: decoder output [B, S, H] whose place s predicts token s of ``token_ids`` [B, S].
 
-        Only places where ``is_open`` [B, S] are computed; the others hold zeros, and none may precede an open one.
+        Only places where ``is_open`` [B, S] are computed; the others hold zeros, and none may precede an open one. None
+        computes all.
         """
         inputs = F.pad(token_ids[:, :-1], (1, 0), value=START)  # [B, S]
         rows, length = inputs.shape
-        open_places = Packing(rows, length, is_open.flatten().nonzero().squeeze(1))
+        group_sizes = [len(bias) for bias in memory.biases]
+        if is_open is None:
+            open_places = Packing(rows, length)
+            tokens = PackedTokens(inputs.flatten(), [Packing(size, length) for size in group_sizes])
+        else:
+            open_places = Packing(rows, length, is_open.flatten().nonzero().squeeze(1))
+            tokens = PackedTokens(inputs[is_open], pack_rows(is_open, group_sizes))
         future = torch.ones(length, length, dtype=torch.bool, device=inputs.device).triu(1)
         bias = self.t5.decoder.relative_bias(length).masked_fill(future, HIDDEN)  # [1, heads, S, S]
 
@@ -302,7 +317,6 @@ class T5Backbone(nn.Module):
             queries, keys, values = split_heads(open_places.pad(projected), 3, self.t5.head_size)
             return open_places.pack(self.t5.attend(queries, keys, values, bias))
 
-        tokens = PackedTokens(inputs[is_open], pack_rows(is_open, [len(bias) for bias in memory.biases]))
         return open_places.pad(self.t5.decode(tokens, memory, attend_to_earlier))
 
     def _digit_logits(self, depth: int, hidden: Tensor) -> Tensor:
