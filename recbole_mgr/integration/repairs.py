@@ -9,7 +9,7 @@ import ast
 import functools
 import pickle
 from collections.abc import Collection
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -261,6 +261,22 @@ def _mend_pop() -> None:
     Pop.calculate_loss, Pop.full_sort_predict = count_interactions, lower_ids_first
 
 
+def loaders_fork() -> None:
+    """A worker of a loader has the whole data set. Forked, it shares the memory; started otherwise, as is the custom
+    from Python 3.14 on and in spawned processes, it would get a copy, which fails for what is mapped from a file."""
+    from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+
+    original = AbstractDataLoader.__init__
+
+    @functools.wraps(original)
+    def forking(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        if self.num_workers and "fork" in get_all_start_methods():
+            self.multiprocessing_context = "fork"
+
+    AbstractDataLoader.__init__ = forking
+
+
 def several_processes() -> None:
     """RecBole's ``run(nproc=2)`` needs NCCL, and its processes drift apart where a model trains outside its loss.
 
@@ -338,6 +354,7 @@ _patches = PatchSet(
     rows_without_ids,
     exact_time_order,
     popularity_of_interactions,
+    loaders_fork,
     several_processes,
     anomaly_detection_off,
 )

@@ -87,7 +87,7 @@ class Machine(Keys):
     gpu_id: DeviceIds = key("GPUs that this process sees")
     use_gpu: Switch = key("Use a GPU where there is one")
     num_threads: Count | None = key("CPU threads of torch; None = all cores, at most 8")
-    worker: Whole = key("Processes that load batches beside the main one")
+    worker: Whole = key("Processes that load batches beside the main one; they draw other negatives than it would")
     seed: Annotated[int, Ge(0), Lt(2**32)] = key("Random seed of the training")
     reproducibility: Switch = key("Use deterministic algorithms")
     state: Annotated[Literal["INFO", "DEBUG", "WARNING", "ERROR", "CRITICAL"], Upper] = key("What is logged")

@@ -77,6 +77,26 @@ def test_three_processes_train_what_one_trains(name, folder, shop, tiny_settings
     assert_as_alone(alone, answers)
 
 
+@pytest.mark.parametrize("name", ["TIGER", "SASRec"])
+def test_workers_of_a_loader_bring_the_very_batches(name, folder):
+    loaders = [prepared(name, settings_of(name, folder, worker=worker))[1:] for worker in (0, 2)]
+    for plain, by_workers in zip(*loaders, strict=True):
+        for _ in range(2):  # epochs
+            for wanted, found in zip(plain, by_workers, strict=True):
+                if not isinstance(wanted, tuple):
+                    wanted, found = (wanted,), (found,)
+                assert wanted[0].interaction.keys() == found[0].interaction.keys()
+                assert all(torch.equal(found[0][column], wanted[0][column]) for column in wanted[0].interaction)
+                assert all(torch.equal(a, b) for a, b in zip(wanted[2:], found[2:], strict=True))
+
+
+@pytest.mark.parametrize("name", ["SASRec", "BPR"])
+def test_processes_whose_loaders_have_workers_train_what_one_trains(name, folder):
+    """RUCAIBox/RecBole#2154. Negatives are drawn by the workers, alike in each process."""
+    settings = settings_of(name, folder, worker=2, epochs=1)
+    assert_as_alone(trained(name, settings), together(2, trained, name, settings))
+
+
 def test_a_model_that_is_larger_than_its_gpu_is_told(folder, monkeypatch):
     trainer, train, valid, _ = prepared("BPR", settings_of("BPR", folder))
 

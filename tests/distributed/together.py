@@ -47,7 +47,7 @@ def together(
     for rank in range(count):
         here, there = _context.Pipe(duplex=False)
         work = (there, count, rank, store.port, os.getcwd(), join, function, arguments)
-        started.append(_context.Process(target=_joined, args=work, daemon=True))
+        started.append(_context.Process(target=_joined, args=work))  # no daemon, so that its loader may have workers
         started[-1].start()
         there.close()
         pipes.append(here)
