@@ -52,7 +52,7 @@ class DensePrior:
 
     def __init__(self, trie: PrefixTrie, scores: Tensor) -> None:
         self.trie = trie
-        self.leaf_log_probs = scores[:, trie.leaf_items.long()].float().log_softmax(dim=1)  # [B, N]
+        self.leaf_log_probs = scores.index_select(1, trie.leaf_items).float().log_softmax(dim=1)  # [B, N]
 
     @cached_property
     def _up_to(self) -> Tensor:

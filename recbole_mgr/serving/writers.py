@@ -43,9 +43,10 @@ class Layout(NamedTuple):
     def items(self, batch: Recommendations) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         """Each user with a tuple of :attr:`columns` for each item, best first."""
         unknown = [""] * len(self.fields)
-        for user, *lists in zip(batch.users, batch.item_ids, batch.scores, batch.titles, strict=True):
-            rows = [(*item, *self.values.get(item[0], unknown)) for item in zip(*lists, strict=True)]
-            yield user, [row[: len(self.columns)] for row in rows]
+        lists = [batch.item_ids] if self.ids_only else [batch.item_ids, batch.scores, batch.titles]
+        for user, *columns in zip(batch.users, *lists, strict=True):
+            rows = zip(*columns, strict=True)
+            yield user, [(*row, *self.values.get(row[0], unknown)) for row in rows] if self.fields else list(rows)
 
     def rows(self, batch: Recommendations) -> Iterator[tuple[Any, ...]]:
         """User, rank and :attr:`columns`, item by item."""
@@ -170,11 +171,14 @@ def _csv(path: Path, layout: Layout, *, for_spreadsheets: bool = True) -> Iterat
 @contextmanager
 def _json_lines(path: Path, layout: Layout) -> Iterator[Write]:
     with replacing(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="\n") as file:
+        columns = layout.columns
 
         def write(batch: Recommendations) -> None:
             for user, items in layout.items(batch):
-                described = [dict(zip(layout.columns, item, strict=True)) for item in items]
-                content = [item_id for (item_id,) in items] if layout.ids_only else described
+                if layout.ids_only:
+                    content = [item_id for (item_id,) in items]
+                else:
+                    content = [dict(zip(columns, item, strict=True)) for item in items]
                 file.write(json.dumps({"user": user, "items": content}, ensure_ascii=False) + "\n")
 
         yield write
