@@ -25,6 +25,7 @@ from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.data.leak_guard import refuse_leaking_vectors
 from recbole_mgr.data.ordering import stable_order
 from recbole_mgr.data.table import AtomicFormat
+from recbole_mgr.distributed import processes
 from recbole_mgr.generation.item_memory import Sequences
 from recbole_mgr.integration.histories import (
     are_plain,
@@ -184,7 +185,8 @@ class GenerativeDataset(CheckedDataset):
 
     Attributes (after :meth:`build`, on the data set and its three parts):
         semantic_ids (SemanticIdTable): codes of every item, in the order of RecBole's internal item ids.
-        semantic_id_report (dict): utilisation, collisions, reconstruction error, agreement of modalities.
+        semantic_id_report (dict): utilisation, collisions, reconstruction error, agreement of modalities; of several
+            processes the owner has it.
         item_tokenizer (ItemTokenizer or None): on the data set alone, gives items to come their codes; None where the
             semantic IDs are user-supplied.
     """
@@ -205,7 +207,8 @@ class GenerativeDataset(CheckedDataset):
         # training only: the popularity metrics count interactions, not the rows that are left of them
         train._train_item_counter = train.item_counter
         table, report = self._semantic_id_table()
-        self.logger.info("semantic IDs: " + format_report(report))
+        if report:
+            self.logger.info("semantic IDs: " + format_report(report))
         for part in (self, train, valid, test):
             part.semantic_ids, part.semantic_id_report = table, report
         if self.config["backbone"] == "hierarchical":
@@ -235,7 +238,7 @@ class GenerativeDataset(CheckedDataset):
                 transitions=layout.has_transitions(self.config),
                 item2id=Path(self.config["item2id"]) if self.config["item2id"] else None,
             )
-            return table, table_report(table)
+            return table, _report_of_owner(table)
         folder, policy = Path(self.config["data_path"]), self.config["missing_modality"]
         format = AtomicFormat.of(self.config)
         features = {
@@ -256,19 +259,24 @@ class GenerativeDataset(CheckedDataset):
                 size=settings.codes_per_level(len(self.item_tokens)),
                 transitions=settings.transitions,
             )
-            return table, table_report(table)
+            return table, _report_of_owner(table)
         table, quantized = build_semantic_ids(vectors, self.item_tokens, settings, cache_dir=cache_dir)
         self.item_tokenizer = ItemTokenizer(
             settings=settings,
             quantizers={modality: part.quantizer for modality, part in quantized.items()},
             fill_vectors={modality: part.fill_vector for modality, part in features.items()},
         )
-        report = table_report(
+        report = _report_of_owner(
             table,
             {modality: part.vectors for modality, part in quantized.items()},
             {modality: part.quantizer for modality, part in quantized.items()},
         )
         return table, report
+
+
+def _report_of_owner(*of: Any) -> dict[str, Any]:
+    """The report by the process that writes it; nothing in others, which would read all vectors for it."""
+    return table_report(*of) if processes.is_owner() else {}
 
 
 def training_sequences(*parts: SequentialDataset) -> Sequences:

@@ -124,7 +124,9 @@ def _lost_variance(vectors: Rows, codes: np.ndarray, quantizer: Quantizer) -> fl
 
 
 def _agreement(blocks: Mapping[str, np.ndarray], order: np.ndarray) -> dict[str, dict[str, float]]:
-    from sklearn.metrics import adjusted_mutual_info_score  # imports for a second, and a run in use makes no report
+    if len(blocks) < 2:
+        return {}
+    from sklearn.metrics import adjusted_mutual_info_score  # imports for a second, and takes 65 MB
 
     # drawn along the tokens, so that the items' order in the table does not change the sample
     sample = order if len(order) <= AMI_ITEMS else np.random.default_rng(AMI_SEED).choice(order, AMI_ITEMS, False)
