@@ -62,6 +62,12 @@ class EmulatedTensor(torch.Tensor):
 
     is_cpu = is_meta = False
 
+    def __getitem__(self, index: Any) -> Any:
+        return super().__getitem__(_without_lists(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        super().__setitem__(_without_lists(index), value)
+
     def __repr__(self) -> str:
         return f"EmulatedTensor({self.values!r})"
 
@@ -74,6 +80,14 @@ class EmulatedTensor(torch.Tensor):
 
     def tolist(self) -> Any:
         return self.values.tolist()
+
+
+def _without_lists(index: Any) -> Any:
+    """Indices of an indexing operation, lists as tensors: C++ code would make them on the device of the tensor, and
+    what it writes there does not reach the emulator."""
+    if isinstance(index, tuple):
+        return tuple(map(_without_lists, index))
+    return torch.tensor(index) if isinstance(index, list) else index
 
 
 class _Emulator(TorchDispatchMode):
