@@ -36,6 +36,7 @@ TUNE = ["optuna>=4.2,<6"]  # recbole-mgr tune
 ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "onnxscript>=0.5,<1"]  # recbole-mgr export --onnx
 TEST = [
     *("pytest>=7.4", "hyperopt>=0.2.7,<0.4", "hypothesis>=6.100", "networkx>=3.1", "playwright>=1.40"),
+    "pytest-xdist>=3.5",
     *("httpx>=0.27,<1", *SERVE, *TUNE, *ONNX),
 ]
 

@@ -76,7 +76,8 @@ def served_pages(runs: Mapping[str, Path], folder: Path, *, num_users: int) -> I
     numbers = {token: number for number, token in enumerate(view.item_tokens)}
     app = create_app(Service(runs, device="cpu"), numbers=numbers)
     app.mount("/", StaticFiles(directory=folder, html=True))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    # its own logging would close every handler that there is, and absl's closes the stream that pytest captures
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -17,11 +17,12 @@ ROOT = Path(__file__).parent.parent
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 # Libraries of which we use what their documentation promises, and nothing else: no upper bound.
 STABLE = """accelerate gguf hypothesis jinja2 markupsafe networkx packaging pillow playwright plotly psutil pytest
-    pyyaml requests rouge-score ruff sacrebleu safetensors scikit-learn tensorboard texttable tqdm urllib3 uv""".split()
+    pytest-xdist pyyaml requests rouge-score ruff sacrebleu safetensors scikit-learn tensorboard texttable tqdm urllib3
+    uv""".split()
 
 
-# Imported only where a user has them: RecBole's ray, and a tracker that would bring twenty packages for few.
-WHERE_THEY_ARE = ("ray", "mlflow")
+# Imported only where a user has them: RecBole's ray, and trackers that would bring twenty packages for few.
+WHERE_THEY_ARE = ("ray", "mlflow", "wandb")
 
 
 @pytest.fixture(scope="module")

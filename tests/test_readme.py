@@ -50,7 +50,7 @@ def test_there_are_commands_to_check():
 
 def test_the_two_commands_are_where_ci_looks_for_them():
     recbole = r"pip install --no-deps recbole==1\.2\.1"
-    tests = rf'pip install -c constraints\.txt "\.\[test\]" && {recbole} && python -m pytest'
+    tests = rf'pip install -c constraints\.txt "\.\[test\]" && {recbole} && python -m pytest -n 2 --dist loadfile'
     run = rf"pip install -c constraints\.txt \. && {recbole} && python run_recbole_mgr\.py .*"
     assert re.search(rf"<!-- tests -->\n```bash\n{tests}\n```", README)
     assert re.search(rf"<!-- run -->\n```bash\n{run}\n```", README)

@@ -30,7 +30,7 @@ def port(run):
     import uvicorn
 
     service = Service({"lf": run.folder}, device="cpu")
-    server = uvicorn.Server(uvicorn.Config(create_app(service), port=0, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(create_app(service), port=0, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
