@@ -16,7 +16,7 @@ from recbole_mgr.serving.pictures import png_address
 from recbole_mgr.serving.prompt_text import prompt_parts
 from recbole_mgr.serving.run_directory import Run
 from recbole_mgr.unimp.rows import Row
-from recbole_mgr.unimp.tasks import make_tasks
+from recbole_mgr.unimp.tasks import instructions, make_tasks
 from recbole_mgr.unimp.tasks.explanation import ExplanationTask
 from recbole_mgr.unimp.tasks.preference import PreferenceTask
 from recbole_mgr.unimp.tasks.selection import SelectionCase
@@ -76,6 +76,9 @@ def _shown_case(run: Run, task: Task, user: str, case: Case, numbers: Sequence[i
     return {
         "user": user,
         "prompt": _prompt(run, reply.row, numbers),
+        "candidates": [numbers[number] for number in case.candidates.tolist()]
+        if isinstance(case, SelectionCase)
+        else [],
         "answer": {
             "lines": [for_terminal(line).strip() for line in reply.lines],
             "items": [numbers[id_of[item.item_id]] for item in found],
@@ -97,13 +100,17 @@ def _question(task: Task, case: Case) -> Question:
 
 
 def _prompt(run: Run, row: Row, numbers: Sequence[int]) -> list[list[list[Any]]]:
-    """Chunks of parts [kind, text, number of the item or -1]."""
+    """Chunks of parts [kind, text, number of the item or -1]; a question is a part, which follows an item's words."""
     chunks: list[list[list[Any]]] = [[]]
     for part in prompt_parts(row, run.network.personal):
+        text = f"{part.count} codes" if part.kind == "picture" else for_terminal(part.text).strip()
         if part.kind == "end":
             chunks.append([])
+        elif part.kind == "words":
+            question = next((one for one in instructions() if text.endswith(one)), "")
+            pair = ("words", text.removesuffix(question).strip()), ("question", question)
+            chunks[-1] += [[kind, words, -1] for kind, words in pair if words]
         else:
-            text = f"{part.count} codes" if part.kind == "picture" else for_terminal(part.text).strip()
             chunks[-1].append([part.kind, text, numbers[part.item_id] if part.item_id else -1])
     return [chunk for chunk in chunks if chunk]
 

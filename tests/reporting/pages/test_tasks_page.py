@@ -60,7 +60,9 @@ def test_answers_stand_beside_the_truth(pages):
     assert list(image) == ["bob"]  # the item that Ann took has no picture to compare with
     assert image["bob"]["truth"]["items"] == [last["bob"]]
     assert image["bob"]["answer"]["picture"].startswith("data:image/png;base64,")
-    assert last["bob"] in cases_of(pages, "selection")["bob"]["truth"]["items"]
+    selection = cases_of(pages, "selection")["bob"]
+    assert last["bob"] in selection["truth"]["items"]
+    assert set(selection["truth"]["items"] + selection["answer"]["items"]) < set(selection["candidates"])
 
 
 def test_prompts_show_pictures_items_and_what_was_said(pages):
@@ -73,7 +75,8 @@ def test_prompts_show_pictures_items_and_what_was_said(pages):
         ["item", "", a],
         ["mark", "rating 5", -1],
     ]
-    assert [part[0] for part in question] == ["words", "answer"]  # about f, which has no picture
+    assert [part[0] for part in question] == ["words", "question", "answer"]  # about f, which has no picture
+    assert question[1][1] == "Which rating?"
     assert question[0][1].startswith("blue mask")
     drawn = cases_of(pages, "image_generation")["bob"]["prompt"]
     assert ["picture", "2 codes", -1] in drawn[0]

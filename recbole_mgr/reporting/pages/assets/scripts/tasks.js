@@ -2,7 +2,7 @@
 
 function promptPart([kind, text, number], shown) {
   // pictures and semantic IDs as links to their item, marks as chips, words as they are
-  if (kind === "words") return el("span", { class: "words" }, bdi(text));
+  if (kind === "words" || kind === "question") return el("span", { class: kind }, bdi(text));
   if (kind === "answer") return el("span", { class: "part answer-part", title: "the answer begins here" }, "\u2192");
   if (kind === "image" && number >= 0) return el("a", { class: "part-photo", href: link({ item: number }), "aria-label": `picture of ${nameOf(shown.get(number))}` }, photo(shown.get(number)));
   if (kind === "item" && number >= 0) return el("a", { class: "part", href: link({ item: number }), title: nameOf(shown.get(number)) }, "item");
@@ -12,8 +12,13 @@ function promptPart([kind, text, number], shown) {
 async function taskCase(found) {
   const numbers = new Set(found.prompt.flat().map((part) => part[2]).filter((number) => number >= 0));
   const shown = new Map(await Promise.all([...numbers].map(async (number) => [number, await item(number)])));
-  const lines = found.prompt.map((chunk) => el("li", {}, chunk.map((part) => promptPart(part, shown))));
+  const lines = found.prompt.map((chunk) => {
+    const parts = chunk.map((part) => promptPart(part, shown));
+    const photos = chunk[0][0] === "image" ? [parts.shift()] : []; // beside all that is said of it
+    return el("li", {}, photos, el("div", {}, parts));
+  });
   const truth = new Set(found.truth.items);
+  const candidates = await cards(found.candidates, () => ({ small: true }));
   const answer = [];
   if (found.answer.items.length) {
     const items = await Promise.all(found.answer.items.map(item));
@@ -33,6 +38,7 @@ async function taskCase(found) {
   return el("article", { class: "user" },
     el("h2", {}, "User ", bdi(found.user)),
     el("ol", { class: "prompt", "aria-label": "Prompt, item by item; the question comes last" }, lines),
+    candidates.length ? [el("h3", {}, "To choose from"), el("ul", { class: "strip", "aria-label": "To choose from" }, candidates.map((one) => el("li", {}, one)))] : [],
     el("div", { class: "task-ends" },
       el("div", { class: "task-end" }, el("h3", {}, "Answer"), answer),
       el("div", { class: "task-end" }, el("h3", {}, "What the user did"), wanted)));
