@@ -69,7 +69,7 @@ def serve(items: int, processes: int, started) -> None:
     torch.set_num_threads(1)
     runs = {"made-up": Path("made-up")}
     service = Service(runs, processes=processes, load=lambda folder, device: make_recommender(items))
-    app = create_app(service, timeout=60)
+    app = create_app(service, timeout=300)
 
     @app.get("/used")
     async def used() -> list[float]:
@@ -193,7 +193,7 @@ def with_faults(
 ) -> dict[str, int]:
     """Many requests, among them clients that leave and bad JSON (a share of ``faults`` each) and reloads; every list is
     compared with the one that is expected."""
-    counts = dict.fromkeys(("equal", "lost or other", "left", "bad", "reloads"), 0)
+    counts = dict.fromkeys(("equal", "of another", "lost", "left", "bad", "reloads"), 0)
     lock = threading.Lock()
 
     def client(number: int) -> None:
@@ -220,9 +220,9 @@ def with_faults(
                 answer.read()
             else:
                 try:
-                    kind = "equal" if ask(connection, bodies[place]) == expected[place] else "lost or other"
+                    kind = "equal" if ask(connection, bodies[place]) == expected[place] else "of another"
                 except (OSError, AssertionError, http.client.HTTPException):
-                    kind = "lost or other"
+                    kind = "lost"
                     connection = http.client.HTTPConnection("127.0.0.1", port)
             with lock:
                 counts[kind] += 1

@@ -120,26 +120,16 @@ def test_a_new_recommender_takes_over_without_losing_a_request(run, recommender)
     assert all(found == expected for found in with_batcher(test, recommender))
 
 
-def test_no_small_batch_beside_a_large_one(recommender):
-    """A search that is idle leaves a few requests to the one that is busy with many."""
+def test_what_waits_is_shared_by_those_that_are_idle(recommender):
     sizes: list[int] = []
-    held = Held(recommender)
     history = Asked(Request("1", recommender.item_ids[:2]))
 
     async def test(batcher):
         batcher._idle = batcher._idle * 2  # as with two processes
-        large = [batcher.submit(history) for _ in range(4)]
-        await asyncio.to_thread(held.reached.wait, 20)
-        waiting = [batcher.submit(history)]
-        await asyncio.sleep(0.01)
-        assert sizes == [4]
-        waiting.append(batcher.submit(history))
-        await asyncio.sleep(0.01)
-        assert sizes == [4, 2]
-        held.go.set()
-        await asyncio.gather(*large, *waiting)
+        await asyncio.gather(*(batcher.submit(history) for _ in range(5)))
 
-    with_batcher(test, held, observe=sizes.append)
+    with_batcher(test, recommender, observe=sizes.append)
+    assert sizes == [3, 2]
 
 
 def test_processes_give_equal_lists_see_new_items_and_are_replaced_when_they_end(run):

@@ -8,6 +8,7 @@ each gets the list that it would get alone (but for the last digits of scores, w
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -69,7 +70,7 @@ class Batcher:
         self._idle: list[Search] = []
         self._most_waiting, self._most_together, self._observe = most_waiting, most_together, observe
         self._waiting: deque[tuple[Asked, asyncio.Future]] = deque()
-        self._batches: dict[asyncio.Task, int] = {}  # that are being computed, with their sizes
+        self._batches: set[asyncio.Task] = set()  # that are being computed
 
     async def start(self) -> None:
         """Begin to answer, once each search is ready."""
@@ -99,32 +100,25 @@ class Batcher:
     async def close(self) -> None:
         """Answer what waits, then end."""
         self._begin()
-        while self._batches:
+        while self._batches:  # each begins the next before it ends
             await asyncio.wait(self._batches)
         await asyncio.gather(*(search.close() for search in self._searches))
 
     def _begin(self) -> None:
-        """Give what waits to the searches that are idle; the one that was busy last is the quickest.
-
-        Beside a batch that is being computed there is none of less than half its size: a request of a small batch costs
-        several times as much. When that batch ends, what waits is the next, whatever its size.
-        """
+        """Share what waits among the searches that are idle; the one that was busy last is the quickest."""
         recommender = self.recommender
-        while self._idle and 2 * len(self._waiting) >= max(self._batches.values(), default=0):
-            if not (group := self._next_group(recommender.beam_size)):
+        while self._idle:
+            share = math.ceil(len(self._waiting) / len(self._idle))
+            if not (group := self._next_group(recommender.beam_size, min(share, self._most_together))):
                 return
             batch = asyncio.create_task(self._answer(self._idle.pop(), recommender, group))
-            self._batches[batch] = len(group)
-            batch.add_done_callback(self._ended)
+            self._batches.add(batch)
+            batch.add_done_callback(self._batches.discard)
 
-    def _ended(self, batch: asyncio.Task) -> None:
-        del self._batches[batch]
-        self._begin()
-
-    def _next_group(self, usual_beams: int | None) -> list[tuple[Asked, asyncio.Future]]:
+    def _next_group(self, usual_beams: int | None, most: int) -> list[tuple[Asked, asyncio.Future]]:
         """Take the first request that waits, and those that can share its batch; the order of the others stays."""
         group, others, kind = [], [], None
-        while self._waiting and len(group) < self._most_together:
+        while self._waiting and len(group) < most:
             asked, future = entry = self._waiting.popleft()
             if future.done():  # whoever asked has left
                 continue
@@ -159,3 +153,4 @@ class Batcher:
                 if not future.done():
                     future.set_result(Listed(*(part[: asked.k] for part in lists)))
         self._idle.append(search)
+        self._begin()
