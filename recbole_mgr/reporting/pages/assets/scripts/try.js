@@ -50,6 +50,7 @@ function newProduct(config, tell) {
   }).catch(tell);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    result.replaceChildren(el("p", { class: "hint" }, "Looking at the lists of some users …"));
     try {
       const photo = file.files.length ? await shrunk(file.files[0]) : null;
       const words = Object.fromEntries([...fields.querySelectorAll("input")].map((input) => [input.name, input.value.trim()]).filter(([, value]) => value));
