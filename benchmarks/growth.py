@@ -42,10 +42,10 @@ from recbole_mgr.serving.run_files import SETTINGS_FILE
 NAME = "shop"
 
 
-def write_shop(folder: Path, interactions: int) -> None:
+def write_shop(folder: Path, interactions: int, of_a_user: int = 9) -> None:
     """``shop/shop.inter`` and ``shop/shop.semantic_ids.tsv`` in a folder."""
     rng = np.random.default_rng(0)
-    num_items, num_users = interactions // 10, interactions // 9
+    num_items, num_users = interactions // 10, interactions // of_a_user
     popularity = 1 / np.arange(1, num_items + 1) ** 0.8
     items = rng.permutation(num_items)[
         np.searchsorted(popularity.cumsum() / popularity.sum(), rng.random(interactions)).clip(max=num_items - 1)
