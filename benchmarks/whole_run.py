@@ -40,11 +40,13 @@ def main() -> None:
     parser.add_argument("--interactions", type=int, default=200_000)
     parser.add_argument("--of_a_user", type=int, default=9, help="interactions of a user on average")
     parser.add_argument("--users", type=int, default=10_000, help="users that get lists in the end")
+    parser.add_argument("--folder", type=Path, help="keeps all, so that the same command goes on where it was ended")
     asked = parser.parse_args()
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        in_a_process(write_shop, folder, asked.interactions, asked.of_a_user)
+        folder = asked.folder or Path(name)
+        if not (folder / NAME).exists():
+            in_a_process(write_shop, folder, asked.interactions, asked.of_a_user)
         os.chdir(folder)
         network = ",".join(f"{key}={value}" for key, value in NETWORK.items())
         table = folder / NAME / f"{NAME}.semantic_ids.tsv"
