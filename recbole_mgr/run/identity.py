@@ -31,8 +31,9 @@ from recbole_mgr.integration.registry import OURS
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.serving.run_directory import ABOUT_FILE, SETTINGS_FILE
 
-# Raise it when the same settings and files teach a model something else than before.
+# Raise it when the same settings and files teach a model something else than before: every model, or one.
 TRAINING_FORMAT = 2
+TRAINING_FORMATS = {"UniMP": 3}
 EVALUATIONS = "evaluations"  # below a run directory, a folder for each evaluation but the one it was trained with
 
 # Settings that change where, how loudly or how fast a run goes, not what it computes, or only set others (preset).
@@ -53,11 +54,13 @@ class RunIdentity(NamedTuple):
     """What tells one run from another, as plain data.
 
     Attributes:
+        training_format: a number, of the model, that is raised when the same settings and files teach something else.
         settings: that change what is learned.
         files: name -> SHA-256 of what the model reads.
         evaluation: settings that change what is tested.
     """
 
+    training_format: int
     settings: dict[str, Any]
     files: dict[str, str]
     evaluation: dict[str, Any]
@@ -67,11 +70,14 @@ class RunIdentity(NamedTuple):
         """Of a run that is asked for; reads the files' content, once for a process."""
         files = files_read(config)
         settings, evaluation = _split(plain_settings(config), given_as_files=files)
-        return cls(settings, {name: remembered_digest(path) for name, path in files.items()}, evaluation)
+        training_format = TRAINING_FORMATS.get(config["model"], TRAINING_FORMAT)
+        return cls(
+            training_format, settings, {name: remembered_digest(path) for name, path in files.items()}, evaluation
+        )
 
     @property
     def training_digest(self) -> str:
-        return _digest([TRAINING_FORMAT, self.settings, self.files])
+        return _digest([self.training_format, self.settings, self.files])
 
     @property
     def evaluation_digest(self) -> str:
@@ -120,7 +126,7 @@ def run_directory(config: Config, provenance: Provenance, identity: RunIdentity 
         for run_dir, about in _runs_below(saved, config):
             if learned_differences(about, identity, config):
                 continue
-            if about.get("training_format") != TRAINING_FORMAT:
+            if about.get("training_format") != identity.training_format:
                 print_line(
                     f"{run_dir} has the same settings, but an earlier release trained it otherwise; it is not used"
                 )
@@ -148,7 +154,7 @@ def about_run(config: Config, provenance: Provenance, identity: RunIdentity, ver
         "data": provenance.label,
         "data_fingerprint": provenance.fingerprint,
         "recbole_mgr": version,
-        "training_format": TRAINING_FORMAT,
+        "training_format": identity.training_format,
         "files_read": identity.files,
         **plain_settings(config),
     }
