@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -38,7 +39,8 @@ def with_batcher(test, recommender, **options):
         finally:
             await batcher.close()
 
-    return asyncio.run(run())
+    with ThreadPoolExecutor(1) as thread:  # a browser of other tests may keep a loop in this one
+        return thread.submit(asyncio.run, run()).result()
 
 
 def test_every_client_gets_the_list_that_it_would_get_alone(run, recommender):
