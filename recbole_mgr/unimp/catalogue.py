@@ -118,6 +118,8 @@ class ItemCatalogue:
         Args:
             wrong_pictures, wrong_words: share of the items, in [0, 1].
         """
+        if not (wrong_pictures or wrong_words):
+            return self
         noisy = copy.copy(self)
         pictured = np.flatnonzero(self.has_image)
         rows = self._visual.rows.copy()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from whole_programs import assert_loss_compiles_as_a_whole, assert_search_compiles_as_a_whole
 
-from recbole_mgr.generation.beam_search import RankedList, beam_search
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.semantic_id.table import SemanticIdTable
@@ -158,32 +158,11 @@ ITEM_SOFTMAX = {"weight": 0.5, "item_vectors": True}
 )
 def test_the_loss_compiles_as_a_whole(options):
     """The program computes padding and forced digits, too: it has other shapes, and the same loss and gradients."""
-    backbone, counts = build(**options), torch.tensor([3, 1, 4, 2, 1])
-    weights = dict(backbone.named_parameters())
-    losses = backbone.loss, torch.compile(backbone.loss, fullgraph=True, backend="eager")
-    values = [loss(HISTORY, LENGTHS, TARGETS, counts) for loss in losses]
-    torch.testing.assert_close(values[1], values[0])
-    eager, compiled = (torch.autograd.grad(value, weights.values(), allow_unused=True) for value in values)
-    for name, wanted, found in zip(weights, eager, compiled, strict=True):
-        wanted = torch.zeros_like(found) if wanted is None else wanted  # of a head that is never asked
-        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4, msg=name)
+    assert_loss_compiles_as_a_whole(build(**options), HISTORY, LENGTHS, TARGETS, torch.tensor([3, 1, 4, 2, 1]))
 
 
 def test_the_search_compiles_as_a_whole():
-    backbone = build("text")
-
-    def ranked(history: torch.Tensor, lengths: torch.Tensor) -> RankedList:
-        first = backbone.start_padded(history, lengths)
-
-        def step(depth, nodes, codes, parents, state):
-            return backbone.step(depth, nodes, codes, parents, first if state is None else state)
-
-        return beam_search(step, backbone.trie, batch_size=len(history), k=4, beam_width=5, exclude=history)
-
-    found = torch.compile(ranked, fullgraph=True, backend="eager")(HISTORY, LENGTHS)
-    expected = ranked(HISTORY, LENGTHS)
-    assert torch.equal(found.item_ids, expected.item_ids)
-    torch.testing.assert_close(found.scores, expected.scores)
+    assert_search_compiles_as_a_whole(build("text"), HISTORY, LENGTHS, k=4, beam_width=5)
 
 
 def test_an_empty_history_is_refused():

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from whole_programs import assert_loss_compiles_as_a_whole, assert_search_compiles_as_a_whole
 
-from recbole_mgr.generation.beam_search import RankedList, beam_search, exhaustive_scores
+from recbole_mgr.generation.beam_search import beam_search, exhaustive_scores
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.backbone.packed_t5 import PackedT5, Sizes
 from recbole_mgr.model.backbone.t5 import T5Backbone
@@ -430,28 +431,8 @@ def test_unknown_settings_are_refused():
 def test_the_loss_compiles_as_a_whole(code_softmax):
     """The program computes padding and forced digits, too: it has other shapes, and the same loss and gradients."""
     backbone = build("two with transition and dedup", code_softmax)
-    weights = dict(backbone.named_parameters())
-    losses = backbone.loss, torch.compile(backbone.loss, fullgraph=True, backend="eager")
-    values = [loss(HISTORY, LENGTHS, TARGETS) for loss in losses]
-    torch.testing.assert_close(values[1], values[0])
-    eager, compiled = (torch.autograd.grad(value, weights.values()) for value in values)
-    for name, wanted, found in zip(weights, eager, compiled, strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4, msg=name)
+    assert_loss_compiles_as_a_whole(backbone, HISTORY, LENGTHS, TARGETS)
 
 
-@torch.no_grad()
 def test_the_search_compiles_as_a_whole():
-    backbone = build("one modality")
-
-    def ranked(history: torch.Tensor, lengths: torch.Tensor) -> RankedList:
-        first = backbone.start_padded(history, lengths)
-
-        def step(depth, nodes, codes, parents, state):
-            return backbone.step(depth, nodes, codes, parents, first if state is None else state)
-
-        return beam_search(step, backbone.trie, batch_size=len(history), k=3, beam_width=4, exclude=history)
-
-    found = torch.compile(ranked, fullgraph=True, backend="eager")(HISTORY, LENGTHS)
-    expected = ranked(HISTORY, LENGTHS)
-    assert torch.equal(found.item_ids, expected.item_ids)
-    torch.testing.assert_close(found.scores, expected.scores)
+    assert_search_compiles_as_a_whole(build("one modality"), HISTORY, LENGTHS, k=3, beam_width=4)
