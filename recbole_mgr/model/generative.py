@@ -24,7 +24,7 @@ from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
 from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.model.backbone.t5 import T5Backbone
-from recbole_mgr.model.memory import OURS, MemoryPrior
+from recbole_mgr.model.memory import OURS, MemoryPrior, require_content
 from recbole_mgr.model.priors import CODES, Candidates, PartWeights, candidates_of, rank_all_items
 from recbole_mgr.semantic_id.build import FUSED
 from recbole_mgr.semantic_id.table import SemanticIdTable
@@ -60,6 +60,7 @@ class GenerativeRecommender(SequentialRecommender):
     @classmethod
     def check_settings(cls, settings: dict[str, Any]) -> None:
         """Refuse settings that contradict the model; raises ValueError naming key, value and remedy."""
+        require_content(settings)
 
     @classmethod
     def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:

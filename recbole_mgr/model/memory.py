@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ from recbole_mgr.integration.dataset import GenerativeDataset
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
 OURS = {"content_weight": 10.0, "max_entries": 100}  # where a user says nothing else
+_COLLABORATIVE = "collaborative"  # vectors learned from interactions, which say nothing of content
+_NO_CONTENT = "memory_options: content_weight needs a modality of content beside the collaborative one; set it to 0"
 
 
 class MemoryPrior(nn.Module):
@@ -98,6 +102,13 @@ class MemoryPrior(nn.Module):
         return (scores.clamp(min=0) + self.floor).log()
 
 
+def require_content(settings: Mapping[str, Any]) -> None:
+    """Refuse, before anything is read, a memory that asks for items alike by content where no modality has any."""
+    wants_content = settings["memory"] and (OURS | settings["memory_options"])["content_weight"]
+    if wants_content and set(settings["modalities"]) == {_COLLABORATIVE}:
+        raise ValueError(_NO_CONTENT)
+
+
 def item_likeness(dataset: GenerativeDataset) -> sparse.csr_matrix:
     """Which items are alike by content: by the vectors of the run's modalities, or by codes where only these are there.
 
@@ -107,7 +118,7 @@ def item_likeness(dataset: GenerativeDataset) -> sparse.csr_matrix:
     folder, config = Path(dataset.config["data_path"]), dataset.config
     alike = []
     for modality in config["modalities"]:
-        if modality == "collaborative":
+        if modality == _COLLABORATIVE:
             continue
         if feature_path(folder, dataset.dataset_name, modality):
             found = load_features(
@@ -117,9 +128,7 @@ def item_likeness(dataset: GenerativeDataset) -> sparse.csr_matrix:
         elif modality in table.modalities:
             alike.append(by_codes(table.codes[1:, table.block(modality)].numpy()))
     if not alike:
-        raise ValueError(
-            "memory_options: content_weight needs a modality of content beside the collaborative one; set it to 0"
-        )
+        raise ValueError(_NO_CONTENT)
     return nearest_items(alike, table.num_items)
 
 

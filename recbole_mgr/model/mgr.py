@@ -24,6 +24,7 @@ class TIGER(GenerativeRecommender):
 
     @classmethod
     def check_settings(cls, settings: dict[str, Any]) -> None:
+        super().check_settings(settings)
         modalities = settings["modalities"]
         if len(modalities) != 1:
             raise ValueError(
@@ -99,6 +100,7 @@ class MGRLFpp(GenerativeRecommender):
 
     @classmethod
     def check_settings(cls, settings: dict[str, Any]) -> None:
+        super().check_settings(settings)
         for key in ("alignment_epochs", "alignment_weight"):
             if settings[key] > 0 and not settings["alignment_losses"]:
                 raise ValueError(

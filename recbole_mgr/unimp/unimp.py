@@ -97,6 +97,7 @@ class UniMP(GenerativeRecommender):
 
     @classmethod
     def check_settings(cls, settings: dict[str, Any]) -> None:
+        super().check_settings(settings)
         check_unimp_settings(settings)
 
     @classmethod

@@ -90,6 +90,11 @@ def test_what_one_row_drops_all_drop(experiment):
         ({"settings": {"epohcs": 2}}, {}, "unknown setting 'epohcs'"),
         ({"rows": [Row("a", "TIGER", {"beam_size": 3})]}, {}, "mine, row 'a': beam_size: 3 must be at least"),
         (
+            {"rows": [Row("a", "TIGER", {"modalities": ["collaborative"], "memory": True})]},
+            {},
+            "content_weight needs a modality of content",
+        ),
+        (
             {"rows": [Row("a", "MGRLF", {}), Row("b", "MGRLF", {"epochs": 5})]},
             {"epochs": 1},
             "'a' and 'b' have the same",
