@@ -168,7 +168,9 @@ class UniMP(GenerativeRecommender):
         vocabulary, pad_token_id = personal.vocabulary, personal.tokenizer.pad_token_id
         lm = make_language_model(settings, vocabulary_size=vocabulary.base_size, pad_token_id=pad_token_id)
         apply_training(lm, settings)
-        extend_vocabulary(lm, vocabulary.num_new, meanings_of_new_tokens(personal) if settings.is_pretrained else ())
+        is_learning = bool(personal.sequences("train"))  # else all rows are read from a run directory
+        meanings = meanings_of_new_tokens(personal) if settings.is_pretrained and is_learning else ()
+        extend_vocabulary(lm, vocabulary.num_new, meanings)
         vision = None
         if config["image_attention"] != "none" and personal.catalogue.has_image.any():
             gate_start = config["gate_start"]
