@@ -22,8 +22,7 @@ from recbole_mgr.generation.item_memory import Counts, FittedMemory, MemorySetti
 from recbole_mgr.generation.likeness import by_codes, by_vectors, nearest_items
 from recbole_mgr.generation.ridge import dense_bytes
 from recbole_mgr.integration.dataset import CheckedDataset, tokens_of
-from recbole_mgr.semantic_id.table import SemanticIdTable
-from recbole_mgr.semantic_id.user_supplied import supplied_modalities
+from recbole_mgr.semantic_id.user_supplied import read_supplied, supplied_modalities
 
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -61,7 +60,8 @@ class ItemMemory(ClosedFormRecommender):
         with_codes = supplied_modalities(path, modalities) if path else []
         parts = []
         if with_codes:
-            table = SemanticIdTable.load(path, item_tokens=tokens, modalities=with_codes)
+            cache_dir = Path(self.config["checkpoint_dir"]) / "semantic_ids"
+            table, _ = read_supplied(path, item_tokens=tokens, modalities=with_codes, cache_dir=cache_dir)
             parts += [by_codes(table.codes[1:, table.block(modality)].numpy()) for modality in with_codes]
         for modality in modalities:
             if modality not in with_codes:

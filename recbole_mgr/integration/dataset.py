@@ -40,7 +40,7 @@ from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_seman
 from recbole_mgr.semantic_id.report import format_report, table_report
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.tokenizer import ItemTokenizer
-from recbole_mgr.semantic_id.user_supplied import complete_table, supplied_modalities
+from recbole_mgr.semantic_id.user_supplied import complete_table, read_supplied, supplied_modalities
 
 TARGET_COUNT = "target_count"
 _FILTERS = ("val_interval", "user_inter_num_interval", "item_inter_num_interval", "filter_inter_by_user_or_item")
@@ -229,16 +229,17 @@ class GenerativeDataset(CheckedDataset):
         put together of both where the file lacks a modality."""
         layout = self.config.model_class
         modalities = [FUSED] if layout.fusion == "early" else self.config["modalities"]
+        cache_dir = Path(self.config["checkpoint_dir"]) / "semantic_ids"
         supplied = self.config["semantic_ids"] and supplied_modalities(Path(self.config["semantic_ids"]), modalities)
         if supplied == modalities:
-            table = SemanticIdTable.load(
+            return read_supplied(
                 Path(self.config["semantic_ids"]),
                 item_tokens=self.item_tokens,
                 modalities=modalities,
+                cache_dir=cache_dir,
                 transitions=layout.has_transitions(self.config),
                 item2id=Path(self.config["item2id"]) if self.config["item2id"] else None,
             )
-            return table, _report_of_owner(table)
         folder, policy = Path(self.config["data_path"]), self.config["missing_modality"]
         format = AtomicFormat.of(self.config)
         features = {
@@ -248,7 +249,6 @@ class GenerativeDataset(CheckedDataset):
         }
         vectors = {modality: part.vectors for modality, part in features.items()}
         settings = semantic_id_settings(self.config, layout)
-        cache_dir = Path(self.config["checkpoint_dir"]) / "semantic_ids"
         if supplied:
             quantized = quantize_modalities(vectors, self.item_tokens, settings, cache_dir=cache_dir)
             table = complete_table(

@@ -77,6 +77,12 @@ class HistoryRows(Interaction):
         chosen.interaction.others = {name: column[index] for name, column in columns.others.items()}
         return chosen
 
+    def sort(self, by: Any, ascending: Any = True) -> None:
+        if isinstance(by, str) and by in self.interaction and self[by].dim() == 1 and ascending is True:
+            self._reindex(stable_order(self[by].numpy()))  # the order that RecBole computes, in a third of the time
+        else:
+            super().sort(by, ascending)
+
     def _reindex(self, index: Any) -> None:
         self.interaction = self[index].interaction
 

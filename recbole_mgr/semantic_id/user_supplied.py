@@ -1,14 +1,28 @@
-"""Semantic IDs that the user supplies for some modalities only; the others are quantised from their vectors."""
+"""Semantic IDs that the user supplies for all modalities, or for some; the others are quantised from their vectors.
+
+A user's file is parsed, matched with the items of the data set, checked and reported on once. What comes of it is kept
+as one file that maps into memory, in a folder of caches and never beside the user's, and found by digests of all that
+it depends on.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
-from recbole_mgr.data.semantic_id_file import coded_modalities, read_columns
-from recbole_mgr.semantic_id.table import SemanticIdTable
+from recbole_mgr.data.semantic_id_file import coded_modalities, description_path, read_columns
+from recbole_mgr.files import owned, remembered_digest, replacing
+from recbole_mgr.semantic_id.report import table_report
+from recbole_mgr.semantic_id.table import Digit, SemanticIdTable
+
+_FORMAT = 1  # of the cache; another one is made anew
 
 
 def supplied_modalities(path: Path, modalities: Sequence[str]) -> list[str]:
@@ -22,6 +36,77 @@ def supplied_modalities(path: Path, modalities: Sequence[str]) -> list[str]:
     if not supplied:
         raise ValueError(f"{path}: no codes for the modalities {list(modalities)}; it has {read_columns(path)}")
     return supplied
+
+
+def read_supplied(
+    path: Path,
+    *,
+    item_tokens: Sequence[str],
+    modalities: Sequence[str],
+    cache_dir: Path,
+    transitions: bool = False,
+    item2id: Path | None = None,
+) -> tuple[SemanticIdTable, dict[str, Any]]:
+    """The table of modalities that are all user-supplied, and its `table_report`.
+
+    Args:
+        path: file of semantic IDs.
+        item_tokens: N items, in the order wanted.
+        modalities: all, in the order of their blocks.
+        cache_dir: folder that keeps both for the next call with files of the same content and the same arguments.
+        transitions: put a digit between modalities.
+        item2id: map of item ids to the keys of a JSON file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: As `SemanticIdTable.load`; also if a cache file is damaged.
+    """
+    files = [path, description_path(path), *([item2id] if item2id else [])]
+    told = [
+        _FORMAT,
+        path.suffix,
+        [remembered_digest(file) if file.is_file() else None for file in files],
+        hashlib.sha256("\n".join(item_tokens).encode()).hexdigest(),
+        list(modalities),
+        transitions,
+    ]
+    cached = Path(cache_dir) / f"supplied-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:20]}.safetensors"
+    if not cached.is_file():
+        with owned(cached, waits=True):  # of several commands one makes it
+            if not cached.is_file():
+                table = SemanticIdTable.load(
+                    path, item_tokens=item_tokens, modalities=modalities, transitions=transitions, item2id=item2id
+                )
+                _write_cache(cached, table)
+    return _read_cache(cached, item_tokens)
+
+
+def _write_cache(cached: Path, table: SemanticIdTable) -> None:
+    about = {
+        "digits": [digit._asdict() for digit in table.digits],
+        "fingerprint": table.fingerprint,
+        "report": table_report(table),
+    }
+    with replacing(cached) as unfinished:
+        save_file({"codes": table.codes}, unfinished, metadata={"about": json.dumps(about)})
+
+
+def _read_cache(cached: Path, item_tokens: Sequence[str]) -> tuple[SemanticIdTable, dict[str, Any]]:
+    try:
+        with safe_open(cached, framework="pt") as file:
+            codes, about = file.get_tensor("codes"), json.loads(file.metadata()["about"])
+        table = SemanticIdTable(
+            codes=codes,
+            digits=tuple(Digit(**digit) for digit in about["digits"]),
+            item_tokens=list(item_tokens),
+            are_distinct=True,
+        )
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{cached}: this cache file is damaged ({error}); remove it, and it will be made again"
+        ) from error
+    vars(table)["fingerprint"] = about["fingerprint"]
+    return table, about["report"]
 
 
 def complete_table(

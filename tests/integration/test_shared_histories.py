@@ -7,6 +7,7 @@ import pytest
 import torch
 from recbole.data import create_dataset, data_preparation
 from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.data.interaction import Interaction
 
 from recbole_mgr.data.interaction_histories import InteractionHistories
 from recbole_mgr.integration.config import known_keys, make_config
@@ -179,3 +180,18 @@ def test_a_damaged_cache_is_named(data_of, tmp_path):
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"histories.tiny-\w+\.safetensors: this cache file is damaged"):
         InteractionHistories.load(file)
+
+
+@pytest.mark.parametrize("by", ["timestamp", "item_id", ["user_id", "timestamp"], "item_id_list"])
+def test_rows_are_sorted_as_recbole_sorts_them(data_of, by):
+    rows = data_of("TIGER", 0, backbone="t5", MAX_ITEM_LIST_LENGTH=4).build()[0].inter_feat
+    plain = Interaction(dict(rows.interaction))
+    rows.sort(by)
+    plain.sort(by)
+    assert all(torch.equal(rows[name], column) for name, column in plain.interaction.items())
+
+
+def test_a_column_that_is_not_there_sorts_nothing(data_of):
+    rows = data_of("TIGER", 0, backbone="t5").build()[0].inter_feat
+    with pytest.raises(ValueError, match="nowhere"):
+        rows.sort("nowhere")

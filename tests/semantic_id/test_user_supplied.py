@@ -1,9 +1,15 @@
-"""User-supplied codes and built ones in one table."""
+"""User-supplied codes: read once and kept, and put beside built ones."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from recbole_mgr.semantic_id.user_supplied import complete_table, supplied_modalities
+from recbole_mgr.semantic_id.report import table_report
+from recbole_mgr.semantic_id.table import SemanticIdTable
+from recbole_mgr.semantic_id.user_supplied import complete_table, read_supplied, supplied_modalities
 
 ITEMS = ["a", "b", "c"]
 
@@ -43,3 +49,83 @@ def test_items_that_still_collide_are_told_apart_anew(path):
     )
     assert table.codes[1:].tolist() == [[1, 2, 7, 0], [1, 2, 7, 1], [3, 3, 7, 0]]
     assert table.digits[-1].kind == "dedup"
+
+
+# -- kept for the next run ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read(path, tmp_path, monkeypatch):
+    """A function that reads the file, or another one, and tells whether it had to be parsed for it."""
+    parsed = []
+    load = SemanticIdTable.load
+    monkeypatch.setattr(SemanticIdTable, "load", lambda path, **wanted: parsed.append(path) or load(path, **wanted))
+
+    def read(path: Path = path, **changes):
+        parsed.clear()
+        wanted = {"item_tokens": ITEMS, "modalities": ["text", "image"], **changes}
+        table, report = read_supplied(path, cache_dir=tmp_path / "saved", **wanted)
+        expected = load(path, **wanted)
+        assert torch.equal(table.codes, expected.codes)
+        assert (table.digits, table.item_tokens) == (expected.digits, expected.item_tokens)
+        assert table.fingerprint == expected.fingerprint
+        assert report == table_report(expected)
+        return bool(parsed)
+
+    return read
+
+
+def test_a_file_is_parsed_once_and_nothing_stands_beside_it(read, path):
+    before = sorted(path.parent.iterdir())
+    assert [read(), read(), read()] == [True, False, False]
+    assert sorted(path.parent.iterdir()) == sorted([*before, path.parent / "saved"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"item_tokens": ["b", "a", "c"]},
+        {"item_tokens": ["a", "c"]},
+        {"modalities": ["image", "text"]},
+        {"modalities": ["text"]},
+        {"transitions": True},
+    ],
+    ids=str,
+)
+def test_other_items_another_order_or_layout_are_seen(read, changes):
+    read()
+    assert [read(**changes), read(**changes), read()] == [True, False, False]
+
+
+def test_a_changed_file_is_seen_and_an_equal_one_elsewhere_is_known(read, path, tmp_path):
+    text = path.read_text()
+    read()
+    path.write_text(text.replace("3 3", "3 4"))
+    assert read()
+    (tmp_path / "copy.tsv").write_text(text)
+    assert not read(tmp_path / "copy.tsv")
+
+
+def test_a_description_that_comes_later_is_checked(read, path):
+    read()
+    path.with_suffix(".yaml").write_text("fingerprint: another\ndigits: []\n")
+    with pytest.raises(ValueError, match="the content is not the one that mine.semantic_ids.yaml describes"):
+        read()
+
+
+def test_of_json_the_map_counts_too(read, tmp_path):
+    path, item2id = tmp_path / "index.json", tmp_path / "item2id"
+    path.write_text(json.dumps({str(place): [f"<a_{place}>"] for place in range(3)}))
+    item2id.write_text("a\t0\nb\t1\nc\t2\n")
+    assert [read(path, modalities=["text"], item2id=item2id) for _ in range(2)] == [True, False]
+    item2id.write_text("a\t0\nb\t2\nc\t1\n")
+    assert read(path, modalities=["text"], item2id=item2id)
+
+
+def test_a_damaged_file_of_the_cache_is_named_with_the_remedy(read, tmp_path):
+    read()
+    (cached,) = (tmp_path / "saved").glob("supplied-*.safetensors")
+    for content in (b"", cached.read_bytes()[:-1], cached.read_bytes().replace(b"digits", b"digots")):
+        cached.write_bytes(content)
+        with pytest.raises(ValueError, match=r"supplied-.*: this cache file is damaged .*remove it, and it will be"):
+            read()
