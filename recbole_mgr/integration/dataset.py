@@ -17,13 +17,11 @@ import torch
 from recbole.config import Config
 from recbole.data import create_dataset
 from recbole.data.dataset import Dataset, SequentialDataset
-from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
 
 from recbole_mgr.data.features import items_with_features, load_features
 from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.data.leak_guard import refuse_leaking_vectors
-from recbole_mgr.data.ordering import stable_order
 from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.distributed import processes
 from recbole_mgr.generation.item_memory import Sequences
@@ -34,15 +32,15 @@ from recbole_mgr.integration.histories import (
     plain_histories,
     take_histories,
 )
-from recbole_mgr.integration.history_rows import HistoryRows, places_in_runs
+from recbole_mgr.integration.history_rows import HistoryRows
 from recbole_mgr.integration.seen_items import SeenItems, mark_seen_items
+from recbole_mgr.integration.windows import windows
 from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings, build_semantic_ids, quantize_modalities
 from recbole_mgr.semantic_id.report import format_report, table_report
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.tokenizer import ItemTokenizer
 from recbole_mgr.semantic_id.user_supplied import complete_table, read_supplied, supplied_modalities
 
-TARGET_COUNT = "target_count"
 _FILTERS = ("val_interval", "user_inter_num_interval", "item_inter_num_interval", "filter_inter_by_user_or_item")
 
 
@@ -180,7 +178,37 @@ class CheckedDataset(SequentialDataset):
         return [train, valid, test]
 
 
-class GenerativeDataset(CheckedDataset):
+class WindowDataset(CheckedDataset):
+    """Sequential data set whose training part has one row per user and window; every (user, target) pair counts
+    exactly once per epoch."""
+
+    _train_item_counter: Counter | None = None
+
+    def build(self) -> list[WindowDataset]:
+        """Split as RecBole does, then arrange the training rows.
+
+        Returns:
+            Training, validation and test part.
+        """
+        train, valid, test = super().build()
+        # training only: the popularity metrics count interactions, not the rows that are left of them
+        train._train_item_counter = train.item_counter
+        if self._has_windows:
+            stride = self.config["window_stride"] or self.max_item_list_len
+            train.inter_feat = windows(train.inter_feat, self.uid_field, stride)
+        return [train, valid, test]
+
+    @property
+    def item_counter(self) -> Counter:
+        """Training interactions per item, as RecBole counts them before rows are merged into windows."""
+        return self._train_item_counter or super().item_counter
+
+    @property
+    def _has_windows(self) -> bool:
+        return True
+
+
+class GenerativeDataset(WindowDataset):
     """Sequential data set of the generating models.
 
     Attributes (after :meth:`build`, on the data set and its three parts):
@@ -194,35 +222,25 @@ class GenerativeDataset(CheckedDataset):
     semantic_ids: SemanticIdTable
     semantic_id_report: dict[str, Any]
     item_tokenizer: ItemTokenizer | None = None
-    _train_item_counter: Counter | None = None
 
     def build(self) -> list[GenerativeDataset]:
-        """Split as RecBole does, then build or load the semantic IDs and arrange the training rows.
+        """Split as RecBole does, then arrange the training rows and build or load the semantic IDs.
 
         Returns:
             Training, validation and test part. The training part has one row per prefix (``backbone: t5``) or one
-            per user and window (``hierarchical``); either way every (user, target) pair counts exactly once per epoch.
+            per user and window (``hierarchical``).
         """
         train, valid, test = super().build()
-        # training only: the popularity metrics count interactions, not the rows that are left of them
-        train._train_item_counter = train.item_counter
         table, report = self._semantic_id_table()
         if report:
             self.logger.info("semantic IDs: " + format_report(report))
         for part in (self, train, valid, test):
             part.semantic_ids, part.semantic_id_report = table, report
-        if self.config["backbone"] == "hierarchical":
-            train.inter_feat = _windows(train.inter_feat, self.uid_field, self._window_stride)
         return [train, valid, test]
 
     @property
-    def item_counter(self) -> Counter:
-        """Training interactions per item, as RecBole counts them before rows are merged into windows."""
-        return self._train_item_counter or super().item_counter
-
-    @property
-    def _window_stride(self) -> int:
-        return self.config["window_stride"] or self.max_item_list_len
+    def _has_windows(self) -> bool:
+        return self.config["backbone"] == "hierarchical"
 
     def _semantic_id_table(self) -> tuple[SemanticIdTable, dict[str, Any]]:
         """The table and its report: loaded where ``semantic_ids`` names a file, built from the features otherwise, and
@@ -318,21 +336,3 @@ def semantic_id_settings(config: Any, layout: type) -> SemanticIdSettings:
         transitions=layout.has_transitions(config),
         seed=config["semantic_id_seed"],
     )
-
-
-def _windows(rows: Interaction, user_field: str, stride: int) -> Interaction:
-    """Keep of RecBole's training rows (one per target) the last of each user and every ``stride``-th before it.
-
-    A kept row's history and target form a window of which the last ``target_count`` items are predicted, each from
-    all before it. Counts over a user's windows add up to their number of targets.
-    """
-    users = rows[user_field].numpy()
-    order, total = stable_order(users), np.bincount(users).astype(np.int32)
-    position = np.empty(len(users), dtype=np.int32)  # 1 for a user's first target
-    position[order] = 1 + places_in_runs(users[order])
-    remaining = total[users] - position
-    keep = np.flatnonzero(remaining % stride == 0)
-    kept = rows[keep]
-    counts = np.minimum(position[keep], stride).astype(np.int64)
-    kept.update(Interaction({TARGET_COUNT: torch.from_numpy(counts)}))
-    return kept

@@ -27,13 +27,15 @@ MODELS: dict[str, str] = {
     "UniMP": "recbole_mgr.unimp.unimp",
 }
 
-# Closed-form models that score every item: no gradients, no semantic IDs.
-BASELINES: dict[str, str] = {
+# Models that score every item, without semantic IDs. Those in closed form have no gradients.
+CLOSED_FORM: dict[str, str] = {
     "Popularity": "recbole_mgr.baselines.history_again",
     "HistoryAgain": "recbole_mgr.baselines.history_again",
     "ItemMemory": "recbole_mgr.baselines.item_memory",
     "TGH": "recbole_mgr.baselines.transition_graph",
 }
+
+BASELINES = {"SASRecWindows": "recbole_mgr.baselines.sasrec_windows", **CLOSED_FORM}
 
 OURS = {**MODELS, **BASELINES}
 
@@ -41,8 +43,10 @@ OURS = {**MODELS, **BASELINES}
 OWN_CLASSES: dict[str, str] = {
     "UniMPDataset": "recbole_mgr.unimp.dataset:UniMPDataset",
     "UniMPTrainer": "recbole_mgr.unimp.trainer:UniMPTrainer",
-    **{f"{name}Dataset": "recbole_mgr.integration.dataset:CheckedDataset" for name in BASELINES},
-    **{f"{name}Trainer": "recbole_mgr.baselines.trainer:ClosedFormTrainer" for name in BASELINES},
+    **{f"{name}Dataset": "recbole_mgr.integration.dataset:CheckedDataset" for name in CLOSED_FORM},
+    **{f"{name}Trainer": "recbole_mgr.baselines.trainer:ClosedFormTrainer" for name in CLOSED_FORM},
+    "SASRecWindowsDataset": "recbole_mgr.integration.dataset:WindowDataset",
+    "SASRecWindowsTrainer": "recbole.trainer:Trainer",
 }
 
 _RECBOLE_PACKAGE = "recbole.model.sequential_recommender."

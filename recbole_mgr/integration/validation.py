@@ -215,16 +215,20 @@ def _check_priors(values: dict[str, Any]) -> None:
 
 
 def _check_training(values: dict[str, Any]) -> None:
-    stride = values["window_stride"]
-    if stride is not None:
-        longest = values["MAX_ITEM_LIST_LENGTH"]
-        rule = f"None or a whole number from 1 to MAX_ITEM_LIST_LENGTH: {longest}"
-        require(stride <= longest, values, "window_stride", rule)
-        if values["backbone"] != "hierarchical":
-            raise ValueError(
-                f"window_stride: {stride} means nothing to backbone: {values['backbone']}, which trains on one row per "
-                "target; leave it out"
-            )
+    require_stride(values)
+    stride, backbone = values["window_stride"], values["backbone"]
+    if stride is not None and backbone != "hierarchical":
+        raise ValueError(
+            f"window_stride: {stride} means nothing to backbone: {backbone}, which trains on one row per target; leave "
+            "it out"
+        )
+
+
+def require_stride(values: dict[str, Any]) -> None:
+    """Refuse a ``window_stride`` beyond the longest history; raises ValueError naming both."""
+    stride, longest = values["window_stride"], values["MAX_ITEM_LIST_LENGTH"]
+    rule = f"None or a whole number from 1 to MAX_ITEM_LIST_LENGTH: {longest}"
+    require(stride is None or stride <= longest, values, "window_stride", rule)
 
 
 def _check_ranking(values: dict[str, Any]) -> None:

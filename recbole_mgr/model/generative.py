@@ -21,7 +21,8 @@ from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_sea
 from recbole_mgr.generation.item_memory import MemorySettings
 from recbole_mgr.generation.priors import DENSE_ITEMS, DensePrior, Prior, WeightedPriors
 from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
-from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
+from recbole_mgr.integration.dataset import GenerativeDataset
+from recbole_mgr.integration.windows import TARGET_COUNT, count_targets
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.model.backbone.t5 import T5Backbone
 from recbole_mgr.model.memory import OURS, MemoryPrior, require_content
@@ -173,12 +174,7 @@ class GenerativeRecommender(SequentialRecommender):
 
     def loss_of_part(self, part: Interaction, whole: Interaction, counts: bool) -> Tensor:
         """What a process adds to the loss of a batch, see :func:`recbole_mgr.integration.parallel.loss_of_part`."""
-        return self.calculate_loss(part) * (counts * self.count_targets(part) / self.count_targets(whole))
-
-    @staticmethod
-    def count_targets(interaction: Interaction) -> int:
-        """Targets of a batch: as many as its rows say, or one each."""
-        return int(interaction[TARGET_COUNT].sum()) if TARGET_COUNT in interaction else len(interaction)
+        return self.calculate_loss(part) * (counts * count_targets(part) / count_targets(whole))
 
     def generate(
         self, interaction: Interaction, k: int, *, exclude: Tensor | None = None, **options: Any

@@ -15,6 +15,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_mgr.distributed import processes
+from recbole_mgr.integration.windows import count_targets
 from recbole_mgr.model.alignment import AlignmentStage
 from recbole_mgr.model.generative import GenerativeRecommender
 
@@ -88,7 +89,7 @@ class MGRLFpp(GenerativeRecommender):
 
     def loss_of_part(self, part: Interaction, whole: Interaction, counts: bool) -> Tensor:
         """Rows count by their targets; the alignment of the draw, which all processes compute, in equal parts."""
-        loss = super().calculate_loss(part) * (counts * self.count_targets(part) / self.count_targets(whole))
+        loss = super().calculate_loss(part) * (counts * count_targets(part) / count_targets(whole))
         if self.alignment_weight == 0:
             return loss
         alignment = self.alignment.loss(self.alignment.draw_items())

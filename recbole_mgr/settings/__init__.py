@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from recbole_mgr.settings.closed_form_keys import TGH, ClosedFormRecommender, ItemMemory
 from recbole_mgr.settings.model_keys import TIGER, GenerativeRecommender, MGRLFpp
+from recbole_mgr.settings.own_baseline_keys import TGH, ClosedFormRecommender, ItemMemory, SASRecWindows
 from recbole_mgr.settings.recbole_keys import MEANINGLESS_TO_GENERATION, KnowledgeGraph, Overall, Processes
 from recbole_mgr.settings.schema import Key, Keys
 from recbole_mgr.settings.unimp_keys import UniMP
@@ -23,6 +23,7 @@ GROUPS: dict[str, type[Keys]] = {
     "ClosedFormRecommender": ClosedFormRecommender,
     "ItemMemory": ItemMemory,
     "TGH": TGH,
+    "SASRecWindows": SASRecWindows,
 }
 
 

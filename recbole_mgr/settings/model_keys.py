@@ -1,21 +1,20 @@
 """Keys of the models that generate semantic IDs: each class has those of a file in ``properties/model/``.
 
 A key is one line here and one line, with its default, in the property file. ``GROUPS`` in
-:mod:`recbole_mgr.settings.groups` names the classes.
+:mod:`recbole_mgr.settings` names the classes.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le
 from pydantic import BeforeValidator
 
 from recbole_mgr.settings.recbole_keys import Overall
 from recbole_mgr.settings.schema import Keys, key
-from recbole_mgr.settings.values import Count, Names, Number, Positive, Switch, Whole
+from recbole_mgr.settings.values import Count, Names, Number, Positive, Probability, Switch, Whole
 
-Probability = Annotated[Number, Ge(0), Lt(1)]
 Decay = Annotated[Number, Gt(0), Le(1)]
 Loss = Literal["infonce", "id_to_id"]
 Losses = Annotated[list[Loss], BeforeValidator(lambda value: [value] if isinstance(value, str) else value or [])]

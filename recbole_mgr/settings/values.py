@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 from pydantic import AfterValidator, BeforeValidator, Strict
 
 
@@ -64,6 +64,7 @@ def _joined_ids(value: Any) -> Any:
 Switch = Annotated[bool, Strict(False), Says("True or False (yes or no, on or off, 1 or 0)", "bool")]
 Number = int | float  # finite; a whole number stays one
 Positive = Annotated[Number, Gt(0)]
+Probability = Annotated[Number, Ge(0), Lt(1)]
 Whole = Annotated[int, Ge(0)]
 Count = Annotated[int, Ge(1)]
 Name = Annotated[str, _where(lambda text: bool(text.strip())), Says("a name", "str")]

@@ -14,7 +14,7 @@ from recbole.utils import get_trainer
 from recbole_mgr.baselines.closed_form import next_choice
 from recbole_mgr.integration.config import make_config
 from recbole_mgr.integration.dataset import CheckedDataset, training_sequences
-from recbole_mgr.integration.registry import BASELINES, is_generative
+from recbole_mgr.integration.registry import CLOSED_FORM, is_generative
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison
 from recbole_mgr.run.table_page import markdown
 
@@ -38,7 +38,7 @@ def prepared(settings, name, **changes):
     return model, loaders, trainer
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", CLOSED_FORM)
 def test_a_baseline_scores_every_item_as_recbole_asks(settings, name):
     model, loaders, trainer = prepared(settings, name, metrics=["Recall", "NDCG", "GiniIndex", "ItemCoverage"])
     assert not is_generative(name) and isinstance(loaders[0]._dataset, CheckedDataset)
@@ -52,7 +52,7 @@ def test_a_baseline_scores_every_item_as_recbole_asks(settings, name):
     assert 0 < recall <= 1 and recall == trainer.evaluate(loaders[2], load_best_model=True)["recall@10"]
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", CLOSED_FORM)
 def test_recboles_own_functions_train_and_load_it(settings, name, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["test"])
     monkeypatch.setattr("psutil.cpu_percent", lambda interval: 0.0)
@@ -65,7 +65,7 @@ def test_recboles_own_functions_train_and_load_it(settings, name, monkeypatch):
 
 
 def test_they_stand_in_one_table_with_others_and_are_read_back(settings, tiny_settings, capsys):
-    requests = [ModelRequest(name, {}) for name in ("TIGER", "Pop", *BASELINES)]
+    requests = [ModelRequest(name, {}) for name in ("TIGER", "Pop", *CLOSED_FORM)]
     settings = {**tiny_settings(Path(settings["data_path"])), **settings, "modalities": ["text"], "n_layers": 1}
     first = run_comparison(requests, "tiny", settings=settings)
     again = run_comparison(requests, "tiny", settings=settings)
@@ -111,7 +111,7 @@ def test_the_choice_is_made_on_validation_told_and_survives_an_interruption(sett
     assert (resumed.test, resumed.valid, resumed.notes) == (whole.test, whole.valid, whole.notes)
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", CLOSED_FORM)
 def test_a_refit_has_seen_the_validation_items_and_says_so(settings, name):
     plain, loaders, _ = prepared(settings, name)
     refitted, _, _ = prepared(settings, name, refit_on_validation=True)

@@ -26,6 +26,7 @@ MODELS = {
     "TIGER": {**OURS, "modalities": ["text"], "backbone": "t5", "weight_decay": 0.1},
     "UniMP": {"tasks": ["recommendation", "explanation", "selection"]},
     "SASRec": BASELINE,
+    "SASRecWindows": BASELINE,
     "BPR": {"embedding_size": 8},  # draws negatives
     "Pop": {},
     "ItemMemory": {},
@@ -62,7 +63,7 @@ def settings_of(name: str, folder, **changes) -> dict:
         "show_progress": False,
         "state": "ERROR",
     }
-    if "n_layers" in MODELS[name] and name != "SASRec":
+    if "n_layers" in MODELS[name] and "SASRec" not in name:
         settings |= {"hidden_size": 16, "inner_size": 32, "codebook_size": 4, "codebook_levels": 2, "beam_size": 10}
     return {**settings, **MODELS[name], **changes}
 

@@ -11,7 +11,8 @@ from recbole.data.dataset import SequentialDataset
 
 from recbole_mgr.data.features import read_feature_file
 from recbole_mgr.integration.config import known_keys, make_config
-from recbole_mgr.integration.dataset import TARGET_COUNT, GenerativeDataset
+from recbole_mgr.integration.dataset import GenerativeDataset
+from recbole_mgr.integration.windows import TARGET_COUNT
 
 START = 1_400_000_000
 

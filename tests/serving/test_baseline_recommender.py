@@ -12,7 +12,7 @@ import recbole_mgr
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison
 from recbole_mgr.run.results import RunResult
 
-SEQUENTIAL = ("SASRec", "GRU4Rec", "FPMC")
+SEQUENTIAL = ("SASRec", "SASRecWindows", "GRU4Rec", "FPMC")
 CLOSED_FORM = {
     "HistoryAgain": {},
     "TGH": {"modalities": ["text", "image"]},

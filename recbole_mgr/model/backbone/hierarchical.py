@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from recbole_mgr.generation.priors import Prior
 from recbole_mgr.generation.trie import PrefixTrie
+from recbole_mgr.integration.windows import targets_of_windows
 from recbole_mgr.model.backbone.branches import BranchScores
 from recbole_mgr.model.backbone.code_decoder import CodeDecoder
 from recbole_mgr.model.backbone.item_softmax import ItemSoftmax
@@ -172,23 +173,19 @@ class HierarchicalBackbone(nn.Module):
         Returns:
             Scalar.
         """
-        rows = torch.arange(len(history), device=history.device)
-        sequence = F.pad(history, (0, 1))  # [B, L+1]
-        sequence[rows, lengths] = targets
-        position = torch.arange(history.shape[1], device=history.device)  # position i predicts item i + 1
-        real = position < lengths[:, None]  # [B, L]
-        counts = torch.ones_like(lengths) if target_counts is None else target_counts
-        counted = real & (position >= (lengths - counts)[:, None])  # [B, L], M of them
+        following, counted = targets_of_windows(history, lengths, targets, target_counts)  # [B, L], M of them counted
         if torch.compiler.is_compiling():  # no shape of a program depends on lengths
             hidden = self.sequence.padded(self.items(history)).flatten(0, 1)  # [B * L, H]
-            seen = self._seen(history, rows.repeat_interleave(len(position)), position.repeat(len(history)))
-            positions = hidden, torch.where(counted, sequence[:, 1:], 1).flatten(), seen
+            row, last = (torch.arange(size, device=history.device) for size in history.shape)
+            seen = self._seen(history, row.repeat_interleave(len(last)), last.repeat(len(row)))
+            positions = hidden, torch.where(counted, following, 1).flatten(), seen
             return self._loss_of_positions(*positions, counted.flatten().float())
+        real = torch.arange(history.shape[1], device=history.device) < lengths[:, None]  # [B, L]
         hidden = self.sequence(self.items(history[real]), lengths)  # [T, H]
         row, last = counted.nonzero(as_tuple=True)  # [M]
         if len(row) < len(hidden):
             hidden = hidden[counted[real]]
-        return self._loss_of_positions(hidden, sequence[:, 1:][counted], self._seen(history, row, last))
+        return self._loss_of_positions(hidden, following[counted], self._seen(history, row, last))
 
     def _loss_of_positions(
         self, hidden: Tensor, item_ids: Tensor, history: Tensor | None, counted: Tensor | None = None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_mgr.integration.registry import BASELINES
+from recbole_mgr.integration.registry import CLOSED_FORM
 from recbole_mgr.run.experiments.definition import FOLDER, Experiment, Row, read_experiment
 from recbole_mgr.run.experiments.plan import make_plan
 
@@ -114,7 +114,7 @@ def test_the_settings_of_those_that_come_along_are_sound(name, tmp_path, write_d
     folder = write_dataset(tmp_path, experiment.dataset, modalities=("text", "image", "collaborative"))
     (folder / f"{experiment.dataset}.semantic_ids.tsv").write_text("only its path is looked at")
     plan = make_plan(experiment._replace(seeds=experiment.seeds[:1]), {"data_path": str(tmp_path), "gpu_id": ""})
-    drawn = [row for row in experiment.rows if row.model not in (*BASELINES, "Pop")]  # the others draw nothing
+    drawn = [row for row in experiment.rows if row.model not in (*CLOSED_FORM, "Pop")]  # the others draw nothing
     assert not drawn or len(experiment.seeds) >= 3
     assert len(plan.runs) == len(experiment.rows)
     assert not any(Path(run.run_dir).exists() for run in plan.all_runs)

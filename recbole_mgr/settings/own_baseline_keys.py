@@ -1,4 +1,4 @@
-"""Keys of the closed-form baselines: each class has those of a file in ``properties/model/``."""
+"""Keys of our baselines: each class has those of a file in ``properties/model/``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from recbole_mgr.settings.recbole_keys import Overall
 from recbole_mgr.settings.schema import key
-from recbole_mgr.settings.values import Count, Names, Number, Positive, Switch, Whole
+from recbole_mgr.settings.values import Count, Names, Number, Positive, Probability, Switch, Whole
 
 
 def _different(values: list) -> list:
@@ -62,3 +62,23 @@ class TGH(ClosedFormRecommender):
     modalities: SomeOrNone = key("Feature files <dataset>.<modality> whose likeness ranks items; [] = none")
     ring_sizes: Annotated[list[Whole], MinLen(1)] = key("Places of the list for items one, two, ... steps away")
     edge_weight: Weight = key("What the count of a transition adds to the likeness")
+
+
+class SASRecWindows(Overall):
+    # Network
+    n_layers: Count = key("Transformer layers")
+    n_heads: Count = key("Attention heads")
+    hidden_size: Count = key("H, a multiple of n_heads")
+    inner_size: Count = key("Feed-forward width")
+    hidden_dropout_prob: Probability = key("Dropout")
+    attn_dropout_prob: Probability = key("Attention dropout")
+    hidden_act: Literal["gelu", "relu", "swish", "tanh", "sigmoid"] = key("Activation function")
+    layer_norm_eps: Positive = key("Added to the variance in layer normalisation")
+    initializer_range: Positive = key("Standard deviation of the first weights")
+
+    # Training
+    loss_type: Literal["CE"] = key("CE: the softmax over all items, without negatives")
+    train_neg_sample_args: None = key("The softmax needs no negatives")
+    train_batch_size: Count = key("Windows of a training step")
+    eval_batch_size: Count = key("Users scored at once")
+    window_stride: Count | None = key("Targets per window; None = MAX_ITEM_LIST_LENGTH")
