@@ -100,6 +100,7 @@ class UniMP(GenerativeRecommender):
     )
 
     # Training
+    initial_run: Name | None = key("Run directory of another data set's UniMP to go on from: network, codes, words")
     max_batch_tokens: Count | None = key("Bounds the rows of a step to max_batch_tokens / max_tokens; None does not")
     train_batch_size: Count = key("Rows per step")
     lr_scheduler: Literal["constant", "cosine", "linear"] = key("constant, cosine or linear")

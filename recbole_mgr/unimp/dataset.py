@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recbole_mgr.data.features import load_features
 from recbole_mgr.data.item_file import picture_file
 from recbole_mgr.data.table import AtomicFormat
+from recbole_mgr.distributed import processes
 from recbole_mgr.integration.dataset import GenerativeDataset, tokens_of
 from recbole_mgr.integration.histories import histories_of
 from recbole_mgr.semantic_id.report import table_report
@@ -22,6 +24,7 @@ from recbole_mgr.unimp.personal_data import PersonalData
 from recbole_mgr.unimp.ratings_and_reviews import rating_scale, read_ratings, read_reviews
 from recbole_mgr.unimp.tasks import instructions, needs_of
 from recbole_mgr.unimp.tokenizer import train_tokenizer
+from recbole_mgr.unimp.transfer import InitialRun
 from recbole_mgr.unimp.visual_features import VisualFeatures, read_visual_features
 from recbole_mgr.unimp.vocabulary import PromptVocabulary
 
@@ -33,9 +36,13 @@ class UniMPDataset(GenerativeDataset):
 
     Attributes (after :meth:`build`, on the data set and its three parts):
         personal (PersonalData): items, tokens, users' sequences, ratings and reviews.
+
+    Attributes (before :meth:`build`, on the data set alone):
+        initial_run (InitialRun or None): the trained run that the setting of that name tells to go on from.
     """
 
     personal: PersonalData
+    initial_run: InitialRun | None = None
 
     def _filter_by_inter_num(self) -> None:
         super()._filter_by_inter_num()
@@ -43,6 +50,8 @@ class UniMPDataset(GenerativeDataset):
 
     def build(self) -> list[UniMPDataset]:
         """Split, build the semantic IDs, and gather what the tasks need; every text file is read here, once."""
+        if self.initial_run is not None:
+            self.initial_run.check(self.config, Path(self.config["data_path"]), self.dataset_name)
         users, item_ids, times = histories_of(self).in_time_order()
         if self.histories is not None:
             self._times = times
@@ -70,10 +79,31 @@ class UniMPDataset(GenerativeDataset):
 
     def _semantic_id_table(self) -> tuple[SemanticIdTable, dict[str, Any]]:
         if self.config["item_ids"] == "semantic":
-            return super()._semantic_id_table()
+            return self._table_by_initial_run() if self.initial_run else super()._semantic_id_table()
         codes = np.arange(len(self.item_tokens))[:, None]  # [N, 1]: one digit, a code for each item
         table = SemanticIdTable.from_blocks({"item": codes}, self.item_tokens)
         return table, table_report(table)
+
+    def _table_by_initial_run(self) -> tuple[SemanticIdTable, dict[str, Any]]:
+        """The items' IDs by the quantisers of the run that is gone on from, so that its codes mean here what they
+        meant there."""
+        tokenizer, folder = self.initial_run.tokenizer, Path(self.config["data_path"])
+        where = {"policy": self.config["missing_modality"], "format": AtomicFormat.of(self.config)}
+        vectors = {}
+        for modality in tokenizer.modalities:
+            features = load_features(folder, self.dataset_name, modality, self.item_tokens, **where)
+            vectors[modality] = np.where(features.present[:, None], features.vectors[:], np.nan)
+        complete = tokenizer.complete(vectors)
+        table = SemanticIdTable.from_blocks(
+            tokenizer.encode(complete),
+            self.item_tokens,
+            sizes={
+                modality: [quantizer.codebook_size] * quantizer.levels
+                for modality, quantizer in tokenizer.quantizers.items()
+            },
+        )
+        self.item_tokenizer = tokenizer
+        return table, table_report(table, complete, tokenizer.quantizers) if processes.is_owner() else {}
 
     def _personal_data(self, users: np.ndarray, item_ids: np.ndarray) -> PersonalData:
         """Everything but RecBole's own, for n interactions int64 [n] in time order."""
@@ -97,7 +127,9 @@ class UniMPDataset(GenerativeDataset):
             format=AtomicFormat.of(config),
         )
         language_model = LanguageModelSettings.from_config(config)
-        if language_model.language_model is None:
+        if language_model.language_model is None and self.initial_run is not None:
+            tokenizer = self.initial_run.network.personal.tokenizer
+        elif language_model.language_model is None:
             texts = _tokenizer_texts(words, [reviews[index] for index in trained] if reviews else [])
             tokenizer = train_tokenizer(texts, vocabulary_size=config["bpe_vocabulary"])
         else:
@@ -155,9 +187,10 @@ class UniMPDataset(GenerativeDataset):
             return None
         from recbole_mgr.unimp.pictures.item_pictures import make_item_pictures
 
+        codec = (self.initial_run and self.initial_run.codec_folder) or self.config["picture_codec"]
         return make_item_pictures(
             [picture_file(folder, picture) for picture in words.pictures],
-            settings=self.config,
+            settings={**self.config.final_config_dict, "picture_codec": codec},
             seed=self.config["semantic_id_seed"],
             cache_dir=Path(self.config["checkpoint_dir"]) / "picture_codecs",
         )

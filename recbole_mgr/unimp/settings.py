@@ -34,6 +34,12 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
     require(settings["history_items"] <= longest, settings, "history_items", rule)
     if settings["picture_codec"]:
         require(Path(settings["picture_codec"]).is_dir(), settings, "picture_codec", "a folder that exists")
+    if settings["initial_run"]:
+        require(Path(settings["initial_run"]).is_dir(), settings, "initial_run", "a run directory that exists")
+        if settings["semantic_ids"]:
+            raise ValueError(
+                "semantic_ids: with initial_run its quantisers give the items their IDs; leave one of the two out"
+            )
     for name in tasks:
         TASKS[name].check_settings(settings)
     if settings["semantic_ids"] and settings["item_ids"] == "atomic":

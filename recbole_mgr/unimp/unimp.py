@@ -112,6 +112,8 @@ class UniMP(GenerativeRecommender):
         for key in ("picture_codec", "language_model"):
             if settings[key] and Path(settings[key]).exists():  # else a hub's name
                 files[key] = Path(settings[key])
+        if settings["initial_run"]:  # whose weights know its quantisers and words
+            files["initial_run"] = Path(settings["initial_run"]) / "model.safetensors"
         if "pictures" in needs_of(settings["tasks"]):
             files["images"] = folder / "images"
         return files

@@ -39,6 +39,8 @@ BAD = [
     ("UniMP:query_words=True,tasks=rec", "query_words: .* tasks: recommendation has no search"),
     ("UniMP:rating_bias=True,tasks=rec", "rating_bias: .* tasks: recommendation has no preference"),
     ("UniMP --bert_score=nowhere", "bert_score: 'nowhere' must be a folder that exists"),
+    ("UniMP --initial_run=nowhere", "initial_run: 'nowhere' must be a run directory that exists"),
+    ("MGRLF --initial_run=.", "initial_run"),
     ("UniMP --fsdp=half", "fsdp: 'half' must be True or False"),
     ("MGRLF --fsdp=True", "fsdp"),
     ("UniMP --query_words=some", "query_words: 'some' must be True or False"),
