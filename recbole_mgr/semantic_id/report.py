@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from recbole_mgr.data.vectors import Rows, chunk_slices
-from recbole_mgr.semantic_id.agreement import adjusted_mutual_information
 from recbole_mgr.semantic_id.collisions import group_ids, group_sizes, token_order
 from recbole_mgr.semantic_id.quantizer import Quantizer
 from recbole_mgr.semantic_id.table import SemanticIdTable
@@ -127,12 +126,14 @@ def _lost_variance(vectors: Rows, codes: np.ndarray, quantizer: Quantizer) -> fl
 def _agreement(blocks: Mapping[str, np.ndarray], order: np.ndarray) -> dict[str, dict[str, float]]:
     if len(blocks) < 2:
         return {}
+    from sklearn.metrics import adjusted_mutual_info_score  # imports for a second, and takes 65 MB
+
     # drawn along the tokens, so that the items' order in the table does not change the sample
     sample = order if len(order) <= AMI_ITEMS else np.random.default_rng(AMI_SEED).choice(order, AMI_ITEMS, False)
     return {
         f"{one}|{other}": {
-            "first_level": adjusted_mutual_information(blocks[one][sample, 0], blocks[other][sample, 0]),
-            "full": adjusted_mutual_information(group_ids(blocks[one][sample]), group_ids(blocks[other][sample])),
+            "first_level": float(adjusted_mutual_info_score(blocks[one][sample, 0], blocks[other][sample, 0])),
+            "full": float(adjusted_mutual_info_score(group_ids(blocks[one][sample]), group_ids(blocks[other][sample]))),
         }
         for one, other in combinations(blocks, 2)
     }

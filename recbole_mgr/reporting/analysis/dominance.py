@@ -11,9 +11,9 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.metrics import adjusted_mutual_info_score
 
 from recbole_mgr.reporting.analysis.runs import FinishedRun
-from recbole_mgr.semantic_id.agreement import adjusted_mutual_information
 from recbole_mgr.semantic_id.build import FUSED
 from recbole_mgr.semantic_id.collisions import group_ids, token_order
 from recbole_mgr.semantic_id.report import AMI_ITEMS, AMI_SEED
@@ -53,9 +53,9 @@ def agreements(runs: Sequence[FinishedRun]) -> list[Agreement]:
             for level in range(min(codes.shape[1], other_codes.shape[1])):
                 key = (quantizer, one, other, level + 1)
                 entry = found.setdefault(key, Agreement(*key, [], []))
-                entry.code.append(adjusted_mutual_information(codes[:, level], other_codes[:, level]))
+                entry.code.append(float(adjusted_mutual_info_score(codes[:, level], other_codes[:, level])))
                 prefixes = (group_ids(part[:, : level + 1]) for part in (codes, other_codes))
-                entry.prefix.append(adjusted_mutual_information(*prefixes))
+                entry.prefix.append(float(adjusted_mutual_info_score(*prefixes)))
     return list(found.values())
 
 

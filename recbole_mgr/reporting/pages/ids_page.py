@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+from sklearn.metrics import adjusted_mutual_info_score
 
 from recbole_mgr.reporting.pages.figures import Figure
 from recbole_mgr.reporting.pages.items import CHUNK, ShownItems, words_of
 from recbole_mgr.reporting.pages.neighbours import Nearest, nearest_by_codes
 from recbole_mgr.reporting.pages.site import Site
-from recbole_mgr.semantic_id.agreement import adjusted_mutual_information
 from recbole_mgr.semantic_id.collisions import group_ids
 from recbole_mgr.semantic_id.report import AMI_ITEMS, AMI_SEED, table_report
 from recbole_mgr.semantic_id.table import Digit, SemanticIdTable
@@ -211,7 +211,7 @@ def _agreements(tables: Sequence[LabelledTable]) -> list[list[Any]]:
         first = [_first_codes(labelled.table, both) for labelled in (one, other)]
         for modality, codes in first[0].items():
             for other_modality, other_codes in first[1].items():
-                value = adjusted_mutual_information(codes, other_codes)
+                value = float(adjusted_mutual_info_score(codes, other_codes))
                 rows.append([f"{one.label}: {modality}", f"{other.label}: {other_modality}", f"{value:.3f}"])
     return rows
 
