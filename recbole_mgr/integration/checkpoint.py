@@ -96,6 +96,18 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = None) -> dict[s
     return _from_plain(plain)
 
 
+def take_weights(network: nn.Module, checkpoint: Mapping[str, Any]) -> None:
+    """Give a RecBole model the weights of a checkpoint, and what it keeps beside them.
+
+    Raises:
+        KeyError: If the checkpoint holds no weights.
+        RuntimeError: If they are another network's.
+        ValueError: If the model refuses what stands beside them.
+    """
+    network.load_state_dict(checkpoint["state_dict"])
+    network.load_other_parameter(checkpoint.get("other_parameter"))
+
+
 def _refuse_damaged(path: Path) -> None:
     """Compare the checksum of each part of a checkpoint with its content: torch writes them and does not look.
 

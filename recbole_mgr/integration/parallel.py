@@ -24,7 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from recbole_mgr.distributed import processes
-from recbole_mgr.integration.checkpoint import load_checkpoint
+from recbole_mgr.integration.checkpoint import load_checkpoint, take_weights
 from recbole_mgr.integration.resume import ResumableTrainer
 from recbole_mgr.integration.sharded import Call, ShardedModel
 
@@ -290,9 +290,7 @@ class ParallelTrainer(ResumableTrainer):
 
     def load_weights(self, file: str) -> None:
         """Take the weights of a checkpoint."""
-        checkpoint = load_checkpoint(file, map_location=self.loads_to)
-        self.model.load_state_dict(checkpoint["state_dict"])
-        self.model.load_other_parameter(checkpoint.get("other_parameter"))
+        take_weights(self.model, load_checkpoint(file, map_location=self.loads_to))
 
     @property
     def loads_to(self) -> torch.device:

@@ -41,7 +41,6 @@ class ComparableTrainer(ParallelTrainer):
     """
 
     recommends = True
-    _tests_both = False  # ways, while :meth:`test` runs
 
     def __init__(self, config, model) -> None:
         with without_recboles_tensorboard():
@@ -101,7 +100,7 @@ class ComparableTrainer(ParallelTrainer):
         """
         collector = self.eval_collector
         both = CollectorOfBoth(collector)
-        self.eval_collector, self._tests_both = both, True
+        self.eval_collector = both
         try:
             metrics = self.evaluate(test_data, **options)
             with self.as_one():
@@ -109,12 +108,17 @@ class ComparableTrainer(ParallelTrainer):
                 is_empty = processes.on_owner(lambda: both.masked.leaves_out_all)
                 metrics_masked = {} if is_empty else self.evaluator.evaluate(struct)
         finally:
-            self.eval_collector, self._tests_both = collector, False
+            self.eval_collector = collector
         owns = processes.is_owner()
         return tuple(
             Tested({name: float(value) for name, value in found.items()}, part.ranking if owns else None)
             for found, part in ((metrics, both.as_it_is), (metrics_masked, both.masked))
         )
+
+    @property
+    def _tests_both(self) -> bool:
+        """Whether both ways are asked for, as while :meth:`test` runs."""
+        return isinstance(self.eval_collector, CollectorOfBoth)
 
     def _full_sort_batch_eval(self, batched_data):
         interaction, _, positive_u, positive_i = batched_data

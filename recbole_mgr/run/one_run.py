@@ -32,7 +32,7 @@ from recbole_mgr.distributed.environment import place_on_machine
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.encoding.description import keep_encoders
 from recbole_mgr.files import owned, sweep, write_text
-from recbole_mgr.integration.checkpoint import load_checkpoint
+from recbole_mgr.integration.checkpoint import load_checkpoint, take_weights
 from recbole_mgr.integration.collector import Ranking
 from recbole_mgr.integration.config import plain_settings
 from recbole_mgr.integration.dataset import read_dataset, tokens_of
@@ -287,8 +287,7 @@ class _Work:
         network = self.model
         if self.trainer.shares_parameters:  # of which the owner has a part
             network = self.config.model_class(self.config, self.train_data._dataset)
-        network.load_state_dict(best["state_dict"])
-        network.load_other_parameter(best.get("other_parameter"))
+        take_weights(network, best)
         network.eval()
         tokenizer = getattr(self.dataset, "item_tokenizer", None)
         if tokenizer is not None:  # so that items to come can be encoded as these were

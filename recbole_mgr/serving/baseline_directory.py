@@ -14,7 +14,7 @@ from torch import nn
 from recbole_mgr.data.arrays import read_arrays
 from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import ItemTexts, read_all_item_texts
-from recbole_mgr.integration.checkpoint import load_checkpoint, rebuild_config
+from recbole_mgr.integration.checkpoint import load_checkpoint, rebuild_config, take_weights
 from recbole_mgr.integration.known_data import known_data
 from recbole_mgr.integration.registry import model_class
 from recbole_mgr.serving.run_directory import (
@@ -96,8 +96,7 @@ def read_baseline(run_dir: Path, device: torch.device) -> BaselineRun:
         require_ids(run_dir / TRAINING_FILE, pairs[:, 1], len(item_texts))
     try:
         network = config.model_class(config, known_data(config, about["users"], len(item_texts), pairs)).to(device)
-        network.load_state_dict(checkpoint["state_dict"])
-        network.load_other_parameter(checkpoint.get("other_parameter"))
+        take_weights(network, checkpoint)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{run_dir}: {about['model']} cannot be built from its run directory ({' '.join(str(error).split())}); it "
