@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from recbole_mgr.data.histories import UserHistories
-from recbole_mgr.data.item_file import ItemText, read_item_fields
+from recbole_mgr.data.item_file import ItemText, ItemTexts, read_item_fields
 from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.serving.messages import NewItems, Recommendations, Request
 from recbole_mgr.serving.run_directory import ITEMS_FILE
@@ -36,17 +36,22 @@ class Catalogue:
         network: ranks the items.
         tokens: of the items, in the order of their ids from 1.
         texts: of the items, likewise.
-        id_of: item ids by token.
     """
 
     network: nn.Module
     tokens: list[str]
     texts: Sequence[ItemText]
-    id_of: dict[str, int]
 
-    @classmethod
-    def of(cls, network: nn.Module, tokens: list[str], texts: Sequence[ItemText]) -> Catalogue:
-        return cls(network, tokens, texts, dict(zip(tokens, range(1, len(tokens) + 1), strict=True)))
+    @cached_property
+    def id_of(self) -> dict[str, int]:
+        """Item ids by token. Made for the first history that comes as tokens: .4 s for a million items, which those who
+        ask for users of the training do not wait for."""
+        return dict(zip(self.tokens, range(1, len(self.tokens) + 1), strict=True))
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """Of the items, likewise."""
+        return self.texts.titles if isinstance(self.texts, ItemTexts) else [text.title for text in self.texts]
 
 
 class Asked(NamedTuple):
@@ -107,7 +112,7 @@ class BaseRecommender(ABC):
     @property
     def num_items(self) -> int:
         """How many items can be recommended."""
-        return len(self._catalogue.id_of)
+        return len(self._catalogue.tokens)
 
     def knows(self, token: str) -> bool:
         """Whether an item can be recommended."""
@@ -167,7 +172,7 @@ class BaseRecommender(ABC):
         words = query.casefold().split()
         found = [
             (token, text.title)
-            for token, text in zip(catalogue.id_of, catalogue.texts, strict=True)
+            for token, text in zip(catalogue.tokens, catalogue.texts, strict=True)
             if all(word in token.casefold() or word in text.title.casefold() for word in words)
         ]
         return {
@@ -301,12 +306,12 @@ class BaseRecommender(ABC):
             return result
         with torch.inference_mode():
             ranked = self._rank([batch[row] for row in served], [histories[row] for row in served], asked)
-        tokens, texts = asked.catalogue.tokens, asked.catalogue.texts
+        tokens, titles = asked.catalogue.tokens, asked.catalogue.titles
         for row, item_ids, scores in zip(served, ranked.item_ids.tolist(), ranked.scores.tolist(), strict=True):
             items = [item_id for item_id in item_ids if item_id]  # 0 where there are fewer than k
             result.item_ids[row] = [tokens[item_id - 1] for item_id in items]
             result.scores[row] = scores[: len(items)]
-            result.titles[row] = [texts[item_id - 1].title for item_id in items]
+            result.titles[row] = [titles[item_id - 1] for item_id in items]
         return result
 
     def _history_ids(self, request: Request, asked: Asked, missing: dict[str, None]) -> np.ndarray:

@@ -33,7 +33,7 @@ class BaselineRecommender(BaseRecommender):
     """
 
     def __init__(self, run: BaselineRun, *, run_dir: Path) -> None:
-        catalogue = Catalogue.of(run.network, run.item_texts.tokens, run.item_texts)
+        catalogue = Catalogue(run.network, run.item_texts.tokens, run.item_texts)
         super().__init__(catalogue, run.histories, run_dir=run_dir, device=run.device)
         self._model, self._config = run.about["model"], run.config
         self.reads_histories = run.config["MODEL_TYPE"] == ModelType.SEQUENTIAL

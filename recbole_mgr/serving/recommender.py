@@ -282,4 +282,4 @@ class Recommender(BaseRecommender):
 
 
 def _catalogue_of(network: GenerativeRecommender, texts: Sequence[ItemText]) -> Catalogue:
-    return Catalogue.of(network, network.semantic_ids.item_tokens, texts)
+    return Catalogue(network, network.semantic_ids.item_tokens, texts)
