@@ -123,6 +123,7 @@ class SearchTask(RecommendationTask):
                 "Query words: items by the share of tokens that the query and their own one have in common, then by "
                 "popularity.",
                 "All lists but the one that says so may hold items which the user has already.",
+                f"Above query words, case by case: {_differences(ranks, by_query, topk)}.",
             ],
         )
 
@@ -155,10 +156,24 @@ def _ranks(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def _ranking_metrics(ranks: np.ndarray, topk: Sequence[int]) -> dict[str, Estimate]:
-    """Recall and NDCG of single targets, as RecBole computes them; rank 0 is a miss."""
-    hits = {cut: (ranks > 0) & (ranks <= cut) for cut in topk}
+    return {metric: estimate(values) for metric, values in _values(ranks, topk).items()}
+
+
+def _differences(ranks: np.ndarray, others: np.ndarray, topk: Sequence[int]) -> str:
+    """What one ranking of the same targets is above another: closer than two intervals that touch can tell, since some
+    targets are hard for both."""
+    others_values = _values(others, topk)
+    differences = {metric: estimate(values - others_values[metric]) for metric, values in _values(ranks, topk).items()}
+    return ", ".join(
+        f"{metric} {mean:+.4f} [{low:+.4f}, {high:+.4f}]" for metric, (mean, low, high) in differences.items()
+    )
+
+
+def _values(ranks: np.ndarray, topk: Sequence[int]) -> dict[str, np.ndarray]:
+    """Recall and NDCG float64 [n] of single targets, as RecBole computes them; rank 0 is a miss."""
+    hits = {cut: ((ranks > 0) & (ranks <= cut)).astype(np.float64) for cut in topk}
     gains = 1 / np.log2(np.maximum(ranks, 1) + 1)
     return {
-        **{f"recall@{cut}": estimate(hit) for cut, hit in hits.items()},
-        **{f"ndcg@{cut}": estimate(hit * gains) for cut, hit in hits.items()},
+        **{f"recall@{cut}": hit for cut, hit in hits.items()},
+        **{f"ndcg@{cut}": hit * gains for cut, hit in hits.items()},
     }

@@ -52,6 +52,10 @@ def test_baselines_rank_by_hand(make_world, settings):
             assert metrics[f"recall@{cut}"].value == pytest.approx(hit.mean())
             assert metrics[f"ndcg@{cut}"].value == pytest.approx((hit / np.log2(places + 1)).mean())
     assert (result.task, result.cases) == ("search", 4)
+    told = next(note for note in result.notes if note.startswith("Above query words, case by case: "))
+    # the places 1, none, 2, none against 2, 2, 3, 3
+    assert "recall@1 +0.2500 [+0.0000, +0.7500], recall@2 +0.0000 [-0.7500, +0.7500]" in told
+    assert "ndcg@1 +0.2500 " in told
 
 
 def test_a_target_is_never_left_out_though_the_user_has_it_already(make_world, settings):
