@@ -39,9 +39,15 @@ class ItemMemory(ClosedFormRecommender):
             raise ValueError(f"semantic_ids: {settings['semantic_ids']!r} must be the path of a file that exists")
 
     @classmethod
+    def modalities_read(cls, settings: Mapping[str, Any]) -> list[str]:
+        modalities, codes = settings["modalities"], settings["semantic_ids"]
+        supplied = supplied_modalities(Path(codes), modalities) if codes and modalities else []
+        return [modality for modality in modalities if modality not in supplied]
+
+    @classmethod
     def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:
-        """User-supplied semantic IDs."""
-        return {"semantic_ids": Path(settings["semantic_ids"])} if settings["semantic_ids"] else {}
+        codes = settings["semantic_ids"]
+        return super().files_read(settings) | ({"semantic_ids": Path(codes)} if codes else {})
 
     def __init__(self, config, dataset: CheckedDataset) -> None:
         super().__init__(config, dataset)

@@ -46,6 +46,10 @@ class SASRecWindows(SASRec):
         """Files beside the atomic files whose content decides what a run computes: none."""
         return {}
 
+    @classmethod
+    def require_files(cls, settings: Mapping[str, Any]) -> None:
+        """The atomic files are all that it reads."""
+
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
         """The states [B, H] at one place [B] of each row, as RecBole's; at several places [B, P], [B, P, H]."""
         if gather_index.dim() == 1:

@@ -49,6 +49,18 @@ def feature_path(folder: Path, name: str, modality: str) -> Path | None:
     return None
 
 
+def require_features(folder: Path, name: str, modality: str) -> Path:
+    """The file that holds a modality; raises ValueError naming the remedies where there is none."""
+    path = feature_path(folder, name, modality)
+    if path is None:
+        raise ValueError(
+            f"modalities: {modality!r} has no features: neither {folder / f'{name}.{modality}.npy'} nor "
+            f"{folder / f'{name}.{modality}'} exists. Encode them, bring semantic IDs "
+            f"(semantic_ids: <path>), or take {modality!r} out of modalities"
+        )
+    return path
+
+
 def feature_files(folder: Path, name: str, modality: str) -> dict[str, Path]:
     """The files that hold a modality, by their names: none where there is none."""
     path = feature_path(folder, name, modality)
@@ -70,13 +82,7 @@ def read_feature_file(
         ValueError: Naming file, line or row and remedy: no file, wrong dtype or shape, ids that do not match the
             rows, are empty, repeated or with blanks around, ragged or non-numeric vectors, non-finite values.
     """
-    path = feature_path(folder, name, modality)
-    if path is None:
-        raise ValueError(
-            f"modalities: {modality!r} has no features: neither {folder / f'{name}.{modality}.npy'} nor "
-            f"{folder / f'{name}.{modality}'} exists. Encode them, bring semantic IDs "
-            f"(semantic_ids: <path>), or take {modality!r} out of modalities"
-        )
+    path = require_features(folder, name, modality)
     file = _read_binary(path, grids=grids) if path.suffix == ".npy" else _read_text(path, modality, format)
     _check_ids(file)
     for rows in chunk_slices(len(file.vectors), file.vectors[:1].size):

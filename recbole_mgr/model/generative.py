@@ -15,7 +15,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from scipy import sparse
 from torch import Tensor, nn
 
-from recbole_mgr.data.features import feature_files
+from recbole_mgr.data.features import feature_files, require_features
 from recbole_mgr.distributed import processes
 from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_searches, exhaustive_scores, item_log_probs
 from recbole_mgr.generation.item_memory import MemorySettings
@@ -64,24 +64,37 @@ class GenerativeRecommender(SequentialRecommender):
         require_content(settings)
 
     @classmethod
+    def modalities_read(cls, settings: Mapping[str, Any]) -> list[str]:
+        """The modalities whose features are read: those that user-supplied semantic IDs lack, or all.
+
+        Raises:
+            ValueError: If the file of semantic IDs is malformed.
+        """
+        modalities = settings["modalities"]
+        if not settings["semantic_ids"]:
+            return modalities
+        wanted = [FUSED] if cls.fusion == "early" else modalities
+        supplied = supplied_modalities(Path(settings["semantic_ids"]), wanted)
+        return [] if supplied == wanted else [modality for modality in modalities if modality not in supplied]
+
+    @classmethod
     def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:
         """Files and folders, beside those that RecBole loads, whose content decides what a run learns, by setting;
         those of the data set by name."""
-        folder, files = Path(settings["data_path"]), {}
-        missing = settings["modalities"]
-        if settings["semantic_ids"]:
-            files["semantic_ids"] = Path(settings["semantic_ids"])
-            wanted = [FUSED] if cls.fusion == "early" else missing
-            if settings.get("item2id"):
-                files["item2id"] = Path(settings["item2id"])
-            try:
-                supplied = supplied_modalities(files["semantic_ids"], wanted)
-            except ValueError:  # a bad file is named when it is read
-                supplied = []
-            missing = [] if supplied == wanted else [modality for modality in missing if modality not in supplied]
-        for modality in missing:
-            files |= feature_files(folder, settings["dataset"], modality)
+        files = {key: Path(settings[key]) for key in ("semantic_ids", "item2id") if settings.get(key)}
+        try:
+            modalities = cls.modalities_read(settings)
+        except ValueError:  # a bad file is named when it is read
+            modalities = settings["modalities"]
+        for modality in modalities:
+            files |= feature_files(Path(settings["data_path"]), settings["dataset"], modality)
         return files
+
+    @classmethod
+    def require_files(cls, settings: Mapping[str, Any]) -> None:
+        """Refuse settings whose features or semantic IDs are not there; raises ValueError naming the remedy."""
+        for modality in cls.modalities_read(settings):
+            require_features(Path(settings["data_path"]), settings["dataset"], modality)
 
     @classmethod
     def load_extra_state(cls, run_dir: Path, table: SemanticIdTable) -> Any:

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,6 +96,17 @@ def files_read(config: Config) -> dict[str, Path]:
     if config["model"] in OURS:
         found |= config.model_class.files_read(config.final_config_dict)
     return {name: path for name, path in found.items() if path.exists()}
+
+
+def require_files(configs: Iterable[Config]) -> None:
+    """Refuse a table of which a row reads features or semantic IDs that are not there, before any row is trained.
+
+    Raises:
+        ValueError: Naming the setting and the remedy.
+    """
+    for config in configs:
+        if config["model"] in OURS:
+            config.model_class.require_files(config.final_config_dict)
 
 
 def checked_provenance(config: Config, dataset: str) -> Provenance:

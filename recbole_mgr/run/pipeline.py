@@ -9,7 +9,7 @@ from recbole.config import Config
 from recbole_mgr.integration.config import known_keys, make_config, read_config_files, refuse_unknown_keys
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.floors import floor_configs
-from recbole_mgr.run.identity import RunIdentity, checked_provenance, result_directory, run_directory
+from recbole_mgr.run.identity import RunIdentity, checked_provenance, require_files, result_directory, run_directory
 from recbole_mgr.run.one_run import run_one, tracker_of
 from recbole_mgr.run.table_page import markdown
 
@@ -62,6 +62,7 @@ def run_comparison(
     # one table ranks one set of items: what one row drops, all drop
     dropped = sorted({modality for config in configs for modality in config["drop_items_without"] or []})
     provenance = checked_provenance(configs[0], dataset)
+    require_files(configs)
     shared = {**settings, **requests[0].settings, "seed": (seeds or [configs[0]["seed"]])[0]}
     if dropped:
         shared["drop_items_without"] = dropped

@@ -25,7 +25,7 @@ from recbole_mgr.distributed import processes
 from recbole_mgr.files import write_text
 from recbole_mgr.integration.config import known_keys, make_config, read_config_files, refuse_unknown_keys
 from recbole_mgr.run.comparison import Comparison
-from recbole_mgr.run.identity import checked_provenance, slug
+from recbole_mgr.run.identity import checked_provenance, require_files, slug
 from recbole_mgr.run.one_run import train_one
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison
 
@@ -167,11 +167,13 @@ def _config(search: Search, settings: dict[str, Any]) -> Config:
 def _checked(search: Search) -> Provenance:
     """The data, after every value that a setting may take was looked at: no trial fails for a misspelt choice."""
     first = {key: values[0] if isinstance(values, list) else values.low for key, values in search.space.items()}
-    config = _config(search, first)
+    configs = [_config(search, first)]
     for key, values in search.space.items():
         for value in values[1:] if isinstance(values, list) else [values.high]:
-            _config(search, {**first, key: value})
-    return checked_provenance(config, search.dataset)
+            configs.append(_config(search, {**first, key: value}))
+    provenance = checked_provenance(configs[0], search.dataset)
+    require_files(configs)
+    return provenance
 
 
 def _study(search: Search, folder: Path, worker: int) -> optuna.Study:

@@ -51,6 +51,7 @@ from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
 from recbole_mgr.unimp.tasks.task import training_popularity
 from recbole_mgr.unimp.token_meanings import meanings_of_new_tokens
 from recbole_mgr.unimp.vision import VisualConditioning
+from recbole_mgr.unimp.visual_features import require_visual_features
 
 FOLDER = "unimp"  # of a run directory
 QUERY_WORDS = "query_words"  # the prior of a search
@@ -99,6 +100,16 @@ class UniMP(GenerativeRecommender):
     def check_settings(cls, settings: dict[str, Any]) -> None:
         super().check_settings(settings)
         check_unimp_settings(settings)
+
+    @classmethod
+    def modalities_read(cls, settings: Mapping[str, Any]) -> list[str]:
+        return super().modalities_read(settings) if settings["item_ids"] == "semantic" else []
+
+    @classmethod
+    def require_files(cls, settings: Mapping[str, Any]) -> None:
+        super().require_files(settings)
+        if settings["image_features"] and settings["image_attention"] != "none":
+            require_visual_features(Path(settings["data_path"]), settings["dataset"], settings["image_features"])
 
     @classmethod
     def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:

@@ -29,6 +29,15 @@ class VisualFeatures(NamedTuple):
         return cls(np.empty((0, 1, 1), dtype=np.float32), np.full(num_items + 1, -1))
 
 
+def require_visual_features(folder: Path, name: str, modality: str) -> None:
+    """Refuse a data set without the feature file of its pictures; raises ValueError naming the remedy."""
+    if feature_path(folder, name, modality) is None:
+        raise ValueError(
+            f"image_features: {folder} has neither {name}.{modality}.npy nor {name}.{modality}; encode the pictures "
+            f"(recbole-mgr encode {name} --modality {modality}) or set image_features: none"
+        )
+
+
 def read_visual_features(
     folder: Path, name: str, modality: str, item_tokens: Sequence[str], format: AtomicFormat = DEFAULT_FORMAT
 ) -> VisualFeatures:
@@ -43,12 +52,7 @@ def read_visual_features(
     Raises:
         ValueError: Naming the file and the remedy: there is none, it is malformed, or has no item of the data set.
     """
-    path = feature_path(folder, name, modality)
-    if path is None:
-        raise ValueError(
-            f"image_features: {folder} has neither {name}.{modality}.npy nor {name}.{modality}; encode the pictures "
-            f"(recbole-mgr encode {name} --modality {modality}) or set image_features: none"
-        )
+    require_visual_features(folder, name, modality)
     file = read_feature_file(folder, name, modality, format, grids=True)
     file_rows = rows_of_items(file, name, item_tokens)  # [N]
     present = file_rows >= 0

@@ -78,11 +78,27 @@ def test_what_a_model_reads_and_learns_by_trains_it_anew(world):
         before = world.trained
         world("MGRLF", **changes)
         assert world.trained == before + 1
-    content = bytearray(Path("tiny/tiny.image.npy").read_bytes())
-    content[-1] ^= 1
-    Path("tiny/tiny.image.npy").write_bytes(content)
+    change_features("image")
     world("MGRLF")
     assert world.trained == 5
+
+
+def change_features(modality: str) -> None:
+    file = Path(f"tiny/tiny.{modality}.npy")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["ItemMemory", "TGH"])
+def test_a_closed_form_model_reads_the_features_of_its_modalities(world, name):
+    world(name, modalities=["text"])
+    change_features("image")
+    world(name, modalities=["text"])
+    assert world.trained == 1
+    change_features("text")
+    world(name, modalities=["text"])
+    assert world.trained == 2
 
 
 def test_a_preset_is_the_settings_that_it_stands_for(world):

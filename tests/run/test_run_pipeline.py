@@ -1,6 +1,5 @@
 """Comparisons: several models, ours and RecBole's, in one table; read back, resumed, and never mixed up."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -223,13 +222,14 @@ def test_users_that_models_split_differently_are_refused(make_settings):
         ([request("BPR"), request("MGRLF")], {"beem_size": 20}, None, "any of BPR, MGRLF; did you mean 'beam_size'"),
         ([request("BPR", beam_size=20)], {}, None, "unknown setting 'beam_size' for model BPR"),
         ([request("TIGER")], {"modalities": ["text", "image"]}, None, "TIGER takes one"),
+        ([request("BPR"), request("MGRLF")], {"modalities": ["text", "smell"]}, None, "'smell' has no features"),
     ],
 )
 def test_wrong_requests_are_refused_before_anything_runs(make_settings, requests, changes, seeds, message):
     settings = for_any_model(make_settings())
     with pytest.raises(ValueError, match=message):
         run_comparison(requests, "tiny", settings={**settings, **changes}, seeds=seeds)
-    assert not os.path.exists("saved")
+    assert not list(Path("saved").glob("*/*/seed-*"))
 
 
 @pytest.mark.parametrize("model", ["SASRec", "BPR", "TIGER"])

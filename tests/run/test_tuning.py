@@ -132,10 +132,18 @@ def test_bad_files_are_refused(folder, changes, message):
         read_search(write_search(**changes))
 
 
-def test_a_choice_that_no_trial_could_take_is_told_before_the_first(folder, capsys):
-    write_search(search={"code_softmax": ["legal", "ful"]})
+@pytest.mark.parametrize(
+    ("key", "values", "told"),
+    [
+        ("code_softmax", ["legal", "ful"], "code_softmax"),
+        ("modalities", [["text"], ["smell"]], "'smell' has no features"),
+    ],
+)
+def test_a_choice_that_no_trial_could_take_is_told_before_the_first(folder, capsys, key, values, told):
+    settings = yaml.safe_load(Path("search.yaml").read_text())["settings"]
+    write_search(settings={name: value for name, value in settings.items() if name != key}, search={key: values})
     assert main(["tune", "search.yaml", f"--data_path={folder}"]) == 2
-    assert "code_softmax" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
     assert not list(folder.glob("results/*"))
 
 

@@ -17,7 +17,14 @@ from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.integration.trackers import Tracker
 from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED, Experiment, Row
 from recbole_mgr.run.floors import floor_configs
-from recbole_mgr.run.identity import RunIdentity, checked_provenance, result_directory, run_directory, slug
+from recbole_mgr.run.identity import (
+    RunIdentity,
+    checked_provenance,
+    require_files,
+    result_directory,
+    run_directory,
+    slug,
+)
 from recbole_mgr.run.one_run import run_one, tracker_of
 from recbole_mgr.run.results import RunResult
 
@@ -136,6 +143,7 @@ def make_plan(experiment: Experiment, given: dict[str, Any]) -> Plan:
     # one table ranks one set of items: what one row drops, all drop
     dropped = sorted({modality for config in configs for modality in config["drop_items_without"] or []})
     provenance = checked_provenance(configs[0], experiment.dataset)
+    require_files(configs)
 
     def planned(row: Row, seed: int, quantizer: str) -> PlannedRun:
         config = _config(experiment, row, given, seed, quantizer, dropped)

@@ -8,16 +8,17 @@ from recbole_mgr.integration.registry import CLOSED_FORM
 from recbole_mgr.run.experiments.definition import FOLDER, Experiment, Row, read_experiment
 from recbole_mgr.run.experiments.plan import make_plan
 
+ROWS = [Row("text", "TIGER", {}), Row("both", "MGRLF", {"epochs": 5}), Row("baseline", "SASRec", {})]
+
 
 @pytest.fixture
 def experiment(tmp_path, write_dataset, tiny_settings):
     """(**changes) -> experiment on a tiny data set."""
     write_dataset(tmp_path, without_vector=["i3"])
     settings = {**tiny_settings(tmp_path), "epochs": 7}
-    rows = [Row("text", "TIGER", {}), Row("both", "MGRLF", {"epochs": 5}), Row("baseline", "SASRec", {})]
 
     def experiment(**changes) -> Experiment:
-        defaults = Experiment("mine", "Mine", "tiny", settings, [1, 2], "once", "both", rows)
+        defaults = Experiment("mine", "Mine", "tiny", settings, [1, 2], "once", "both", ROWS)
         return defaults._replace(**changes)
 
     return experiment
@@ -58,10 +59,11 @@ def test_where_ids_are_user_supplied_no_quantiser_is_retrained(experiment, tmp_p
     plan = make_plan(experiment(retrain_quantizer="both"), given)
     assert plan.runs[0].config["semantic_ids"] == str(table)
     assert not plan.variance_runs
-    table.write_text("item_id:token\timage_codes:token_seq\ni0\t0\n")  # the text codes are built
-    plan = make_plan(experiment(retrain_quantizer="both"), given)
-    needs_text = [run.row.model != "SASRec" and "text" in run.config["modalities"] for run in plan.runs]
-    assert [run.builds_semantic_ids for run in plan.runs] == needs_text
+    table.write_text("item_id:token\timage_codes:token_seq\ni0\t0\n")
+    plan = make_plan(experiment(retrain_quantizer="both", rows=ROWS[1:]), given)  # text and image: the text's are built
+    assert [run.builds_semantic_ids for run in plan.runs] == [True, False] * 2
+    with pytest.raises(ValueError, match=r"no codes for the modalities \['text'\]"):
+        make_plan(experiment(rows=ROWS), given)
 
 
 def test_tables_share_runs_whatever_they_call_them(experiment):
@@ -101,6 +103,9 @@ def test_what_one_row_drops_all_drop(experiment):
         ),
         ({}, {"seed": 3}, "--seed: an experiment has its seeds in its file"),
         ({"dataset": "other"}, {}, "other.inter does not exist"),
+        ({"rows": [*ROWS, Row("c", "TIGER", {"modalities": ["smell"]})]}, {}, "'smell' has no features"),
+        ({"rows": [*ROWS, Row("c", "ItemMemory", {"modalities": ["smell"]})]}, {}, "'smell' has no features"),
+        ({"rows": [*ROWS, Row("c", "UniMP", {"image_features": "smell"})]}, {}, "image_features: .* tiny.smell.npy"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_runs(experiment, changes, given, message):
@@ -112,7 +117,9 @@ def test_what_is_wrong_is_told_before_anything_runs(experiment, changes, given, 
 def test_the_settings_of_those_that_come_along_are_sound(name, tmp_path, write_dataset):
     experiment = read_experiment(name)
     folder = write_dataset(tmp_path, experiment.dataset, modalities=("text", "image", "collaborative"))
-    (folder / f"{experiment.dataset}.semantic_ids.tsv").write_text("only its path is looked at")
+    (folder / f"{experiment.dataset}.semantic_ids.tsv").write_text(
+        "item_id:token\ttext_codes:token_seq\timage_codes:token_seq\n"  # its columns alone are looked at
+    )
     plan = make_plan(experiment._replace(seeds=experiment.seeds[:1]), {"data_path": str(tmp_path), "gpu_id": ""})
     drawn = [row for row in experiment.rows if row.model not in (*CLOSED_FORM, "Pop")]  # the others draw nothing
     assert not drawn or len(experiment.seeds) >= 3
