@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from recbole_mgr.cli.main import COMMANDS
 from recbole_mgr.cli.run import parse_model, parse_settings
 from recbole_mgr.integration.config import known_keys, make_config
 
 ROOT = Path(__file__).parent.parent
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -42,6 +44,14 @@ def test_commands_name_models_and_settings_that_exist(command):
         known = {key: value for key, value in shared.items() if key in known_keys(request.name)}
         make_config(request.name, "Beauty", [], {**known, **request.settings})
     assert set(shared) <= set().union(*(known_keys(request.name) for request in requests))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_and_experiments_of_every_document_exist(document):
+    text = document.read_text(encoding="utf-8")
+    assert set(re.findall(r"recbole-mgr ([a-z]+)", text)) <= set(COMMANDS)
+    experiments = {path.stem for path in (ROOT / "properties" / "experiments").iterdir()}
+    assert set(re.findall(r"recbole-mgr experiment (\w+)(?![\w.])", text)) <= experiments
 
 
 def test_there_are_commands_to_check():
