@@ -146,10 +146,12 @@ class CheckedDataset(SequentialDataset):
             )
 
     def counter(self, field: str) -> Counter:
-        """RecBole's count of a token column's values, without a loop over the rows."""
+        """RecBole's count of a token column's values, without a loop over the rows: of the training part those that it
+        had before they were merged into windows."""
         if self.field2type.get(field) != FeatureType.TOKEN:
             return super().counter(field)  # which says what is wrong
-        counts = np.bincount(np.asarray(self.inter_feat[field]))
+        rows = getattr(self, "rows_of_one_target", self.inter_feat)[:]  # a copy, which does not keep the column
+        counts = np.bincount(np.asarray(rows[field]))
         values = np.flatnonzero(counts)
         return Counter(dict(zip(values.tolist(), counts[values].tolist(), strict=True)))
 
@@ -182,8 +184,6 @@ class WindowDataset(CheckedDataset):
     """Sequential data set whose training part has one row per user and window; every (user, target) pair counts
     exactly once per epoch."""
 
-    _train_item_counter: Counter | None = None
-
     def build(self) -> list[WindowDataset]:
         """Split as RecBole does, then arrange the training rows.
 
@@ -191,17 +191,10 @@ class WindowDataset(CheckedDataset):
             Training, validation and test part.
         """
         train, valid, test = super().build()
-        # training only: the popularity metrics count interactions, not the rows that are left of them
-        train._train_item_counter = train.item_counter
         if self._has_windows:
             stride = self.config["window_stride"] or self.max_item_list_len
             train.inter_feat = windows(train.inter_feat, self.uid_field, stride)
         return [train, valid, test]
-
-    @property
-    def item_counter(self) -> Counter:
-        """Training interactions per item, as RecBole counts them before rows are merged into windows."""
-        return self._train_item_counter or super().item_counter
 
     @property
     def _has_windows(self) -> bool:

@@ -8,7 +8,7 @@ and its values are made for the batch that it is in.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,6 +138,7 @@ class _Columns(MutableMapping[str, Tensor]):
 
 def install_history_rows() -> None:
     """Let RecBole's sequential data sets make their rows lazily, and split them without loops; see the module."""
+    from recbole.data.dataloader import abstract_dataloader
     from recbole.data.dataset import Dataset, SequentialDataset
     from recbole.sampler import RepeatableSampler
 
@@ -157,7 +158,7 @@ def install_history_rows() -> None:
     def leave_one_out_at_once(self: Dataset, group_by: str, leave_one_mode: str) -> list[Dataset]:
         if group_by is None or leave_one_mode not in _HELD_OUT:
             return leave_one_out(self, group_by, leave_one_mode)  # which says what is wrong
-        parts = _leave_one_out(self.inter_feat[group_by].numpy(), leave_one_mode)
+        parts = _leave_one_out(self.inter_feat[:][group_by].numpy(), leave_one_mode)  # a copy does not keep the column
         self._drop_unused_col()
         return [self.copy(self.inter_feat[rows]) for rows in parts]
 
@@ -167,6 +168,10 @@ def install_history_rows() -> None:
     def no_sets(self: RepeatableSampler) -> np.ndarray:  # a set for each user, which are replaced before they are read
         return np.empty(0, dtype=object) if isinstance(self.dataset, SequentialDataset) else empty_sets(self)
 
+    def list_but_of_numbers(values: Iterable[Any]) -> Sequence[Any]:
+        return values if isinstance(values, range) else list(values)
+
+    abstract_dataloader.list = list_but_of_numbers  # the numbers of all rows take 40 bytes each in a list
     SequentialDataset.data_augmentation = data_augmentation
     Dataset.leave_one_out = leave_one_out_at_once
     RepeatableSampler.get_used_ids = no_sets

@@ -81,6 +81,7 @@ def test_windows_count_each_of_recboles_targets_once(tmp_path, write_dataset, ma
         rows = Counter(ours[0].inter_feat["user_id"].tolist())
         assert rows == {user: -(-count // stride) for user, count in per_user.items()}  # no more rows than needed
         assert ours[0].item_counter == theirs[0].item_counter
+        assert ours[0].user_counter == theirs[0].user_counter
         for part in (1, 2):
             assert ours[part].inter_feat.columns == theirs[part].inter_feat.columns
             for field in theirs[part].inter_feat.columns:

@@ -195,3 +195,9 @@ def test_a_column_that_is_not_there_sorts_nothing(data_of):
     rows = data_of("TIGER", 0, backbone="t5").build()[0].inter_feat
     with pytest.raises(ValueError, match="nowhere"):
         rows.sort("nowhere")
+
+
+def test_a_loader_holds_no_list_of_its_row_numbers(data_of):
+    data = data_of("TIGER", 0)
+    for loader in data_preparation(data.config, data):
+        assert loader.sampler.data_source == range(loader.sample_size)
