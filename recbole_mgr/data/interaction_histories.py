@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -61,11 +62,14 @@ class InteractionHistories(NamedTuple):
             user_counts, item_counts: how many interactions a user and an item may have; taken away are all others,
                 until there are none.
         """
-        rows = stable_order(interactions.times)
         if repeats is not None:
+            rows = stable_order(interactions.times)
             rows = rows[_first_or_last(interactions.users[rows], interactions.items[rows], repeats)]
+            interactions = _chosen(interactions, np.sort(rows))
         if user_counts is not None or item_counts is not None:
-            rows = rows[_within_counts(interactions.users[rows], interactions.items[rows], user_counts, item_counts)]
+            kept = _within_counts(interactions.users, interactions.items, user_counts, item_counts)
+            interactions = interactions if kept.all() else _chosen(interactions, kept)
+        rows = stable_order(interactions.times)
         user_tokens, users = _numbered(interactions.users[rows], interactions.user_tokens)
         item_tokens, items = _numbered(interactions.items[rows], interactions.item_tokens)
         return cls.arranged(user_tokens, item_tokens, users, items, interactions.times[rows])
@@ -76,8 +80,10 @@ class InteractionHistories(NamedTuple):
     ) -> InteractionHistories:
         """From interactions in the order of time: int32 [n] ids from 1 on, float64 [n]."""
         order = stable_order(users)
-        starts = np.concatenate([[0], np.bincount(users, minlength=len(user_tokens) + 1).cumsum()])
-        columns = (users[order], items[order], times[order], order.astype(np.int32))
+        counts = np.bincount(users, minlength=len(user_tokens) + 1)
+        starts = np.concatenate([[0], counts.cumsum()])
+        ascending = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        columns = (ascending, items[order], times[order], order.astype(np.int32))
         return cls(user_tokens, item_tokens, torch.from_numpy(starts), *map(torch.from_numpy, columns))
 
     def __len__(self) -> int:
@@ -128,6 +134,12 @@ _ARRAYS = ("starts", "users", "items", "times", "order")
 _TOKENS = ("user_tokens", "item_tokens")
 
 
+def _chosen(interactions: Interactions, rows: np.ndarray) -> Interactions:
+    """Some of them, by ascending numbers or a mask; all tokens stay."""
+    columns = {name: getattr(interactions, name)[rows] for name in ("users", "items", "times")}
+    return interactions._replace(**columns)
+
+
 def _first_or_last(users: np.ndarray, items: np.ndarray, which: str) -> np.ndarray:
     """Places, ascending, of the first or last of equal pairs."""
     pairs = users.astype(np.int64) << 32 | items
@@ -155,7 +167,9 @@ def _within_counts(
 
 def _numbered(numbers: np.ndarray, tokens: list[str]) -> tuple[list[str], np.ndarray]:
     """The tokens that are there in the order in which they first appear, and ids from 1 in that order, int32 [n]."""
-    appearing, ranks = by_appearance(numbers, len(tokens))
+    first, ids = by_appearance(numbers, len(tokens))
+    ids += 1
+    appearing = numbers[first]
     if np.array_equal(appearing, np.arange(len(tokens))):
-        return tokens, ranks + np.int32(1)
-    return [tokens[number] for number in appearing.tolist()], ranks + np.int32(1)
+        return tokens, ids
+    return pl.Series(tokens, dtype=pl.String).gather(appearing).to_list(), ids

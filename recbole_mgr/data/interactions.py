@@ -118,9 +118,7 @@ def numbered(rows: pl.DataFrame) -> Interactions:
 def _numbers(tokens: pl.Series) -> tuple[list[str], np.ndarray]:
     """Distinct tokens in the order in which they first appear, and the number of each row's: int32 [n]."""
     groups = _groups(tokens)
-    appearing, ranks = by_appearance(groups, int(groups.max(initial=0)) + 1)
-    first = np.empty(len(appearing), dtype=np.int64)
-    first[ranks[::-1]] = np.arange(len(tokens) - 1, -1, -1)
+    first, ranks = by_appearance(groups, int(groups.max(initial=0)) + 1)
     return tokens.gather(first).cast(pl.String).to_list(), ranks
 
 
@@ -142,16 +140,14 @@ def _hashes(tokens: pl.Series, seed: int) -> np.ndarray:
 
 
 def by_appearance(numbers: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers below ``count`` that are there, in the order in which they first appear; and in place of each of
-    ``numbers`` its rank in that order, int32 [n]."""
-    first = np.full(count, -1)
-    first[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
-    is_first = np.zeros(len(numbers), dtype=bool)
-    is_first[first[first >= 0]] = True
-    appearing = numbers[is_first]
+    """Where numbers below ``count`` first appear, in this order; and in place of each of ``numbers`` its rank in that
+    order, int32 [n]."""
+    first = np.full(count, -1, dtype=np.int32)
+    first[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1, dtype=np.int32)
+    first = np.sort(first[first >= 0])
     rank = np.zeros(count, dtype=np.int32)
-    rank[appearing] = np.arange(len(appearing), dtype=np.int32)
-    return appearing, rank[numbers]
+    rank[numbers[first]] = np.arange(len(first), dtype=np.int32)
+    return first, rank[numbers]
 
 
 def _number(name: str) -> pl.Expr:
