@@ -19,7 +19,12 @@ def token_order(item_tokens: Sequence[str]) -> np.ndarray:
 
 def group_ids(codes: np.ndarray) -> np.ndarray:
     """A number int64 [N] for each row of codes [N, D], 0..G-1, equal exactly where the rows are equal."""
-    return _grouped(codes, np.arange(len(codes)))[1]
+    keys = _packed(codes)
+    order = np.lexsort(keys[::-1])
+    changes = np.any([np.diff(key[order]) != 0 for key in keys], axis=0)  # [N - 1]
+    groups = np.empty(len(codes), dtype=np.int64)
+    groups[order] = np.concatenate([np.zeros(min(1, len(codes)), dtype=np.int64), np.cumsum(changes)])
+    return groups
 
 
 def group_sizes(codes: np.ndarray) -> np.ndarray:
@@ -37,22 +42,14 @@ def collision_ranks(codes: np.ndarray, item_tokens: Sequence[str]) -> np.ndarray
     Returns:
         int64 [N], 0 for an item alone with its codes; at most the size of the largest group - 1.
     """
-    order, groups = _grouped(codes, token_order(item_tokens))
+    groups = group_ids(codes)
+    colliding = np.flatnonzero(np.bincount(groups)[groups] > 1)  # few, of which alone the tokens are compared
+    by_token = colliding[token_order([item_tokens[item] for item in colliding.tolist()])]
+    order = by_token[np.argsort(groups[by_token], kind="stable")]
     in_order = groups[order]  # ascending
-    starts = np.searchsorted(in_order, in_order)  # first place of each item's group
-    ranks = np.empty(len(codes), dtype=np.int64)
-    ranks[order] = np.arange(len(codes)) - starts
+    ranks = np.zeros(len(codes), dtype=np.int64)
+    ranks[order] = np.arange(len(order)) - np.searchsorted(in_order, in_order)  # the first place of each item's group
     return ranks
-
-
-def _grouped(codes: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows sorted by codes (ties as in ``first``), int64 [N], and the group of each row, int64 [N]."""
-    keys = _packed(codes)
-    order = first[np.lexsort([key[first] for key in reversed(keys)])]  # lexsort is stable
-    changes = np.any([np.diff(key[order]) != 0 for key in keys], axis=0)  # [N - 1]
-    groups = np.empty(len(codes), dtype=np.int64)
-    groups[order] = np.concatenate([np.zeros(min(1, len(codes)), dtype=np.int64), np.cumsum(changes)])
-    return order, groups
 
 
 def _packed(codes: np.ndarray) -> list[np.ndarray]:

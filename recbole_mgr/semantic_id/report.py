@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recbole_mgr.data.vectors import Rows, chunk_slices
-from recbole_mgr.semantic_id.collisions import group_ids, group_sizes, token_order
+from recbole_mgr.semantic_id.collisions import group_ids, group_sizes
 from recbole_mgr.semantic_id.quantizer import Quantizer
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
@@ -60,7 +60,7 @@ def table_report(
         "reconstruction": {
             modality: _lost_variance(vectors[modality], blocks[modality], quantizers[modality]) for modality in both
         },
-        "agreement": _agreement(blocks, token_order(table.item_tokens)),
+        "agreement": _agreement(blocks, table.token_order),
     }
 
 

@@ -255,7 +255,12 @@ class SemanticIdTable:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over tokens, digits and codes; the order of the rows does not matter."""
-        return _fingerprint(self.item_tokens, self.digits, self.codes)
+        return _fingerprint(self.item_tokens, self.digits, self.codes, self.token_order)
+
+    @cached_property
+    def token_order(self) -> np.ndarray:
+        """Places of the items in the order of their tokens, int64 [N]."""
+        return token_order(self.item_tokens)
 
 
 def _rows_of(wanted: Sequence[str], tokens: Sequence[str]) -> np.ndarray:
@@ -266,8 +271,7 @@ def _rows_of(wanted: Sequence[str], tokens: Sequence[str]) -> np.ndarray:
     return found["row"].cast(pl.Int64).fill_null(-1).to_numpy()
 
 
-def _fingerprint(item_tokens: Sequence[str], digits: Sequence[Digit], codes: Tensor) -> str:
-    order = token_order(item_tokens)
+def _fingerprint(item_tokens: Sequence[str], digits: Sequence[Digit], codes: Tensor, order: np.ndarray) -> str:
     digest = hashlib.sha256(json.dumps(list(digits)).encode())
     digest.update("\n".join(map(item_tokens.__getitem__, order.tolist())).encode())
     digest.update(codes[1:].numpy()[order].astype("<i8").tobytes())
@@ -304,7 +308,7 @@ def _described_sizes(path: Path, content: TableFile) -> dict[str, list[int]]:
         fingerprint = content.fingerprint
         if fingerprint is None:
             codes = _codes_tensor(digits, content.blocks, content.dedup, num_items=len(content.item_tokens))
-            fingerprint = _fingerprint(content.item_tokens, digits, codes)
+            fingerprint = _fingerprint(content.item_tokens, digits, codes, token_order(content.item_tokens))
         same_columns = fingerprint == content.description["fingerprint"]
     if not same_columns:
         raise ValueError(
