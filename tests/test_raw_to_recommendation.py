@@ -180,7 +180,7 @@ def test_the_ten_minutes_of_the_documents(tmp_path, monkeypatch, capsys):
         if command[0] == "encode":
             command += ["--dim", "4"]
         if command[0] == "run":
-            command[command.index("SASRec")] = "SASRec:hidden_size=8"
+            command[command.index("SASRecWindows")] = "SASRecWindows:hidden_size=8"
             command += ["--epochs=1", "--topk=[5]", "--valid_metric=NDCG@5", "--codebook_levels=2", "--codebook_size=4"]
         if command[0] == "recommend":
             (run_dir,) = tmp_path.glob(command[1])  # the shell's part

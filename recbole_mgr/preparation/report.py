@@ -116,7 +116,7 @@ def next_commands(name: str, output: Path, *, texts: bool, pictures: bool) -> li
     return [
         *commands,
         f"recbole-mgr check {place}",
-        f"recbole-mgr run --model {model} SASRec --dataset {place}",
+        f"recbole-mgr run --model {model} SASRecWindows --dataset {place}",
     ]
 
 
