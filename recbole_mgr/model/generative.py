@@ -144,7 +144,9 @@ class GenerativeRecommender(SequentialRecommender):
             self._count_items(dataset)
         self._weights_given = None if config["prior_weights"] == "auto" else config["prior_weights"]
         self.part_weights = PartWeights(parts, self._weights_given) if parts != [CODES] else None
-        self.register_buffer("score_offsets", None, persistent=False)  # [N + 1], of items that joined after training
+        # of items that joined after training, see let_in and offset_scores
+        self.likeness: sparse.csr_matrix | None = None
+        self.register_buffer("score_offsets", None, persistent=False)  # [N + 1]
 
     def _count_items(self, dataset: GenerativeDataset) -> None:
         """How often each item was taken in the training part, kept with the weights."""
@@ -342,8 +344,10 @@ class GenerativeRecommender(SequentialRecommender):
         """Tell what ranks beside codes of items that joined after the training.
 
         Args:
-            likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1.
+            likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1; those that joined before
+                are among them.
         """
+        self.likeness = likeness
         parts = [] if self.part_weights is None else self.part_weights.parts
         if "item_softmax" in parts:
             self.backbone.item_softmax.let_in(likeness)

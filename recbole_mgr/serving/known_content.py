@@ -63,10 +63,12 @@ class KnownContent:
 
     def offset(self, network: GenerativeRecommender) -> float:
         """What to add to the scores of new items so that they stand in lists as often as known ones: means of several
-        items have no high scores.
+        items are seldom among the highest.
 
         It is measured on known items that are treated as if they were new. As they are drawn at random, their share of
-        the places in lists should be that of the catalogue. No interactions are needed: the histories are single items.
+        the places in lists should be that of the catalogue. The histories are single items, so that nobody's purchases
+        are needed. What the codes know of the drawn items was learned from these items' own purchases, so new items
+        lack this at least: it is never below 0.
 
         Args:
             network: of the trained catalogue; always the same.
@@ -87,16 +89,15 @@ class KnownContent:
         trial.let_in(nearest_items(alike, num_items, NEIGHBOURS, is_new=is_new))
         parts = [trial.trie.allow(torch.from_numpy(part + 1).to(trial.trie.device)) for part in (others, drawn)]
         places = min(_PLACES, len(drawn))
+        asked = [[item_id + 1] for item_id in others[:_HISTORIES]]
         gaps = []
-        for histories in torch.from_numpy(others[:_HISTORIES] + 1).split(_BATCH):
-            histories = histories.unsqueeze(1)
-            asked = {"exclude": histories.to(trial.trie.device)}
-            known, new = (
-                trial.generate(history_of(trial, histories.tolist()), places, allowed_items=part, **asked).scores
-                for part in parts
-            )
+        for start in range(0, len(asked), _BATCH):
+            interaction = history_of(trial, asked[start : start + _BATCH])
+            seen = {"exclude": interaction[trial.ITEM_SEQ]}
+            known, new = (trial.generate(interaction, places, allowed_items=part, **seen).scores for part in parts)
             gaps.append(known.flip(1) - new)  # the j-th best new item is in the list if its score grows by the j-th gap
-        return float(np.quantile(torch.cat(gaps).cpu().numpy(), len(drawn) / num_items, method="lower"))
+        gaps = torch.cat(gaps).cpu().numpy()
+        return max(0.0, float(np.quantile(gaps, len(drawn) / num_items, method="lower")))
 
 
 def save_content(path: Path, vectors: Mapping[str, Rows]) -> None:

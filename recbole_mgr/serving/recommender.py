@@ -241,6 +241,11 @@ class Recommender(BaseRecommender):
         weights = with_new_items(weights, network.state_dict())
         network.load_state_dict(widened_weights(weights, network.state_dict(), dedup_size=table.sizes[-1]))
         if likeness is not None:
+            earlier = catalogue.network.likeness
+            if earlier is not None:
+                earlier = earlier.copy()
+                earlier.resize(likeness.shape)
+                likeness = likeness + earlier
             network.let_in(likeness)
             offsets = torch.zeros(1 + extended.num_items, device=self._device)
             offsets[1 + trained :] = self._run.content.offset(self._run.network)

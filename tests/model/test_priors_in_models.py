@@ -297,17 +297,31 @@ def test_offsets_need_scores_that_are_summed(make_world):
         assert torch.equal(world.scores(), before)
 
 
-def test_new_items_have_the_mean_vectors_and_biases_of_those_like_them(make_world):
-    part = make_world(item_softmax=True).model.backbone.item_softmax
+@pytest.mark.parametrize("dense", [True, False])
+def test_new_items_are_as_probable_as_those_like_them(make_world, monkeypatch, dense):
+    world = make_world(item_softmax=True, item_vector_dropout=0.0)
+    part = world.model.backbone.item_softmax
     torch.nn.init.normal_(part.item_bias)
-    vectors, bias = part.item_vectors.detach().clone(), part.item_bias.detach().clone()
-    likeness = np.zeros((NUM_ITEMS + 1, NUM_ITEMS + 1))
-    likeness[NUM_ITEMS, [1, 3]], likeness[NUM_ITEMS - 1, 2] = [0.7, 0.3], 1.0  # the item before is like no other
-    part.let_in(sparse.csr_matrix(likeness))
-    for found, was in ((part.item_vectors, vectors), (part.item_bias, bias)):
-        torch.testing.assert_close(found[-1], 0.7 * was[0] + 0.3 * was[2])
-        torch.testing.assert_close(found[-2], was[1])
-        torch.testing.assert_close(found[:-2], was[:-2])
+    part.repeat_score.data.fill_(-0.02)
+    hidden, history = torch.randn(5, 16), torch.tensor([[1, 24], [2, 0], [3, 4], [23, 5], [22, 6]])
+    with torch.no_grad():
+        before = part.scores(hidden, torch.zeros_like(history))  # of known items nobody has
+        likeness = np.zeros((NUM_ITEMS + 1, NUM_ITEMS + 1))
+        likeness[24, [1, 3]], likeness[22, 2] = [0.7, 0.3], 1.0  # item 23 is new, too, and like no other
+        part.let_in(sparse.csr_matrix(likeness))
+        if not dense:
+            monkeypatch.setattr(item_softmax, "DENSE_ITEMS", NUM_ITEMS - 1)
+            monkeypatch.setattr(priors, "SCORES_AT_A_TIME", 5 * 7)  # seven items at a time
+        prior = part.prior(world.model.trie, hidden, history)
+        found = prior.log_probs(torch.arange(1, NUM_ITEMS + 1).expand(5, -1))
+    expected = before.clone()
+    expected[:, 24] = (0.7 * before[:, 1].exp() + 0.3 * before[:, 3].exp()).log()
+    expected[:, 22] = before[:, 2]
+    for user, items in enumerate(history.tolist()):  # what a user has counts for itself, not for what is like it
+        for item in filter(None, items):
+            expected[user, item] += item_softmax.STRETCH * -0.02
+    torch.testing.assert_close(found, expected[:, 1:].log_softmax(dim=1))
+    assert prior.best(4).tolist() == (expected[:, 1:].topk(4).indices + 1).tolist()
 
 
 def test_own_vectors_are_left_out_in_training_alone(make_world):
