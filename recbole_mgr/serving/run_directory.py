@@ -78,8 +78,8 @@ class Run(NamedTuple):
     network: GenerativeRecommender  # on the CPU, in eval mode
     item_texts: ItemTexts  # in the order of the network's table
     tokenizer: ItemTokenizer | None
-    content: KnownContent | None  # where there is a tokenizer
     histories: UserHistories | None
+    content: KnownContent | None = None  # where there is a tokenizer
 
 
 class _Catalogue(NamedTuple):
@@ -217,8 +217,8 @@ def read_run(run_dir: Path) -> Run:
         network=network,
         item_texts=item_texts,
         tokenizer=tokenizer,
-        content=tokenizer and KnownContent(partial(read_content, run_dir / CONTENT_FILE, tokenizer, table)),
         histories=read_histories(run_dir / HISTORIES_FILE, table.num_items),
+        content=tokenizer and KnownContent(partial(read_content, run_dir / CONTENT_FILE, tokenizer, table)),
     )
 
 
