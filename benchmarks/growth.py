@@ -128,6 +128,7 @@ def train(folder: Path, steps: int, users: int) -> list[tuple[str, float, float]
             folder / "run",
             network=model,
             tokenizer=None,
+            item_vectors=None,
             item_tokens=tokens,
             item_texts=[ItemText("", "")] * len(tokens),
             item_fields={},
