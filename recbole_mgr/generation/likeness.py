@@ -17,7 +17,7 @@ from scipy import sparse
 
 _VALUES = 2**24  # likenesses held at once: 64 MiB
 
-Likeness = Callable[[slice], torch.Tensor]  # of some items with all: rows -> [rows, N]
+Likeness = Callable[[torch.Tensor], torch.Tensor]  # of some items with all: int64 [rows] -> [rows, N]
 
 
 def by_vectors(vectors: np.ndarray, present: np.ndarray | None = None) -> Likeness:
@@ -32,8 +32,8 @@ def by_codes(codes: np.ndarray) -> Likeness:
     """Share of the leading codes that two items have in common; codes [N, D] of one modality."""
     levels = torch.from_numpy(np.asarray(codes)).T.contiguous()  # [D, N]
 
-    def likeness(rows: slice) -> torch.Tensor:
-        same = torch.ones(len(levels[0][rows]), levels.shape[1], dtype=torch.bool)
+    def likeness(rows: torch.Tensor) -> torch.Tensor:
+        same = torch.ones(len(rows), levels.shape[1], dtype=torch.bool)
         share = torch.zeros(same.shape)
         for level in levels:
             same &= level[rows, None] == level
@@ -44,7 +44,7 @@ def by_codes(codes: np.ndarray) -> Likeness:
 
 
 def nearest_items(
-    modalities: Sequence[Likeness], num_items: int, neighbours: int = 30, *, known: int | None = None
+    modalities: Sequence[Likeness], num_items: int, neighbours: int = 30, *, is_new: np.ndarray | None = None
 ) -> sparse.csr_matrix:
     """The matrix S.
 
@@ -52,23 +52,22 @@ def nearest_items(
         modalities: one likeness each, of N items.
         num_items: N.
         neighbours: items kept in a row, fewer where less are alike at all.
-        known: of a catalogue whose items beyond so many are new: only their rows, of known items alike.
+        is_new: bool [N], of a catalogue with new items: only their rows, of known items alike.
 
     Returns:
         float32 CSR [N + 1, N + 1]; row and column 0 are empty, each other row sums to 1 or has no entries.
     """
-    count = min(neighbours, num_items - 1 if known is None else known)
-    step = max(1, _VALUES // num_items)
+    wanted = torch.arange(num_items) if is_new is None else torch.from_numpy(is_new).nonzero().flatten()
+    count = min(neighbours, num_items - (1 if is_new is None else len(wanted)))
     rows, columns, values = [], [], []
-    for start in range(known or 0, num_items if count else 0, step):
-        part = slice(start, min(start + step, num_items))
+    for part in wanted.split(max(1, _VALUES // num_items)) if count > 0 else ():
         alike = sum(likeness(part) for likeness in modalities) / len(modalities)  # [rows, N]
         alike.clamp_(min=0.0)
-        alike[:, known or num_items :] = 0.0
-        own = torch.arange(part.stop - part.start)
-        alike[own, own + part.start] = 0.0
+        alike[torch.arange(len(part)), part] = 0.0
+        if is_new is not None:
+            alike[:, wanted] = 0.0
         best = alike.topk(count, dim=1)
-        rows.append(np.repeat(np.arange(part.start, part.stop) + 1, count))
+        rows.append(np.repeat(part.numpy() + 1, count))
         columns.append(best.indices.flatten().numpy() + 1)
         squares = best.values.square()
         values.append((squares / squares.sum(1, keepdim=True).clamp(min=1e-12)).flatten().numpy())

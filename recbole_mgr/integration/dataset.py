@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from recbole_mgr.data.features import items_with_features, load_features
 from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.data.leak_guard import refuse_leaking_vectors
 from recbole_mgr.data.table import AtomicFormat
+from recbole_mgr.data.vectors import Rows
 from recbole_mgr.distributed import processes
 from recbole_mgr.generation.item_memory import Sequences
 from recbole_mgr.integration.histories import (
@@ -210,11 +212,13 @@ class GenerativeDataset(WindowDataset):
             processes the owner has it.
         item_tokenizer (ItemTokenizer or None): on the data set alone, gives items to come their codes; None where the
             semantic IDs are user-supplied.
+        item_vectors (dict or None): on the data set alone, modality -> [N, dim], what the tokenizer was fitted to.
     """
 
     semantic_ids: SemanticIdTable
     semantic_id_report: dict[str, Any]
     item_tokenizer: ItemTokenizer | None = None
+    item_vectors: Mapping[str, Rows] | None = None
 
     def build(self) -> list[GenerativeDataset]:
         """Split as RecBole does, then arrange the training rows and build or load the semantic IDs.
@@ -277,9 +281,10 @@ class GenerativeDataset(WindowDataset):
             quantizers={modality: part.quantizer for modality, part in quantized.items()},
             fill_vectors={modality: part.fill_vector for modality, part in features.items()},
         )
+        self.item_vectors = {modality: part.vectors for modality, part in quantized.items()}
         report = _report_of_owner(
             table,
-            {modality: part.vectors for modality, part in quantized.items()},
+            self.item_vectors,
             {modality: part.quantizer for modality, part in quantized.items()},
         )
         return table, report

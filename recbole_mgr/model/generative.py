@@ -26,7 +26,7 @@ from recbole_mgr.integration.windows import TARGET_COUNT, count_targets
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.model.backbone.t5 import T5Backbone
 from recbole_mgr.model.memory import OURS, MemoryPrior, require_content
-from recbole_mgr.model.priors import CODES, Candidates, PartWeights, candidates_of, rank_all_items
+from recbole_mgr.model.priors import CODES, OFFSETS, Candidates, PartWeights, candidates_of, rank_all_items
 from recbole_mgr.semantic_id.build import FUSED
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.user_supplied import supplied_modalities
@@ -46,11 +46,13 @@ class GenerativeRecommender(SequentialRecommender):
     Attributes:
         fusion: ``late`` (one quantiser per modality, codes concatenated) or ``early`` (one for the fused vector).
         backbones: what the setting ``backbone`` may be.
+        takes_new_items: whether items may join a trained run.
         task_names: what it is asked; none but recommendation where there are no names.
     """
 
     fusion: ClassVar[str] = "late"
     backbones: ClassVar[tuple[str, ...]] = ("hierarchical", "t5")
+    takes_new_items: ClassVar[bool] = True
     task_names: Sequence[str] = ()
 
     @classmethod
@@ -142,6 +144,9 @@ class GenerativeRecommender(SequentialRecommender):
             self._count_items(dataset)
         self._weights_given = None if config["prior_weights"] == "auto" else config["prior_weights"]
         self.part_weights = PartWeights(parts, self._weights_given) if parts != [CODES] else None
+        # of items that joined after training, see let_in and offset_scores
+        self.likeness: sparse.csr_matrix | None = None
+        self.register_buffer("score_offsets", None, persistent=False)  # [N + 1]
 
     def _count_items(self, dataset: GenerativeDataset) -> None:
         """How often each item was taken in the training part, kept with the weights."""
@@ -228,9 +233,9 @@ class GenerativeRecommender(SequentialRecommender):
         step, priors = self._start(interaction)
         masks = {"excludes": excludes, "allowed_items": allowed_items}
         search = {"batch_size": len(interaction), "beam_width": width, "trace": trace}
-        if not self._joins_scores:
+        if not self.joins_scores:
             return self._beams(step, k=k, priors=self._pushed_down(priors), **search, **masks)
-        weights = self.ranking_weights.as_dict()
+        weights = self._weights()
         priors = {part: prior for part, prior in priors.items() if weights[part]}
         by_codes = bool(weights.get(CODES))
         if priors and not by_codes and all(isinstance(prior, DensePrior) for prior in priors.values()):
@@ -281,9 +286,9 @@ class GenerativeRecommender(SequentialRecommender):
         Returns:
             By part, float [B, M].
         """
-        if not self._joins_scores:
+        if not self.joins_scores:
             return {}
-        weights = self.ranking_weights.as_dict()
+        weights = self._weights()
         return {part: weights[part] * value for part, value in self._log_probs_of(interaction, item_ids).items()}
 
     @torch.no_grad()
@@ -301,9 +306,9 @@ class GenerativeRecommender(SequentialRecommender):
     def score_items(self, interaction: Interaction, item_ids: Tensor) -> Tensor:
         """What :meth:`generate` ranks by, of several items for each history: int64 [B, M] -> float [B, M]."""
         log_probs = self._log_probs_of(interaction, item_ids)
-        if not self._joins_scores:
+        if not self.joins_scores:
             return log_probs[CODES]
-        return Candidates(item_ids, log_probs).score(self.ranking_weights.as_dict())
+        return Candidates(item_ids, log_probs).score(self._weights())
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Exact log-likelihood of every item, [B * (N + 1)] as RecBole wants it; PAD at -inf. With priors the score
@@ -319,11 +324,11 @@ class GenerativeRecommender(SequentialRecommender):
             code_softmax=self.code_softmax,
             priors=self._pushed_down(priors),
         )
-        if self._joins_scores:
+        if self.joins_scores:
             everything = torch.arange(total.shape[1], device=total.device).expand_as(total)
             log_probs = {CODES: total} if CODES in self.ranking_weights.parts else {}
             log_probs |= {part: prior.log_probs(everything) for part, prior in priors.items()}
-            total = Candidates(everything, log_probs).score(self.ranking_weights.as_dict())
+            total = Candidates(everything, log_probs).score(self._weights())
         return total.view(-1)
 
     @property
@@ -339,13 +344,19 @@ class GenerativeRecommender(SequentialRecommender):
         """Tell what ranks beside codes of items that joined after the training.
 
         Args:
-            likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1.
+            likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1; those that joined before
+                are among them.
         """
+        self.likeness = likeness
         parts = [] if self.part_weights is None else self.part_weights.parts
         if "item_softmax" in parts:
             self.backbone.item_softmax.let_in(likeness)
         if "memory" in parts:
             self.memory.let_in(likeness)
+
+    def offset_scores(self, offsets: Tensor) -> None:
+        """Add to the score of each item, float [N + 1], where the scores of several parts are summed."""
+        self.score_offsets = offsets if self.joins_scores else None
 
     def other_parameter(self) -> dict[str, str]:
         """RecBole stores this in checkpoints: the identity of the semantic IDs the weights belong to."""
@@ -369,9 +380,14 @@ class GenerativeRecommender(SequentialRecommender):
         return interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
 
     @property
-    def _joins_scores(self) -> bool:
+    def joins_scores(self) -> bool:
         """Whether items are ranked by a sum of scores, and not by beams alone."""
         return self.ranking_weights is not None and self.ranking == "union"
+
+    def _weights(self) -> dict[str, float]:
+        """What each part of the sum counts."""
+        weights = self.ranking_weights.as_dict()
+        return weights if self.score_offsets is None else weights | {OFFSETS: 1.0}
 
     def _start(self, interaction: Interaction) -> tuple[Step, dict[str, Prior]]:
         """The step of a search from histories, and the priors of their users by part."""
@@ -393,6 +409,8 @@ class GenerativeRecommender(SequentialRecommender):
                 priors[part] = self.memory.prior(self.trie, history, lengths)
             elif part == "popularity":
                 priors[part] = DensePrior(self.trie, (self.item_counts + 1).log().unsqueeze(0))
+        if self.score_offsets is not None:
+            priors[OFFSETS] = DensePrior(self.trie, self.score_offsets.unsqueeze(0))
         return priors
 
     def _pushed_down(self, priors: dict[str, Prior]) -> WeightedPriors | None:
@@ -429,7 +447,7 @@ class GenerativeRecommender(SequentialRecommender):
         codes = item_log_probs(
             step, self.trie, item_ids, code_softmax=self.code_softmax, priors=self._pushed_down(priors)
         )
-        if not self._joins_scores:
+        if not self.joins_scores:
             return {CODES: codes}
         log_probs = {CODES: codes} if CODES in self.ranking_weights.parts else {}
         return log_probs | {part: prior.log_probs(item_ids) for part, prior in priors.items()}

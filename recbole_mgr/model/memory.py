@@ -21,7 +21,7 @@ from recbole_mgr.integration.dataset import GenerativeDataset
 from recbole_mgr.semantic_id.table import SemanticIdTable
 
 OURS = {"content_weight": 10.0, "max_entries": 100}  # where a user says nothing else
-_COLLABORATIVE = "collaborative"  # vectors learned from interactions, which say nothing of content
+COLLABORATIVE = "collaborative"  # vectors learned from interactions, which say nothing of content
 _NO_CONTENT = "memory_options: content_weight needs a modality of content beside the collaborative one; set it to 0"
 
 
@@ -77,7 +77,8 @@ class MemoryPrior(nn.Module):
     def let_in(self, likeness: sparse.csr_matrix) -> None:
         """Give new items, of which it knows nothing, what the known items most like them have: they follow, and are
         followed by, what those are on average, as strongly as those. What an item says of itself, mostly that nobody
-        takes it twice, is not passed on. Of each item the largest entries stay.
+        takes it twice, is not passed on. What it knew of an item that counts as new is forgotten. Of each item the
+        largest entries stay.
 
         Args:
             likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1.
@@ -86,6 +87,8 @@ class MemoryPrior(nn.Module):
         rows = np.repeat(np.arange(size), entries)
         weights, targets = (part.flatten().cpu().numpy() for part in (self.weights, self.targets))
         memory = sparse.csr_matrix((weights, (rows, targets)), (size, size))
+        is_known = sparse.diags((likeness.getnnz(axis=1) == 0).astype(weights.dtype))
+        memory = is_known @ memory @ is_known
         others = memory - sparse.diags(memory.diagonal())
         following = _as_strong_means(likeness, others.T.tocsr()).T  # new items follow
         memory = memory + following + _as_strong_means(likeness, others + following)  # and are followed
@@ -105,7 +108,7 @@ class MemoryPrior(nn.Module):
 def require_content(settings: Mapping[str, Any]) -> None:
     """Refuse, before anything is read, a memory that asks for items alike by content where no modality has any."""
     wants_content = settings["memory"] and (OURS | settings["memory_options"])["content_weight"]
-    if wants_content and set(settings["modalities"]) == {_COLLABORATIVE}:
+    if wants_content and set(settings["modalities"]) == {COLLABORATIVE}:
         raise ValueError(_NO_CONTENT)
 
 
@@ -118,7 +121,7 @@ def item_likeness(dataset: GenerativeDataset) -> sparse.csr_matrix:
     folder, config = Path(dataset.config["data_path"]), dataset.config
     alike = []
     for modality in config["modalities"]:
-        if modality == _COLLABORATIVE:
+        if modality == COLLABORATIVE:
             continue
         if feature_path(folder, dataset.dataset_name, modality):
             found = load_features(

@@ -17,6 +17,7 @@ from recbole_mgr.generation.trie import AllowedItems
 
 CODES = "codes"
 PARTS = (CODES, "item_softmax", "query_words", "memory", "popularity")
+OFFSETS = "new_items"  # what is added to the scores of items that joined after training
 
 # What is tried on validation users, relative to a weight of 1 for codes and item softmax together.
 SHARES_OF_CODES = (0.0, 0.25, 0.5, 0.75, 1.0)

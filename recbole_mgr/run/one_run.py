@@ -299,6 +299,7 @@ class _Work:
             self.run_dir,
             network=network,
             tokenizer=tokenizer,
+            item_vectors=getattr(self.dataset, "item_vectors", None),
             item_tokens=tokens_of(self.dataset, self.dataset.iid_field),
             item_texts=self.item_texts,
             item_fields=self.item_fields,

@@ -37,7 +37,8 @@ class NewItems(NamedTuple):
 
     Attributes:
         added: tokens that can now be recommended.
-        left_out: tokens without a vector in any modality, or, with ``missing_modality: drop``, in one of them.
+        left_out: tokens without a vector in any modality, or, with ``missing_modality: drop``, in one of them
+            other than the collaborative one.
         moved: of the added ones, those whose codes another item had, in a run without a dedup digit: their last
             code is the nearest one that was free.
     """

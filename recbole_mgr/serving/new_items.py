@@ -21,12 +21,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from recbole_mgr.generation.likeness import by_vectors, nearest_items
 from recbole_mgr.semantic_id.collisions import group_ids, token_order
 from recbole_mgr.semantic_id.quantizer import Quantizer
 from recbole_mgr.semantic_id.table import SemanticIdTable
-
-NEIGHBOURS = 5  # known items that a new one is taken for
 
 
 def extend_table(
@@ -87,28 +84,19 @@ def extend_table(
     )
 
 
-def likeness_to_known(
-    quantizers: Mapping[str, Quantizer], table: SemanticIdTable, vectors: Mapping[str, np.ndarray]
-) -> sparse.csr_matrix | None:
-    """Which known items new ones are like by content: the vectors that stand for the codes of those are compared with
-    their own.
+def mean_of_alike(likeness: sparse.csr_matrix, known: np.ndarray) -> np.ndarray:
+    """What new items get that have no vector of their own: means of those of known items, as long as these are.
 
     Args:
-        quantizers: modality -> what made the codes.
-        table: of the known items, K of them.
-        vectors: modality -> [n, dim] of the new items, none missing.
+        likeness: CSR [n, K], of each new item to known ones, rows that sum to 1.
+        known: float [K, dim].
 
     Returns:
-        CSR [K + n + 1, K + n + 1], see `nearest_items`; None where no modality is content.
+        float [n, dim].
     """
-    alike = []
-    for modality, new in vectors.items():
-        if modality != "collaborative":
-            codes = table.codes[1:, table.block(modality)].numpy()
-            known = quantizers[modality].reconstruct(codes)  # [K, dim]
-            alike.append(by_vectors(np.concatenate([known, new.astype(np.float32)])))
-    num_items = table.num_items + len(next(iter(vectors.values())))
-    return nearest_items(alike, num_items, NEIGHBOURS, known=table.num_items) if alike else None
+    means = likeness @ known
+    lengths = np.maximum(np.linalg.norm(means, axis=1), 1e-12)
+    return means * (likeness @ np.linalg.norm(known, axis=1) / lengths)[:, None]
 
 
 def last_codes_by_distance(

@@ -16,6 +16,7 @@ from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.generation.trie import AllowedItems
 from recbole_mgr.model.backbone.branches import moved_branches
 from recbole_mgr.model.generative import GenerativeRecommender
+from recbole_mgr.model.memory import COLLABORATIVE
 from recbole_mgr.model.priors import with_new_items
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.tokenizer import missing_rows
@@ -31,7 +32,7 @@ from recbole_mgr.serving.baseline_recommender import BaselineRecommender
 from recbole_mgr.serving.beams import Beams, beams_of
 from recbole_mgr.serving.hub import fetched
 from recbole_mgr.serving.messages import NewItems, Request
-from recbole_mgr.serving.new_items import extend_table, last_codes_by_distance, likeness_to_known, widened_weights
+from recbole_mgr.serving.new_items import extend_table, last_codes_by_distance, mean_of_alike, widened_weights
 from recbole_mgr.serving.product_encoders import ProductEncoders
 from recbole_mgr.serving.run_directory import Run, is_generative_run, make_network, read_run
 
@@ -210,9 +211,17 @@ class Recommender(BaseRecommender):
         if not added:
             return NewItems([], left_out, [])
 
-        vectors = self._tokenizer.complete({modality: matrix[there] for modality, matrix in features.items()})
+        features = {modality: matrix[there] for modality, matrix in features.items()}
+        vectors = self._tokenizer.complete(features)
+        table, trained = catalogue.network.semantic_ids, self._run.network.semantic_ids.num_items
+        likeness = self._run.content.likeness_of(vectors, joined=table.num_items - trained)
+        if likeness is not None and COLLABORATIVE in vectors:
+            codes = table.codes[1:, table.block(COLLABORATIVE)].numpy()
+            known = self._tokenizer.quantizers[COLLABORATIVE].reconstruct(codes)
+            missing = _is_missing(COLLABORATIVE, features, len(added))
+            alike = likeness[1 + table.num_items :, 1 : 1 + table.num_items]
+            vectors[COLLABORATIVE][missing] = mean_of_alike(alike[missing], known)
         blocks = self._tokenizer.encode(vectors)
-        table = catalogue.network.semantic_ids
         modality = table.modalities[-1]
         used = np.unique(table.codes[1:, table.block(modality)][:, -1].numpy())
 
@@ -231,9 +240,16 @@ class Recommender(BaseRecommender):
         weights = moved_branches(catalogue.network.trie, network.trie, catalogue.network.state_dict())
         weights = with_new_items(weights, network.state_dict())
         network.load_state_dict(widened_weights(weights, network.state_dict(), dedup_size=table.sizes[-1]))
-        likeness = likeness_to_known(self._tokenizer.quantizers, table, vectors)
         if likeness is not None:
+            earlier = catalogue.network.likeness
+            if earlier is not None:
+                earlier = earlier.copy()
+                earlier.resize(likeness.shape)
+                likeness = likeness + earlier
             network.let_in(likeness)
+            offsets = torch.zeros(1 + extended.num_items, device=self._device)
+            offsets[1 + trained :] = self._run.content.offset(self._run.network)
+            network.offset_scores(offsets)
         new_texts = [ItemText(str(title), "") for title, is_there in zip(titles, there, strict=True) if is_there]
         self._catalogue = _catalogue_of(network, [*catalogue.texts, *new_texts])
         self._allowed.cache_clear()  # the sets belong to the catalogue of before
@@ -275,10 +291,16 @@ class Recommender(BaseRecommender):
 
     def _has_vectors(self, features: Mapping[str, np.ndarray], num_items: int) -> np.ndarray:
         """Which items have the vectors they need, bool [n]."""
-        none = np.zeros(num_items, dtype=bool)
-        present = [~missing_rows(features[name]) if name in features else none for name in self.modalities]
         needs_all = self._settings["missing_modality"] == "drop"
+        # a collaborative vector can be had from items that are alike by content
+        needed = [name for name in self.modalities if name != COLLABORATIVE] or self.modalities
+        present = [~_is_missing(name, features, num_items) for name in (needed if needs_all else self.modalities)]
         return np.all(present, axis=0) if needs_all else np.any(present, axis=0)
+
+
+def _is_missing(modality: str, features: Mapping[str, np.ndarray], num_items: int) -> np.ndarray:
+    """Which items have no vector of a modality, bool [n]."""
+    return missing_rows(features[modality]) if modality in features else np.ones(num_items, dtype=bool)
 
 
 def _catalogue_of(network: GenerativeRecommender, texts: Sequence[ItemText]) -> Catalogue:

@@ -5,6 +5,7 @@
     best.semantic_ids.tsv/.yaml the semantic IDs (written with the first checkpoint)
     model.safetensors           the weights that validated best
     quantizers.npz              what gives new items their semantic IDs; absent where the user supplied the IDs
+    content.npz                 their content vectors, by which new items find those that they are like; likewise
     items.tsv                   title, picture name and other fields of each item, long ones cut
     *.tsv.safetensors           the binary forms of these two
     histories.npz               what each user took; absent with ``keep_histories: False``
@@ -20,6 +21,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
@@ -32,6 +34,7 @@ from recbole_mgr.data.arrays import read_arrays
 from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import ItemText, ItemTexts, read_all_item_texts, write_item_texts
 from recbole_mgr.data.provenance import Provenance
+from recbole_mgr.data.vectors import Rows
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import replacing
 from recbole_mgr.integration.config import keys_of, model_properties
@@ -42,6 +45,7 @@ from recbole_mgr.integration.resume import PROGRESS_FILE
 from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.tokenizer import ItemTokenizer
+from recbole_mgr.serving.known_content import KnownContent, read_content, save_content
 from recbole_mgr.serving.run_files import (
     ABOUT_FILE,
     CHECKPOINT_FILE,
@@ -57,7 +61,7 @@ FORMAT = 1  # raise it when an older reader could not read the folder
 TABLE_FILE = "best.semantic_ids.tsv"
 WEIGHTS_FILE, QUANTIZERS_FILE = "model.safetensors", "quantizers.npz"
 ITEMS_FILE, HISTORIES_FILE = "items.tsv", "histories.npz"
-TRAINING_FILE = "training.npz"
+CONTENT_FILE, TRAINING_FILE = "content.npz", "training.npz"
 _ABOUT = {"model": str, "data": dict, "items": int, "users": (int, NoneType), "files": (dict, NoneType)}
 _COPY_AGAIN = "copy the run directory again"
 # Settings that say how large a network is.
@@ -75,6 +79,7 @@ class Run(NamedTuple):
     item_texts: ItemTexts  # in the order of the network's table
     tokenizer: ItemTokenizer | None
     histories: UserHistories | None
+    content: KnownContent | None = None  # where there is a tokenizer
 
 
 class _Catalogue(NamedTuple):
@@ -93,6 +98,7 @@ def export_run(
     *,
     network: GenerativeRecommender,
     tokenizer: ItemTokenizer | None,
+    item_vectors: Mapping[str, Rows] | None,
     item_tokens: list[str],
     item_texts: list[ItemText],
     item_fields: Mapping[str, list[str]],
@@ -108,6 +114,7 @@ def export_run(
         run_dir: holds ``settings.yaml``, the best checkpoint and, of our models, the table of semantic IDs already.
         network: of any model, ours or RecBole's, with the weights to keep.
         tokenizer: of our models, for items to come; None where the semantic IDs are the user's.
+        item_vectors: modality -> [N, dim], what the tokenizer was fitted to; None likewise.
         item_tokens, item_texts: N items, in the order of their internal ids.
         item_fields: what else is known of them, by name.
         num_users: of the data set.
@@ -128,6 +135,8 @@ def export_run(
     if isinstance(network, GenerativeRecommender):
         about["semantic_id_fingerprint"] = network.semantic_ids.fingerprint
         _export_generative(run_dir, network, tokenizer)
+        if item_vectors is not None and network.takes_new_items:
+            save_content(run_dir / CONTENT_FILE, item_vectors)
         network.save_extra_state(run_dir, None if histories is None else histories.interactions)
     write_item_texts(run_dir / ITEMS_FILE, item_tokens, item_texts, item_fields)
     if histories is not None:
@@ -201,13 +210,15 @@ def read_run(run_dir: Path) -> Run:
             "directory whole"
         ) from error
     _load_weights(network, run_dir / WEIGHTS_FILE)
+    tokenizer = _read_tokenizer(run_dir / QUANTIZERS_FILE, settings, table)
     return Run(
         about=about,
         settings=settings,
         network=network,
         item_texts=item_texts,
-        tokenizer=_read_tokenizer(run_dir / QUANTIZERS_FILE, settings, table),
+        tokenizer=tokenizer,
         histories=read_histories(run_dir / HISTORIES_FILE, table.num_items),
+        content=tokenizer and KnownContent(partial(read_content, run_dir / CONTENT_FILE, tokenizer, table)),
     )
 
 

@@ -95,6 +95,7 @@ class UniMP(GenerativeRecommender):
 
     fusion = "early"  # short IDs that hold both modalities
     backbones = ("prompt",)
+    takes_new_items = False
 
     @classmethod
     def check_settings(cls, settings: dict[str, Any]) -> None:

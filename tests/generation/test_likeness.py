@@ -33,7 +33,7 @@ def test_codes_are_alike_by_the_share_of_their_common_beginning():
 
 def test_new_items_are_like_known_ones_alone():
     codes = np.array([[1, 2], [1, 7], [3, 3], [1, 2], [1, 2], [4, 4]])
-    matrix = nearest_items([by_codes(codes)], 6, neighbours=3, known=3).toarray()
+    matrix = nearest_items([by_codes(codes)], 6, neighbours=3, is_new=np.arange(6) >= 3).toarray()
     assert not matrix[:4].any() and not matrix[:, 4:].any()
     np.testing.assert_allclose(matrix[4:, 1:4], [[0.8, 0.2, 0], [0.8, 0.2, 0], [0, 0, 0]], atol=1e-6)
 

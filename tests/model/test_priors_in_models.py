@@ -253,17 +253,75 @@ def test_new_items_get_what_those_like_them_have(entries):
     np.testing.assert_allclose(found, np.where(np.abs(expected) >= smallest, expected, 0), atol=1e-6)
 
 
-def test_new_items_have_the_mean_vectors_and_biases_of_those_like_them(make_world):
-    part = make_world(item_softmax=True).model.backbone.item_softmax
+def test_what_a_memory_knew_of_items_that_count_as_new_is_forgotten():
+    generator = np.random.default_rng(1)
+    known = np.pad(generator.normal(size=(6, 6)), (1, 0))
+    without = known.copy()
+    without[5:] = without[:, 5:] = 0
+    likeness = np.zeros((7, 7))
+    likeness[5, [1, 2]], likeness[6, 4] = [0.7, 0.3], 1.0
+    found = []
+    for matrix in (known, without):
+        memory = MemoryPrior(6, MemorySettings(max_entries=7), 0.003)
+        memory.weights.copy_(torch.from_numpy(matrix)), memory.targets.copy_(torch.arange(7))
+        memory.let_in(sparse.csr_matrix(likeness))
+        found.append(torch.zeros(7, 7).scatter(1, memory.targets.long(), memory.weights))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("weights", [WEIGHTS, {**WEIGHTS, "codes": 0.0}])
+def test_offsets_are_added_to_scores(make_world, weights):
+    world = make_world(**ALL, prior_weights=weights)
+    before, masks = world.scores(), {"exclude": world.batch["item_id_list"]}
+    offsets = torch.zeros(NUM_ITEMS + 1)
+    offsets[[7, 9]] = torch.tensor([2.0, -1.0])
+    world.model.offset_scores(offsets)
+    added = world.scores() - before
+    torch.testing.assert_close(added[:, 1:] - added[:, 1:2], (offsets[1:] - offsets[1]).expand_as(added[:, 1:]))
+    everything = torch.arange(1, NUM_ITEMS + 1).expand(len(before), -1)
+    torch.testing.assert_close(world.model.score_items(world.batch, everything), world.scores()[:, 1:])
+    parts = world.model.score_parts(world.batch, everything)
+    torch.testing.assert_close(sum(parts.values()), world.scores()[:, 1:])
+    allowed = world.model.trie.allow(torch.arange(3, 20))
+    ranked = world.model.generate(world.batch, 5, beam_size=NUM_ITEMS, allowed_items=allowed, **masks)
+    expected = world.scores().scatter(1, masks["exclude"], -torch.inf)[:, 3:20].topk(5)
+    assert torch.equal(ranked.item_ids, expected.indices + 3)
+    torch.testing.assert_close(ranked.scores, expected.values)
+
+
+def test_offsets_need_scores_that_are_summed(make_world):
+    for settings in ({}, {**ALL, "prior_weights": WEIGHTS, "ranking": "beams"}):
+        world = make_world(**settings)
+        before = world.scores()
+        world.model.offset_scores(torch.arange(NUM_ITEMS + 1.0))
+        assert torch.equal(world.scores(), before)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_new_items_are_as_probable_as_those_like_them(make_world, monkeypatch, dense):
+    world = make_world(item_softmax=True, item_vector_dropout=0.0)
+    part = world.model.backbone.item_softmax
     torch.nn.init.normal_(part.item_bias)
-    vectors, bias = part.item_vectors.detach().clone(), part.item_bias.detach().clone()
-    likeness = np.zeros((NUM_ITEMS + 1, NUM_ITEMS + 1))
-    likeness[NUM_ITEMS, [1, 3]], likeness[NUM_ITEMS - 1, 2] = [0.7, 0.3], 1.0  # the item before is like no other
-    part.let_in(sparse.csr_matrix(likeness))
-    for found, was in ((part.item_vectors, vectors), (part.item_bias, bias)):
-        torch.testing.assert_close(found[-1], 0.7 * was[0] + 0.3 * was[2])
-        torch.testing.assert_close(found[-2], was[1])
-        torch.testing.assert_close(found[:-2], was[:-2])
+    part.repeat_score.data.fill_(-0.02)
+    hidden, history = torch.randn(5, 16), torch.tensor([[1, 24], [2, 0], [3, 4], [23, 5], [22, 6]])
+    with torch.no_grad():
+        before = part.scores(hidden, torch.zeros_like(history))  # of known items nobody has
+        likeness = np.zeros((NUM_ITEMS + 1, NUM_ITEMS + 1))
+        likeness[24, [1, 3]], likeness[22, 2] = [0.7, 0.3], 1.0  # item 23 is new, too, and like no other
+        part.let_in(sparse.csr_matrix(likeness))
+        if not dense:
+            monkeypatch.setattr(item_softmax, "DENSE_ITEMS", NUM_ITEMS - 1)
+            monkeypatch.setattr(priors, "SCORES_AT_A_TIME", 5 * 7)  # seven items at a time
+        prior = part.prior(world.model.trie, hidden, history)
+        found = prior.log_probs(torch.arange(1, NUM_ITEMS + 1).expand(5, -1))
+    expected = before.clone()
+    expected[:, 24] = (0.7 * before[:, 1].exp() + 0.3 * before[:, 3].exp()).log()
+    expected[:, 22] = before[:, 2]
+    for user, items in enumerate(history.tolist()):  # what a user has counts for itself, not for what is like it
+        for item in filter(None, items):
+            expected[user, item] += item_softmax.STRETCH * -0.02
+    torch.testing.assert_close(found, expected[:, 1:].log_softmax(dim=1))
+    assert prior.best(4).tolist() == (expected[:, 1:].topk(4).indices + 1).tolist()
 
 
 def test_own_vectors_are_left_out_in_training_alone(make_world):

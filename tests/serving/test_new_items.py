@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from recbole_mgr.semantic_id.residual_kmeans import ResidualKMeans
 from recbole_mgr.semantic_id.table import SemanticIdTable
-from recbole_mgr.serving.new_items import extend_table, last_codes_by_distance, likeness_to_known, widened_weights
+from recbole_mgr.serving.new_items import extend_table, last_codes_by_distance, mean_of_alike, widened_weights
 
 
 def table(codes: list[list[int]], *, transitions: bool = False, two: bool = False) -> SemanticIdTable:
@@ -85,20 +86,10 @@ def test_distances_of_last_codes_are_those_to_the_reconstruction():
     assert distances == sorted(distances) and sorted(order) == list(range(6))
 
 
-def test_new_items_are_like_those_whose_codes_stand_for_near_vectors():
-    vectors = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
-    quantizer = ResidualKMeans(levels=2, codebook_size=3, seed=1).fit(vectors)
-    old = table(quantizer.encode(vectors).tolist())
-    known = quantizer.reconstruct(old.codes[1:, old.block("text")].numpy())
-    new = {"text": np.stack([known[3], -known[3]]), "collaborative": np.zeros((2, 4))}  # the latter is no content
-    found = likeness_to_known({"text": quantizer}, old, new).toarray()
-    cosine = (known @ known[3]) / np.linalg.norm(known, axis=1) / np.linalg.norm(known[3])
-    for row, sign in ((9, 1), (10, -1)):
-        squares = np.sort(np.clip(sign * cosine, 0, None))[::-1][:5] ** 2
-        np.testing.assert_allclose(np.sort(found[row])[::-1][:5], squares / squares.sum(), atol=1e-5)
-        assert np.all(sign * cosine[found[row, 1:9] > 0] > 0)
-    assert found[9, 4] == found[9].max() and not found[:9].any() and not found[:, 9:].any()
-    assert likeness_to_known({"text": quantizer}, old, {"collaborative": np.zeros((2, 4))}) is None
+def test_borrowed_vectors_are_as_long_as_those_that_they_are_means_of():
+    known = np.array([[2.0, 0.0], [0.0, 2.0], [0.0, -4.0]])
+    found = mean_of_alike(sparse.csr_matrix([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]), known)
+    np.testing.assert_allclose(found, [[2**0.5, 2**0.5], [0.0, -4.0], [0.0, 0.0]])
 
 
 def test_new_rows_of_weights_are_the_mean_of_the_dedup_digits():

@@ -121,6 +121,54 @@ def test_items_without_vectors_follow_the_policy(make_run):
             assert same[:-1].all()  # the last level may have moved where there is no dedup digit
 
 
+OURS = {"item_softmax": True, "memory": True, "branch_size": 3}
+
+
+def test_the_same_new_items_stand_at_the_same_places_after_loading_again_and_one_after_another(make_run):
+    run = make_run("MGRLFpp", code_weight=0, memory_options={"max_entries": 40}, **OURS)
+    found = []
+    for steps in ((3,), (3,), (2, 1)):
+        model, start = recbole_mgr.load(run.folder, device="cpu"), 0
+        features = random_features(model, run, 3)
+        for step in steps:
+            rows = slice(start, start := start + step)
+            model.add_items([f"new{n}" for n in range(3)][rows], {name: part[rows] for name, part in features.items()})
+        found.append(model.recommend(histories=[["i1", "i2"], ["i5", "new0"]], k=40))
+    assert found[0] == found[1] and found[0].item_ids == found[2].item_ids
+    np.testing.assert_allclose(found[0].scores, found[2].scores, rtol=1e-5)
+    assert {"new0", "new1", "new2"} < set(found[0].item_ids[0])
+
+
+@pytest.mark.parametrize("policy", ["mean", "drop"])
+def test_new_items_have_no_collaborative_vector_and_get_that_of_items_alike(make_run, policy):
+    modalities = ["collaborative", "text"]
+    run = make_run("MGRLF", modalities=modalities, missing_modality=policy, dataset={"modalities": modalities})
+    model = recbole_mgr.load(run.folder, device="cpu")
+    tokenizer, known = model.run.tokenizer, model.item_ids
+    codes, table = codes_of(model, known)
+    block = table.block("collaborative")
+    behaviour = tokenizer.quantizers["collaborative"].reconstruct(codes[:, block].numpy())
+    text = np.stack([run.features["text"][token] for token in known])
+    new = random_features(model, run, 8)["text"]
+    cosine = np.clip(new @ text.T / np.linalg.norm(text, axis=1) / np.linalg.norm(new, axis=1)[:, None], 0, None)
+    squares = np.where(cosine >= np.sort(cosine)[:, -5:-4], cosine, 0) ** 2
+    means = squares @ behaviour / squares.sum(axis=1, keepdims=True)
+    lengths = squares @ np.linalg.norm(behaviour, axis=1) / squares.sum(axis=1)
+    expected = tokenizer.encode({"collaborative": means / np.linalg.norm(means, axis=1)[:, None] * lengths[:, None]})
+
+    tokens = [f"new{n}" for n in range(8)]
+    assert model.add_items(tokens, {"text": new}).added == tokens
+    found, _ = codes_of(model, tokens)
+    np.testing.assert_array_equal(found[:, block], expected["collaborative"])
+    assert len(np.unique(found[:, block], axis=0)) > 1  # not one vector for all
+
+    assert model.add_items(["twin"], {name: run.features[name]["i2"][None] for name in modalities}).added == ["twin"]
+    found, _ = codes_of(model, ["i2", "twin"])
+    assert torch.equal(found[0, block], found[1, block])  # a vector that is given counts
+    without_text = model.add_items(["none"], {"collaborative": np.ones((1, 6), dtype=np.float32)})
+    assert without_text.left_out == (["none"] if policy == "drop" else [])
+
+
 @pytest.mark.parametrize("backbone", ["hierarchical", "t5"])
 def test_a_dedup_digit_is_widened(make_run, backbone):
     """Four codes for 24 items: many share theirs. Old scores stay relative to each other, new ones are in between."""

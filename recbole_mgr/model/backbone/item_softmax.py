@@ -58,6 +58,8 @@ class ItemSoftmax(nn.Module):
         self.item_vectors = nn.Parameter(torch.randn(table.num_items, hidden_size) * 0.02) if item_vectors else None
         self.vector_dropout = vector_dropout
         self.item_bias = nn.Parameter(torch.zeros(table.num_items))
+        for name in ("new_items", "alike", "log_shares"):  # [n], ascending, [n, k] and [n, k], see let_in
+            self.register_buffer(name, None, persistent=False)
         self.repeat_score = nn.Parameter(torch.zeros(()))
         self.mix = ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
         self.query = nn.Sequential(nn.LayerNorm(hidden_size), nn.Linear(hidden_size, hidden_size))
@@ -72,18 +74,24 @@ class ItemSoftmax(nn.Module):
         keys = keys if self.item_vectors is None else keys + self.item_vectors[rows]
         return keys.view(*item_ids.shape, -1)
 
-    @torch.no_grad()
     def let_in(self, likeness: sparse.csr_matrix) -> None:
-        """Give new items the own vectors and the biases that the known items most like them have on average.
+        """Make new items as probable as the known items most like them are on average. A mean of their vectors would
+        say less: it scores as high as the best of them for nobody.
 
         Args:
-            likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1.
+            likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1; one without entries keeps
+                the score of its codes.
         """
-        new = np.flatnonzero(likeness.getnnz(axis=1)) - 1
-        to_known = likeness[new + 1][:, 1:]  # [new, N]
-        for values in (self.item_bias, self.item_vectors):
-            if values is not None:
-                values[new] = torch.from_numpy(to_known @ values.cpu().numpy()).to(values)
+        counts = likeness.getnnz(axis=1)
+        new = np.flatnonzero(counts)
+        is_one = np.arange(counts.max(initial=0)) < counts[new, None]  # [n, k], of the known items of each
+        alike, log_shares = np.ones(is_one.shape, dtype=np.int64), np.full(is_one.shape, -np.inf, dtype=np.float32)
+        rows = likeness[new]
+        alike[is_one], log_shares[is_one] = rows.indices, np.log(rows.data)
+        device = self.item_bias.device
+        self.new_items, self.alike, self.log_shares = (
+            torch.from_numpy(part).to(device) for part in (new.astype(np.int64), alike, log_shares)
+        )
 
     def loss(self, hidden: Tensor, item_ids: Tensor, history: Tensor, counted: Tensor | None = None) -> Tensor:
         """Mean of -log p(item | position), a scalar, over positions ``hidden`` [M, H], items [M] and what stood before
@@ -94,7 +102,10 @@ class ItemSoftmax(nn.Module):
     def scores(self, hidden: Tensor, history: Tensor) -> Tensor:
         """Logits of every item for states [B, H] and histories [B, L] (distinct items, 0 = none): [B, N + 1], -inf at
         PAD."""
-        return F.pad(self._scores(hidden, history, self.keys()), (1, 0), value=-torch.inf)
+        logits = torch.addmm(self.item_bias, self.query(self.mix(hidden)), self.keys().T)
+        if self.new_items is not None:
+            logits[:, self.new_items - 1] = (logits[:, self.alike - 1] + self.log_shares).logsumexp(dim=2)
+        return F.pad(_with_repeats(logits, self.repeat_score, history), (1, 0), value=-torch.inf)
 
     def prior(self, trie: PrefixTrie, hidden: Tensor, history: Tensor) -> Prior:
         """The distribution over items as the searches take it; of a large catalogue no [B, N] scores are held."""
@@ -107,6 +118,11 @@ class ItemSoftmax(nn.Module):
             """[B, n]"""
             item_ids = trie.leaf_items[leaves].long()
             scores = torch.addmm(self.item_bias[item_ids - 1], query, self.keys(item_ids).T)
+            is_new, place = self._among_new(item_ids)
+            if len(place):
+                alike = self.alike[place]  # [n', k]
+                known = query @ self.keys(alike).flatten(0, 1).T + self.item_bias[alike - 1].flatten()
+                scores[:, is_new] = (known.view(-1, *alike.shape) + self.log_shares[place]).logsumexp(dim=2)
             is_here = (seen >= leaves.start) & (seen < leaves.stop)
             return scores.scatter_add(1, (seen - leaves.start) * is_here, (repeated * is_here).to(scores.dtype))
 
@@ -116,25 +132,40 @@ class ItemSoftmax(nn.Module):
             return torch.cat([score_columns(part) for part in columns], dim=1)
 
         def score_columns(item_ids: Tensor) -> Tensor:
-            matches = (self.keys(item_ids) @ query.unsqueeze(-1)).squeeze(-1)
+            scores = (self.keys(item_ids) @ query.unsqueeze(-1)).squeeze(-1)
+            scores = scores + self.item_bias[(item_ids - 1).clamp(min=0)]
+            is_new, place = self._among_new(item_ids)
+            if len(place):
+                alike = self.alike[place]  # [m, k]
+                of_user = query[is_new.nonzero()[:, 0]].unsqueeze(-1)  # [m, H, 1]
+                known = (self.keys(alike) @ of_user).squeeze(-1) + self.item_bias[alike - 1]
+                scores[is_new] = (known + self.log_shares[place]).logsumexp(dim=1)
             is_seen = (item_ids.unsqueeze(2) == history.unsqueeze(1)).any(dim=2)
-            return matches + self.item_bias[(item_ids - 1).clamp(min=0)] + repeated * is_seen
+            return scores + repeated * is_seen
 
         return SearchedPrior(trie, len(query), score, score_of)
+
+    def _among_new(self, item_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Which items are new, bool [...], and the places of these in ``new_items``."""
+        if self.new_items is None or not len(self.new_items):
+            return torch.zeros_like(item_ids, dtype=torch.bool), item_ids.new_empty(0)
+        place = torch.searchsorted(self.new_items, item_ids.contiguous()).clamp(max=len(self.new_items) - 1)
+        is_new = self.new_items[place] == item_ids
+        return is_new, place[is_new]
 
     def _own_vectors(self) -> Tensor:
         if not (self.training and self.vector_dropout):
             return self.item_vectors
         return self.item_vectors * random_keep(self.item_vectors[:, :1], self.vector_dropout)
 
-    def _scores(self, hidden: Tensor, history: Tensor, keys: Tensor) -> Tensor:
-        """[M, N], by item id - 1."""
-        return _scores(self.query(self.mix(hidden)), keys, self.item_bias, self.repeat_score, history)
-
 
 def _scores(query: Tensor, keys: Tensor, bias: Tensor, repeat_score: Tensor, history: Tensor) -> Tensor:
     """[M, N], by item id - 1."""
-    scores = torch.addmm(bias, query, keys.T)
+    return _with_repeats(torch.addmm(bias, query, keys.T), repeat_score, history)
+
+
+def _with_repeats(scores: Tensor, repeat_score: Tensor, history: Tensor) -> Tensor:
+    """Scores [M, N] with what is learned of items of the history, in place."""
     is_item = (history > 0).to(scores.dtype)  # [M, L]
     return scores.scatter_add_(1, (history - 1).clamp(min=0), STRETCH * repeat_score * is_item)
 
