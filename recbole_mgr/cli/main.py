@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import importlib
 import io
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 
 from recbole_mgr.cleaners import print_line
 from recbole_mgr.distributed.environment import is_first_process, started_together
 from recbole_mgr.distributed.launch import split_off_launch, start_processes
 from recbole_mgr.hints import near_miss
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 
 COMMANDS = {
     "run": "train, test and compare models on one data set",
@@ -53,7 +50,6 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     _let_waiting_threads_sleep()
-    _use_freed_memory_again()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows few characters stops no command
@@ -96,20 +92,6 @@ def _let_waiting_threads_sleep() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-
-def _use_freed_memory_again() -> None:
-    """Have glibc keep up to 64 MB of what is freed for the next arrays, unless the user says how.
-
-    By itself it gives the arrays of each batch back to the system, which has to clear new pages for the next: a fifth of
-    the time of lists from scores of every item.
-    """
-    if any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    with suppress(OSError, AttributeError, TypeError):  # another C library
-        set_option = ctypes.CDLL(None).mallopt
-        set_option(_MMAP_THRESHOLD, 32 << 20)
-        set_option(_TRIM_THRESHOLD, 64 << 20)
 
 
 def _main_of_process(arguments: list[str]) -> None:

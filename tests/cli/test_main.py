@@ -2,9 +2,7 @@
 
 import errno
 import json
-import mmap
 import os
-import platform
 import runpy
 import subprocess
 import sys
@@ -310,22 +308,3 @@ def test_waiting_threads_leave_the_cores_to_others_unless_the_user_says_how(said
     if "GOMP_SPINCOUNT" not in done.stderr:
         pytest.skip("this PyTorch has another OpenMP")
     assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
-@pytest.mark.parametrize(("said", "is_kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)])
-def test_freed_memory_is_used_again_unless_the_user_says_how(said, is_kept):
-    code = (
-        "import resource\n"
-        "from recbole_mgr.cli.main import main\n"
-        "main(['no command'])\n"
-        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "bytearray(b'x') * (10 << 20)\n"
-        "before = faults()\n"
-        "for _ in range(20): bytearray(b'x') * (10 << 20)\n"
-        "print(faults() - before)"
-    )
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    done = subprocess.run([sys.executable, "-c", code], env={**ours, **said}, capture_output=True, text=True, check=True)
-    pages = (10 << 20) // mmap.PAGESIZE
-    assert (int(done.stdout.split()[-1]) < pages) == is_kept
