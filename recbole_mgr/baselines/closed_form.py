@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -11,12 +9,12 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
-from recbole_mgr.data.features import feature_files, require_features
 from recbole_mgr.generation.item_memory import Sequences
 from recbole_mgr.integration.dataset import CheckedDataset
+from recbole_mgr.integration.model_files import ReadsFeatures
 
 
-class ClosedFormRecommender(SequentialRecommender):
+class ClosedFormRecommender(ReadsFeatures, SequentialRecommender):
     """A recommender that is made of the training sequences in one go and scores every item.
 
     Subclasses say how (:meth:`fit`) and what they score (:meth:`scores`).
@@ -38,25 +36,6 @@ class ClosedFormRecommender(SequentialRecommender):
             values = _values(settings[key])
             if len(set(values)) < len(values):
                 raise ValueError(f"{key}: {settings[key]} tries a value twice; give each once")
-
-    @classmethod
-    def modalities_read(cls, settings: Mapping[str, Any]) -> list[str]:
-        """The modalities whose features are read."""
-        return settings.get("modalities") or []
-
-    @classmethod
-    def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:
-        """Files beside the atomic ones whose content decides what a run computes, by setting or name."""
-        files: dict[str, Path] = {}
-        for modality in cls.modalities_read(settings):
-            files |= feature_files(Path(settings["data_path"]), settings["dataset"], modality)
-        return files
-
-    @classmethod
-    def require_files(cls, settings: Mapping[str, Any]) -> None:
-        """Refuse settings whose features are not there; raises ValueError naming the remedy."""
-        for modality in cls.modalities_read(settings):
-            require_features(Path(settings["data_path"]), settings["dataset"], modality)
 
     def __init__(self, config, dataset: CheckedDataset) -> None:
         super().__init__(config, dataset)

@@ -61,19 +61,20 @@ class ItemMemory(ClosedFormRecommender):
 
     def _likeness(self, dataset: CheckedDataset) -> sparse.csr_matrix:
         """Which items are alike, over all modalities: by codes where the user supplied them, else by vectors."""
-        modalities, tokens = self.config["modalities"], tokens_of(dataset, dataset.iid_field)
-        path = Path(self.config["semantic_ids"]) if self.config["semantic_ids"] else None
-        with_codes = supplied_modalities(path, modalities) if path else []
+        tokens, with_vectors = (
+            tokens_of(dataset, dataset.iid_field),
+            self.modalities_read(self.config.final_config_dict),
+        )
+        with_codes = [modality for modality in self.config["modalities"] if modality not in with_vectors]
         parts = []
         if with_codes:
-            cache_dir = Path(self.config["checkpoint_dir"]) / "semantic_ids"
+            path, cache_dir = Path(self.config["semantic_ids"]), Path(self.config["checkpoint_dir"]) / "semantic_ids"
             table, _ = read_supplied(path, item_tokens=tokens, modalities=with_codes, cache_dir=cache_dir)
             parts += [by_codes(table.codes[1:, table.block(modality)].numpy()) for modality in with_codes]
-        for modality in modalities:
-            if modality not in with_codes:
-                folder, format = Path(self.config["data_path"]), AtomicFormat.of(self.config)
-                features = load_features(folder, dataset.dataset_name, modality, tokens, "zero", format)
-                parts.append(by_vectors(features.vectors[:], features.present))
+        for modality in with_vectors:
+            folder, format = Path(self.config["data_path"]), AtomicFormat.of(self.config)
+            features = load_features(folder, dataset.dataset_name, modality, tokens, "zero", format)
+            parts.append(by_vectors(features.vectors[:], features.present))
         return nearest_items(parts, len(tokens), self.config["neighbours"])
 
     def fit(self, sequences: Sequences, chosen: dict[str, float]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,13 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from recbole_mgr.integration.validation import require_stride
+from recbole_mgr.integration.model_files import ReadsFeatures
+from recbole_mgr.integration.validation import require_stride, require_whole_heads
 from recbole_mgr.integration.windows import TARGET_COUNT, count_targets, targets_of_windows
 
 SCORES_AT_A_TIME = 2**22  # of targets x items in training: 16 MiB
 
 
-class SASRecWindows(SASRec):
+class SASRecWindows(ReadsFeatures, SASRec):
     """RecBole's SASRec whose training row is a user's history, with each of its items as a target.
 
     RecBole makes a row for each target, with all that stands before it: a history of 50 is read fifty times an epoch.
@@ -37,18 +36,7 @@ class SASRecWindows(SASRec):
     def check_settings(cls, settings: dict[str, Any]) -> None:
         """Refuse settings that contradict each other; raises ValueError naming key, value and remedy."""
         require_stride(settings)
-        size, heads = settings["hidden_size"], settings["n_heads"]
-        if size % heads:
-            raise ValueError(f"hidden_size: {size} is no multiple of n_heads: {heads}; change one of them")
-
-    @classmethod
-    def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:
-        """Files beside the atomic files whose content decides what a run computes: none."""
-        return {}
-
-    @classmethod
-    def require_files(cls, settings: Mapping[str, Any]) -> None:
-        """The atomic files are all that it reads."""
+        require_whole_heads(settings)
 
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
         """The states [B, H] at one place [B] of each row, as RecBole's; at several places [B, P], [B, P, H]."""

@@ -162,8 +162,7 @@ def _check_semantic_ids(values: dict[str, Any]) -> None:
 
 def _check_network(values: dict[str, Any]) -> None:
     if values["backbone"] == "hierarchical":  # a T5 has heads of a size of their own, a language model checks its own
-        heads = values["n_heads"]
-        require(values["hidden_size"] % heads == 0, values, "hidden_size", f"a multiple of n_heads: {heads}")
+        require_whole_heads(values)
     for key in ("branch_size", "learn_repeats"):
         if values[key] and (values["backbone"], values["code_softmax"]) != ("hierarchical", "legal"):
             raise ValueError(
@@ -222,6 +221,12 @@ def _check_training(values: dict[str, Any]) -> None:
             f"window_stride: {stride} means nothing to backbone: {backbone}, which trains on one row per target; leave "
             "it out"
         )
+
+
+def require_whole_heads(values: dict[str, Any]) -> None:
+    """Refuse a ``hidden_size`` that ``n_heads`` cannot share out; raises ValueError naming both."""
+    heads = values["n_heads"]
+    require(values["hidden_size"] % heads == 0, values, "hidden_size", f"a multiple of n_heads: {heads}")
 
 
 def require_stride(values: dict[str, Any]) -> None:

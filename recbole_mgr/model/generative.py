@@ -15,13 +15,13 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from scipy import sparse
 from torch import Tensor, nn
 
-from recbole_mgr.data.features import feature_files, require_features
 from recbole_mgr.distributed import processes
 from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_searches, exhaustive_scores, item_log_probs
 from recbole_mgr.generation.item_memory import MemorySettings
 from recbole_mgr.generation.priors import DENSE_ITEMS, DensePrior, Prior, WeightedPriors
 from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
 from recbole_mgr.integration.dataset import GenerativeDataset
+from recbole_mgr.integration.model_files import ReadsFeatures, files_of
 from recbole_mgr.integration.windows import TARGET_COUNT, count_targets
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.model.backbone.t5 import T5Backbone
@@ -34,7 +34,7 @@ from recbole_mgr.semantic_id.user_supplied import supplied_modalities
 logger = logging.getLogger(__name__)
 
 
-class GenerativeRecommender(SequentialRecommender):
+class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
     """A recommender that generates the next item's semantic ID.
 
     Subclasses say how an item becomes a semantic ID (class attributes) and may add a training stage.
@@ -81,22 +81,11 @@ class GenerativeRecommender(SequentialRecommender):
 
     @classmethod
     def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:
-        """Files and folders, beside those that RecBole loads, whose content decides what a run learns, by setting;
-        those of the data set by name."""
         files = {key: Path(settings[key]) for key in ("semantic_ids", "item2id") if settings.get(key)}
         try:
-            modalities = cls.modalities_read(settings)
+            return files | super().files_read(settings)
         except ValueError:  # a bad file is named when it is read
-            modalities = settings["modalities"]
-        for modality in modalities:
-            files |= feature_files(Path(settings["data_path"]), settings["dataset"], modality)
-        return files
-
-    @classmethod
-    def require_files(cls, settings: Mapping[str, Any]) -> None:
-        """Refuse settings whose features or semantic IDs are not there; raises ValueError naming the remedy."""
-        for modality in cls.modalities_read(settings):
-            require_features(Path(settings["data_path"]), settings["dataset"], modality)
+            return files | files_of(settings["modalities"], settings)
 
     @classmethod
     def load_extra_state(cls, run_dir: Path, table: SemanticIdTable) -> Any:
