@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,9 +15,9 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from recbole_mgr.distributed import processes
-from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_searches, exhaustive_scores, item_log_probs
+from recbole_mgr.generation.beam_search import RankedList, Trace
 from recbole_mgr.generation.item_memory import MemorySettings
-from recbole_mgr.generation.priors import DENSE_ITEMS, DensePrior, Prior, WeightedPriors
+from recbole_mgr.generation.priors import DENSE_ITEMS, DensePrior, Prior
 from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
 from recbole_mgr.integration.dataset import GenerativeDataset
 from recbole_mgr.integration.model_files import ReadsFeatures, files_of
@@ -26,7 +25,8 @@ from recbole_mgr.integration.windows import TARGET_COUNT, count_targets
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
 from recbole_mgr.model.backbone.t5 import T5Backbone
 from recbole_mgr.model.memory import OURS, MemoryPrior, require_content
-from recbole_mgr.model.priors import CODES, OFFSETS, Candidates, PartWeights, candidates_of, rank_all_items
+from recbole_mgr.model.priors import OFFSETS, PartWeights
+from recbole_mgr.model.ranking import CODES, BeamRanker, Ranker, UnionRanker
 from recbole_mgr.semantic_id.build import FUSED
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.user_supplied import supplied_modalities
@@ -219,24 +219,18 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
             their weighted sums, descending; padded with item 0 and -inf only where fewer than k items are allowed.
         """
         width = max(self.beam_size, k) if beam_size is None else beam_size
-        step, priors = self._start(interaction)
         masks = {"excludes": excludes, "allowed_items": allowed_items}
-        search = {"batch_size": len(interaction), "beam_width": width, "trace": trace}
-        if not self.joins_scores:
-            return self._beams(step, k=k, priors=self._pushed_down(priors), **search, **masks)
-        weights = self._weights()
-        priors = {part: prior for part, prior in priors.items() if weights[part]}
-        by_codes = bool(weights.get(CODES))
-        if priors and not by_codes and all(isinstance(prior, DensePrior) for prior in priors.values()):
-            return rank_all_items(priors, weights, k, **masks)
-        count = max(k, self.prior_candidates)
-        candidates = self._candidates(step, priors, count, by_codes=by_codes, masks=masks, **search)
-        return [found.ranked(weights, k) for found in candidates]
+        return self.ranker(interaction).lists(k, beam_width=width, trace=trace, **masks)
 
     @property
     def ranking_weights(self) -> PartWeights | None:
         """What each part counts in the ranking that is asked for; None where the beams of codes alone rank."""
         return self.part_weights
+
+    @property
+    def joins_scores(self) -> bool:
+        """Whether items are ranked by a sum of scores, and not by beams alone."""
+        return self.ranking_weights is not None and self.ranking == "union"
 
     @property
     def chooses_weights(self) -> bool:
@@ -253,40 +247,27 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
             k: cut-off.
             beam_size: width of the search.
         """
-        count, by_codes = max(k, self.prior_candidates), CODES in self.ranking_weights.parts
-
-        def candidates(batch: Interaction) -> Candidates:
-            search = {"batch_size": len(batch), "beam_width": beam_size}
-            return self._candidates(*self._start(batch), count, by_codes=by_codes, masks={}, **search)[0]
-
-        found = ((candidates(batch), targets) for batch, targets in batches)
+        found = ((self.ranker(batch).candidates(k, beam_width=beam_size)[0], targets) for batch, targets in batches)
         if processes.count() > 1:
             found = processes.all_in_order(found)
         return self.ranking_weights.choose(found, k)
 
-    @torch.no_grad()
-    def score_parts(self, interaction: Interaction, item_ids: Tensor) -> dict[str, Tensor]:
-        """What each part adds to the scores of items, where several are summed: nothing where beams alone rank.
+    def ranker(self, interaction: Interaction) -> Ranker:
+        """What ranks items for a batch of histories: what the parts know of them is computed once."""
+        history = self._history(interaction)
+        first = self.backbone.start(*history)
 
-        Args:
-            interaction: histories, B of them.
-            item_ids: int64 [B, M].
+        def step(depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: Any):
+            return self.backbone.step(depth, nodes, codes, parents, first if state is None else state)
 
-        Returns:
-            By part, float [B, M].
-        """
-        if not self.joins_scores:
-            return {}
-        weights = self._weights()
-        return {part: weights[part] * value for part, value in self._log_probs_of(interaction, item_ids).items()}
-
-    @torch.no_grad()
-    def pushed_priors(self, interaction: Interaction) -> dict[str, tuple[Prior, float]]:
-        """The priors of these histories that are pushed down the trie, with their weights, by part."""
-        if self.ranking_weights is None or self.ranking != "beams":
-            return {}
-        weights = self.ranking_weights.as_dict()
-        return {part: (prior, weights[part]) for part, prior in self._start(interaction)[1].items()}
+        priors = self._priors(first, *history)
+        weights = {} if self.ranking_weights is None else self.ranking_weights.as_dict()
+        search = {"batch_size": len(interaction), "code_softmax": self.code_softmax}
+        if self.joins_scores:
+            weights |= {OFFSETS: 1.0} if OFFSETS in priors else {}
+            return UnionRanker(BeamRanker(step, self.trie, **search), priors, weights, self.prior_candidates)
+        pushed = {part: (prior, weights[part]) for part, prior in priors.items()}
+        return BeamRanker(step, self.trie, priors=pushed, **search)
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Log-likelihood [B] of each row's candidate item; with priors the score that :meth:`generate` ranks by."""
@@ -294,10 +275,7 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
 
     def score_items(self, interaction: Interaction, item_ids: Tensor) -> Tensor:
         """What :meth:`generate` ranks by, of several items for each history: int64 [B, M] -> float [B, M]."""
-        log_probs = self._log_probs_of(interaction, item_ids)
-        if not self.joins_scores:
-            return log_probs[CODES]
-        return Candidates(item_ids, log_probs).score(self._weights())
+        return self.ranker(interaction).scores(item_ids)
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Exact log-likelihood of every item, [B * (N + 1)] as RecBole wants it; PAD at -inf. With priors the score
@@ -305,20 +283,7 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
 
         Evaluation does not use it (it uses :meth:`generate`); it serves case studies and small catalogues.
         """
-        step, priors = self._start(interaction)
-        total = exhaustive_scores(
-            step,
-            self.trie,
-            batch_size=len(interaction),
-            code_softmax=self.code_softmax,
-            priors=self._pushed_down(priors),
-        )
-        if self.joins_scores:
-            everything = torch.arange(total.shape[1], device=total.device).expand_as(total)
-            log_probs = {CODES: total} if CODES in self.ranking_weights.parts else {}
-            log_probs |= {part: prior.log_probs(everything) for part, prior in priors.items()}
-            total = Candidates(everything, log_probs).score(self._weights())
-        return total.view(-1)
+        return self.ranker(interaction).scores_of_all().view(-1)
 
     @property
     def notes(self) -> list[str]:
@@ -368,26 +333,6 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
     def _history(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
         return interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
 
-    @property
-    def joins_scores(self) -> bool:
-        """Whether items are ranked by a sum of scores, and not by beams alone."""
-        return self.ranking_weights is not None and self.ranking == "union"
-
-    def _weights(self) -> dict[str, float]:
-        """What each part of the sum counts."""
-        weights = self.ranking_weights.as_dict()
-        return weights if self.score_offsets is None else weights | {OFFSETS: 1.0}
-
-    def _start(self, interaction: Interaction) -> tuple[Step, dict[str, Prior]]:
-        """The step of a search from histories, and the priors of their users by part."""
-        history = self._history(interaction)
-        first = self.backbone.start(*history)
-
-        def step(depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: Any):
-            return self.backbone.step(depth, nodes, codes, parents, first if state is None else state)
-
-        return step, self._priors(first, *history)
-
     def _priors(self, first: Any, history: Tensor, lengths: Tensor) -> dict[str, Prior]:
         """By part, from the backbone's first state and the histories [B, L] of ``lengths`` [B]."""
         priors = {}
@@ -401,42 +346,3 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
         if self.score_offsets is not None:
             priors[OFFSETS] = DensePrior(self.trie, self.score_offsets.unsqueeze(0))
         return priors
-
-    def _pushed_down(self, priors: dict[str, Prior]) -> WeightedPriors | None:
-        if not priors or self.ranking != "beams":
-            return None
-        weights = self.ranking_weights.as_dict()
-        return WeightedPriors(list(priors.values()), [weights[part] for part in priors])
-
-    def _beams(self, step: Step, **options: Any) -> list[RankedList]:
-        return beam_searches(step, self.trie, code_softmax=self.code_softmax, **options)
-
-    def _candidates(
-        self,
-        step: Step,
-        priors: dict[str, Prior],
-        count: int,
-        *,
-        by_codes: bool,
-        masks: Mapping[str, Any],
-        **search: Any,
-    ) -> list[Candidates]:
-        """For each ``excludes`` of the masks the items of the beams, where codes count, and the best ``count`` of each
-        prior."""
-        masks = {"excludes": [None], "allowed_items": None} | dict(masks)
-        beams = score_codes = None
-        if by_codes:
-            beams = self._beams(step, k=search["beam_width"], **search, **masks)
-            score_codes = functools.partial(item_log_probs, step, self.trie, code_softmax=self.code_softmax)
-        return candidates_of(beams, priors, score_codes, count=count, **masks)
-
-    def _log_probs_of(self, interaction: Interaction, item_ids: Tensor) -> dict[str, Tensor]:
-        """Log-probabilities [B, M] of items [B, M] by each part that their scores are summed of."""
-        step, priors = self._start(interaction)
-        codes = item_log_probs(
-            step, self.trie, item_ids, code_softmax=self.code_softmax, priors=self._pushed_down(priors)
-        )
-        if not self.joins_scores:
-            return {CODES: codes}
-        log_probs = {CODES: codes} if CODES in self.ranking_weights.parts else {}
-        return log_probs | {part: prior.log_probs(item_ids) for part, prior in priors.items()}

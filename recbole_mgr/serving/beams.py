@@ -90,7 +90,8 @@ def beams_of(
         options["exclude"] = torch.tensor([list(exclude)], device=device)
     interaction = history_of(network, [history])
     ranked = network.generate(interaction, k, **options)
-    priors = network.pushed_priors(interaction)
+    ranker = network.ranker(interaction)
+    priors = ranker.pushed
     item_ids = [item_id for item_id in ranked.item_ids[0].tolist() if item_id]
     trie = network.trie
     paths = _whole_path(trie, torch.tensor(item_ids, dtype=torch.long, device=device))  # [k, D + 1]
@@ -121,7 +122,7 @@ def beams_of(
         gone = (digit for digit, (nodes, _) in enumerate(seen) if path[digit + 1] not in nodes.tolist())
         lost = next(gone, len(seen))
     kept = [int((log_probs > -torch.inf).sum()) for _, log_probs in seen]
-    terms = network.score_parts(interaction, ranked.item_ids[:, : len(item_ids)])
+    terms = ranker.terms(ranked.item_ids[:, : len(item_ids)])
     parts = {part: values[0].tolist() for part, values in terms.items()}
     return Beams(item_ids, ranked.scores[0].tolist()[: len(item_ids)], levels, kept, lost, [*priors], parts)
 

@@ -30,7 +30,7 @@ from recbole_mgr.files import write_text
 from recbole_mgr.generation.priors import DENSE_ITEMS
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.generative import GenerativeRecommender
-from recbole_mgr.model.priors import CODES
+from recbole_mgr.model.ranking import CODES
 from recbole_mgr.serving import exported_runtime
 from recbole_mgr.serving.programs import programs_of
 from recbole_mgr.serving.recommender import Recommender

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from recbole_mgr.data.features import feature_files
 from recbole_mgr.generation.priors import DensePrior, Prior
 from recbole_mgr.model.generative import GenerativeRecommender
-from recbole_mgr.model.priors import CODES, PartWeights
+from recbole_mgr.model.priors import PartWeights
+from recbole_mgr.model.ranking import CODES
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.unimp.backbone import Prompt, PromptBackbone
 from recbole_mgr.unimp.focal_loss import focal_loss, target_log_prob
