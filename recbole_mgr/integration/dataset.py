@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +219,14 @@ class GenerativeDataset(WindowDataset):
     semantic_id_report: dict[str, Any]
     item_tokenizer: ItemTokenizer | None = None
     item_vectors: Mapping[str, Rows] | None = None
+
+    def read_initial_run(self, read_run: Callable[[Path], Any]) -> None:
+        """Hook before :meth:`build`: read the trained run that a training on this data set goes on from; by default
+        there is none.
+
+        Args:
+            read_run: gives a :class:`recbole_mgr.serving.run_directory.Run` for a folder.
+        """
 
     def build(self) -> list[GenerativeDataset]:
         """Split as RecBole does, then arrange the training rows and build or load the semantic IDs.

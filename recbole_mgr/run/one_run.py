@@ -51,7 +51,6 @@ from recbole_mgr.run.identity import RunIdentity, about_run, is_trained, result_
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.serving.run_directory import TABLE_FILE, export_run, forget_histories, read_run
 from recbole_mgr.serving.run_files import ABOUT_FILE, CHECKPOINT_FILE, SETTINGS_FILE
-from recbole_mgr.unimp.transfer import InitialRun
 from recbole_mgr.version import __version__
 
 _LONGEST_FIELD = 200  # characters of an item's field that a run directory keeps, to be shown
@@ -161,7 +160,8 @@ class _Work:
         init_seed(config["seed"], config["reproducibility"])
         with processes.owner_first():  # who builds what is cached: the histories and the semantic IDs
             self.dataset = read_dataset(config)
-            self.dataset.initial_run = _initial_run(config)
+            if is_generative(config["model"]):
+                self.dataset.read_initial_run(read_run)
             require_enough_items(config["topk"], self.dataset.item_num - 1)
             self.histories = histories_of(self.dataset)
             if processes.is_owner():
@@ -179,8 +179,6 @@ class _Work:
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
         self.tracker.begin()
         self.model = config.model_class(config, self.train_data._dataset)
-        if self.dataset.initial_run is not None:
-            self.dataset.initial_run.give_to(self.model)
         if not shares_parameters(config):  # else the trainer deals them out; a GPU may be too small for all
             self.model.to(config["device"])
         self.trainer: ComparableTrainer = comparable(get_trainer(config["MODEL_TYPE"], config["model"]))(
@@ -268,7 +266,7 @@ class _Work:
 
     def _train(self) -> dict[str, Any]:
         """Train, from where an interrupted training was; what it tells of itself as plain data."""
-        trainer, initial = self.trainer, self.dataset.initial_run
+        trainer = self.trainer
         _, best_valid = trainer.fit(
             self.train_data, self.valid_data, saved=True, show_progress=self.config["show_progress"]
         )
@@ -278,7 +276,7 @@ class _Work:
             "seconds": trainer.train_seconds,
             "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             "alignment": dict(trainer.alignment.accuracy) if getattr(trainer, "alignment", None) else {},
-            "notes": [*trainer.notes, *([initial.note] if initial else [])],
+            "notes": list(trainer.notes),
         }
 
     def _export(self, trained: dict[str, Any]) -> None:
@@ -354,15 +352,6 @@ def _trained_before(run_dir: Path) -> dict[str, Any]:
         "alignment": before.alignment,
         "notes": before.notes,
     }
-
-
-def _initial_run(config: Config) -> InitialRun | None:
-    """The trained run whose network the setting ``initial_run`` of UniMP tells to go on from."""
-    if config["initial_run"] is None:
-        return None
-    folder = Path(config["initial_run"])
-    run = read_run(folder)
-    return InitialRun(folder, run.settings, run.network, run.tokenizer, run.about["data"]["label"])
 
 
 def _start_logging(config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,17 @@ class UniMPDataset(GenerativeDataset):
     Attributes (after :meth:`build`, on the data set and its three parts):
         personal (PersonalData): items, tokens, users' sequences, ratings and reviews.
 
-    Attributes (before :meth:`build`, on the data set alone):
+    Attributes (before :meth:`build` too):
         initial_run (InitialRun or None): the trained run that the setting of that name tells to go on from.
     """
 
     personal: PersonalData
     initial_run: InitialRun | None = None
+
+    def read_initial_run(self, read_run: Callable[[Path], Any]) -> None:
+        if self.config["initial_run"] is not None:
+            folder = Path(self.config["initial_run"])
+            self.initial_run = InitialRun.of(folder, read_run(folder))
 
     def _filter_by_inter_num(self) -> None:
         super()._filter_by_inter_num()

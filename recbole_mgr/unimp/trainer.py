@@ -54,6 +54,11 @@ class UniMPTrainer(GenerativeTrainer):
         self._valid_batches: list[list[RowBatch]] | None = None
 
     @property
+    def notes(self) -> list[str]:
+        started = self.model.initial_data
+        return [*super().notes, *([f"started from a network trained on {started}"] if started else [])]
+
+    @property
     def recommends(self) -> bool:
         return any(TASKS[name].tested_as == "recommendation" for name in self.model.task_names)
 

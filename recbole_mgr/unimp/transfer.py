@@ -50,10 +50,10 @@ class InitialRun(NamedTuple):
     tokenizer: ItemTokenizer | None
     data: str
 
-    @property
-    def note(self) -> str:
-        """What a table says below about the row of the run that goes on."""
-        return f"started from a network trained on {self.data}"
+    @classmethod
+    def of(cls, folder: Path, run: Any) -> InitialRun:
+        """That of a run directory, and of the :class:`recbole_mgr.serving.run_directory.Run` that was read from it."""
+        return cls(folder, run.settings, run.network, run.tokenizer, run.about["data"]["label"])
 
     @property
     def codec_folder(self) -> Path | None:

@@ -89,6 +89,8 @@ class UniMP(GenerativeRecommender):
         task_names: the run's tasks; a batch holds indices into them.
         ranking_task: whose prompts :meth:`generate`, :meth:`predict` and RecBole's evaluation answer: recommendation,
             else search, or None where the run has neither. :meth:`ranking_by` is the same network for another task.
+        initial_data: label of the data set that the weights were trained on from which this network starts its
+            training (``initial_run``); None where it starts from nothing.
 
     Raises:
         ValueError: If the data set brings no texts and pictures of its items.
@@ -151,6 +153,10 @@ class UniMP(GenerativeRecommender):
         self.rating_line = self._rating_line(config) if config["rating_bias"] else None
         ranking = ranking_tasks(self.task_names)
         self.ranking_task = make_tasks(ranking[:1], self.personal, config)[0] if ranking else None
+        initial = getattr(dataset, "initial_run", None)  # which a run directory, read to be used, does not know
+        self.initial_data = None if initial is None else initial.data
+        if initial is not None:
+            initial.give_to(self)
 
     def _build_priors(self, config, dataset) -> None:
         super()._build_priors(config, dataset)

@@ -42,9 +42,15 @@ def world(tmp_path_factory, write_dataset, tiny_settings):
     return shop_settings(tiny_settings, folder / "second", initial_run=str(run_dir), **small), run_dir
 
 
+class ForDataAlone(InitialRun):
+    """Gives the data set its quantisers and words, and no model its weights."""
+
+    def give_to(self, model):
+        pass
+
+
 def initial(run_dir):
-    run = read_run(run_dir)
-    return InitialRun(run_dir, run.settings, run.network, run.tokenizer, "the first shop")
+    return InitialRun.of(run_dir, read_run(run_dir))
 
 
 def built(settings, run):
@@ -65,8 +71,7 @@ def rows_of_ratings(model, values):
 def test_the_network_is_that_of_the_run_but_for_what_only_the_new_shop_has(world):
     settings, run_dir = world
     run = initial(run_dir)
-    model, untouched = built({**settings, "memory": True}, run), built({**settings, "memory": True}, run)
-    run.give_to(model)
+    model, untouched = (built({**settings, "memory": True}, given) for given in (run, ForDataAlone(*run)))
     ours, theirs, before = (network.state_dict() for network in (model, run.network, untouched))
     new = [name for name in ours if name.endswith(".new")]
     whole = [name for name in ours if name.startswith("backbone.") and name not in new]
@@ -128,8 +133,7 @@ def test_atomic_ids_are_not_taken_for_those_of_other_items(world, tmp_path):
     first = {**settings, "initial_run": None, "item_ids": "atomic", "checkpoint_dir": str(tmp_path)}
     folder = run_comparison([ModelRequest("UniMP", {})], "tiny", settings=first).folders[0]
     run, second = initial(folder), {**first, "initial_run": str(folder)}
-    model, untouched = built(second, run), built(second, run)
-    run.give_to(model)
+    model, untouched = (built(second, given) for given in (run, ForDataAlone(*run)))
     (embedding, before), own = (
         [next(m for m in network.modules() if isinstance(m, JoinedEmbedding)).new for network in (model, untouched)],
         model.personal.vocabulary,
@@ -157,9 +161,8 @@ def test_what_does_not_fit_is_refused_by_name(world, changes, error):
 
 def test_a_network_that_sees_no_pictures_does_not_fit_one_that_does(world):
     settings, run_dir = world
-    run = initial(run_dir)
     with pytest.raises(ValueError, match="initial_run: .* only one of the two runs sees pictures; .*image_attention"):
-        run.give_to(built({**settings, "image_attention": "none"}, run))
+        built({**settings, "image_attention": "none"}, initial(run_dir))
 
 
 def test_user_supplied_ids_and_runs_of_other_models_are_refused(world):
