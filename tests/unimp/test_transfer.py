@@ -29,6 +29,13 @@ def write_other_shop(folder, write_dataset):
     (path / "tiny.inter").write_text("\n".join(row[:-1] + "3" if row.endswith("\t2") else row for row in rows) + "\n")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _elsewhere(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("here"))  # RecBole's trainers leave log files where they run
+        yield
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, write_dataset, tiny_settings):
     """Settings of both shops, and the run directory of the first one's."""
