@@ -257,11 +257,7 @@ class FittedMemory:
             item_ids, values = found.gather(1, best.indices), best.values
         nothing = (values <= 0) | (item_ids == 0)
         item_ids, values = item_ids.masked_fill(nothing, 0), values.masked_fill(nothing, -torch.inf)
-        missing = count - item_ids.shape[1]
-        if missing > 0:
-            item_ids = torch.nn.functional.pad(item_ids, (0, missing))
-            values = torch.nn.functional.pad(values, (0, missing), value=-torch.inf)
-        return RankedList(item_ids, values)
+        return RankedList(item_ids, values).of_length(count)
 
     def _newest(self, history: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The last items of each history, newest first, and their decays; int64 and float32 [B, k]."""

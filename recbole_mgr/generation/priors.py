@@ -8,7 +8,7 @@ item was taken (popularity), a learned score of items. It meets generation in on
   items as likely as the prior says, with weight 0 the prior is not there, and under the ``legal`` softmax the items'
   probabilities sum to 1 in any case: :class:`WeightedPriors`, an argument of the searches.
 - Its best items join those of the beams, and all are scored exactly, by the codes and by the prior:
-  :func:`union_of_items` and :func:`recbole_mgr.generation.beam_search.item_log_probs`.
+  :func:`union_of_items` and :func:`recbole_mgr.generation.exact_scores.item_log_probs`.
 
 Items are sorted by codes in the trie, so the items below a node are a range of leaves, and its mass is the difference
 of two cumulative sums: only nodes that a search meets are ever asked for.

@@ -10,28 +10,19 @@ kind.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
-from recbole_mgr.generation.trie_levels import build_levels, check_rows, lexicographic_order
-
-CodeSoftmax = Literal["legal", "full"]
-
-
-class Children(NamedTuple):
-    """The children of each node, by ascending code, padded to the widest node of the depth.
-
-    Attributes:
-        codes: int64 [..., C], the code that leads to the child; 0 where there is no child.
-        nodes: int64 [..., C], the child's node at the next depth; -1 where there is no child.
-        valid: bool [..., C], where there is a child.
-    """
-
-    codes: Tensor
-    nodes: Tensor
-    valid: Tensor
+from recbole_mgr.generation.trie_levels import (
+    Children,
+    CodeSoftmax,
+    build_levels,
+    check_rows,
+    lexicographic_order,
+    pick,
+)
 
 
 class AllowedItems(NamedTuple):
@@ -39,17 +30,15 @@ class AllowedItems(NamedTuple):
 
     Attributes:
         remaining: D + 1 int32 tensors [num_nodes(depth)], the number of remaining leaves below each node.
-        penalties: D float32 tensors [num_nodes(depth), K], 0 where a remaining child is and -inf elsewhere, for the
-            levels that are held as tables, None for the others.
+        masks: D tensors, each as its level masks its children.
     """
 
     remaining: tuple[Tensor, ...]
-    penalties: tuple[Tensor | None, ...]
+    masks: tuple[Tensor, ...]
 
     def to(self, device: torch.device | str) -> "AllowedItems":
         """The same on another device."""
-        penalties = (None if penalty is None else penalty.to(device) for penalty in self.penalties)
-        return AllowedItems(tuple(counts.to(device) for counts in self.remaining), tuple(penalties))
+        return AllowedItems(*(tuple(tensor.to(device) for tensor in part) for part in self))
 
 
 class PrefixTrie(nn.Module):
@@ -115,13 +104,7 @@ class PrefixTrie(nn.Module):
 
     def num_children(self, depth: int, nodes: Tensor) -> Tensor:
         """Number of legal next codes at each node, int64 [...]; 0 at -1."""
-        return self._num_children(depth, nodes).long()
-
-    def _num_children(self, depth: int, nodes: Tensor) -> Tensor:
-        """int32 [...]"""
-        first_child = self.levels[depth].first_child
-        safe_nodes = nodes.clamp(min=0)
-        return (first_child[safe_nodes + 1] - first_child[safe_nodes]) * (nodes >= 0)
+        return self.levels[depth].num_children(nodes).long()
 
     def has_choice(self, depth: int, nodes: Tensor) -> Tensor:
         """Where more than one code is legal, bool [...].
@@ -129,36 +112,19 @@ class PrefixTrie(nn.Module):
         Elsewhere :meth:`log_prob` is 0 under the ``legal`` softmax whatever the logits are, so a model
         need not compute them.
         """
-        return self._num_children(depth, nodes) > 1
+        return self.levels[depth].num_children(nodes) > 1
 
     def children_of(self, depth: int, nodes: Tensor) -> Children:
         """The legal next codes of ``nodes`` (int64 [...], at ``depth``) and where they lead."""
-        level = self.levels[depth]
-        slots = torch.arange(level.max_children, device=nodes.device)  # [C]
-        valid = slots < self.num_children(depth, nodes).unsqueeze(-1)  # [..., C]
-        first = level.first_child[nodes.clamp(min=0)].unsqueeze(-1)  # [..., 1]
-        child_nodes = torch.where(valid, first + slots, -1)
-        codes = torch.where(valid, level.child_codes[child_nodes.clamp(min=0)].long(), 0)
-        return Children(codes, child_nodes, valid)
+        return self.levels[depth].children_of(nodes)
 
     def legal(self, depth: int, nodes: Tensor) -> Tensor:
         """The legal next codes of ``nodes`` as a mask, bool [..., K]."""
-        num_codes, level = self.sizes[depth], self.levels[depth]
-        if level.is_dense:
-            return (level.child_table[nodes.clamp(min=0)] >= 0) & (nodes >= 0).unsqueeze(-1)
-        children = self.children_of(depth, nodes)
-        columns = torch.where(children.valid, children.codes, num_codes)  # a spare column takes the padding
-        mask = torch.zeros((*nodes.shape, num_codes + 1), dtype=torch.bool, device=nodes.device)
-        return mask.scatter_(-1, columns, True)[..., :num_codes]
+        return self.levels[depth].legal(nodes)
 
     def advance(self, depth: int, nodes: Tensor, codes: Tensor) -> Tensor:
         """The nodes at ``depth + 1`` after ``codes`` (both int64 [...]); -1 where a code is illegal."""
-        level = self.levels[depth]
-        if level.is_dense:
-            return torch.where(nodes >= 0, level.child_table[nodes.clamp(min=0), codes].long(), -1)
-        children = self.children_of(depth, nodes)
-        chosen = children.valid & (children.codes == codes.unsqueeze(-1))  # [..., C], at most one each
-        return torch.where(chosen, children.nodes, -1).amax(dim=-1)
+        return self.levels[depth].advance(nodes, codes)
 
     # --- walking up
 
@@ -248,13 +214,8 @@ class PrefixTrie(nn.Module):
             up_to = nn.functional.pad(remaining[-1].cumsum(0, dtype=torch.int32), (1, 0))  # [children + 1]
             remaining.append(up_to[level.first_child].diff())
         remaining = remaining[::-1]
-        penalties = [
-            level.penalty.masked_fill(counts[level.child_table.clamp(min=0)] == 0, -torch.inf)
-            if level.is_dense
-            else None
-            for level, counts in zip(self.levels, remaining[1:], strict=True)
-        ]
-        return AllowedItems(tuple(remaining), tuple(penalties))
+        masks = [level.mask_of(counts) for level, counts in zip(self.levels, remaining[1:], strict=True)]
+        return AllowedItems(tuple(remaining), tuple(masks))
 
     def _fewest_leaves(self) -> tuple[int, ...]:
         """Per depth 0..D, the number of items below the node that has fewest."""
@@ -288,26 +249,14 @@ class PrefixTrie(nn.Module):
         check_code_softmax(code_softmax)
         logits = logits.float()
         if code_softmax == "full":
-            return _pick(logits.log_softmax(dim=-1), codes)
-        level = self.levels[depth]
-        if level.is_dense:
-            penalty = level.penalty[nodes.clamp(min=0)]  # [M, K]
-            allowed = (nodes >= 0) & (_pick(penalty, codes) == 0)
-            log_probs = _pick((logits + penalty).log_softmax(dim=-1), codes)
-        else:
-            children = self.children_of(depth, nodes)  # [M, C]
-            is_chosen = children.valid & (children.codes == codes.unsqueeze(-1))
-            allowed = is_chosen.any(dim=-1)
-            legal_logits = _logits_of(children.codes, children.valid, logits)
-            log_probs = _pick(legal_logits.log_softmax(dim=-1), is_chosen.int().argmax(dim=-1))
-        return torch.where(allowed, log_probs, -torch.inf)
+            return pick(logits.log_softmax(dim=-1), codes)
+        return self.levels[depth].legal_log_prob(nodes, logits, codes)
 
     # --- slots: where the children of a node stand in a row of fixed length, for beam search
 
     def num_slots(self, depth: int) -> int:
         """Length of the rows of :meth:`slot_log_probs`: K where the level is a table, C elsewhere."""
-        level = self.levels[depth]
-        return self.sizes[depth] if level.is_dense else level.max_children
+        return self.levels[depth].num_slots
 
     def slot_log_probs(
         self,
@@ -333,31 +282,9 @@ class PrefixTrie(nn.Module):
             float32 [..., W, S], -inf where a slot has no child; see :meth:`follow`.
         """
         check_code_softmax(code_softmax)
-        level, logits = self.levels[depth], logits.float()
-        if level.is_dense:
-            penalty = level.penalty[nodes]  # [..., W, K]
-            if child_scores is not None:
-                logits = logits + child_scores
-            if code_softmax == "legal":
-                log_probs = (logits + penalty).log_softmax(dim=-1)
-            else:
-                log_probs = logits.log_softmax(dim=-1) + penalty
-            return log_probs if allowed_items is None else log_probs + allowed_items.penalties[depth][nodes]
-        first = level.first_child[nodes].unsqueeze(-1)  # [..., W, 1]
-        slots = torch.arange(level.max_children, device=nodes.device)  # [C]
-        valid = slots < level.first_child[nodes + 1].unsqueeze(-1) - first  # [..., W, C]
-        children = (first + slots).clamp(max=len(level.child_codes) - 1)
-        codes = level.child_codes[children].long()
-        if code_softmax == "legal":
-            child_logits = _logits_of(codes, valid, logits)  # [..., W, C]
-            if child_scores is not None:
-                child_logits = child_logits + child_scores
-            log_probs = child_logits.log_softmax(dim=-1)
-        else:
-            log_probs = _logits_of(codes, valid, logits.log_softmax(dim=-1))
-        if allowed_items is None:
-            return log_probs
-        return log_probs.masked_fill(allowed_items.remaining[depth + 1][children] == 0, -torch.inf)
+        level = self.levels[depth]
+        log_probs = level.slot_log_probs(nodes, logits.float(), code_softmax, child_scores)
+        return log_probs if allowed_items is None else level.masked(log_probs, nodes, allowed_items.masks[depth])
 
     def slot_nodes(self, depth: int, nodes: Tensor) -> Tensor:
         """The node at ``depth + 1`` in every slot of ``nodes`` (int64 [...], no -1), int64 [..., S]; any node in slots
@@ -376,30 +303,14 @@ class PrefixTrie(nn.Module):
         Returns:
             Codes and nodes, int64 [...] each.
         """
-        level = self.levels[depth]
-        if level.is_dense:
-            return slots, level.child_table[nodes, slots].long().clamp(min=0)
-        children = (level.first_child[nodes] + slots).clamp(max=len(level.child_codes) - 1)
-        return level.child_codes[children].long(), children
+        return self.levels[depth].follow(nodes, slots)
 
     def slots_of(self, depth: int, parents: Tensor, children: Tensor) -> Tensor:
         """The slots in which ``children`` (at ``depth + 1``) of ``parents`` stand, int64 [...]."""
-        level = self.levels[depth]
-        return level.child_codes[children].long() if level.is_dense else children - level.first_child[parents]
+        return self.levels[depth].slots_of(parents, children)
 
 
 def check_code_softmax(code_softmax: str) -> None:
     """Raise ValueError unless ``code_softmax`` is one of those known."""
     if code_softmax not in get_args(CodeSoftmax):
         raise ValueError(f"code_softmax: {code_softmax!r} is not one of {get_args(CodeSoftmax)}")
-
-
-def _logits_of(codes: Tensor, valid: Tensor, logits: Tensor) -> Tensor:
-    """The entries of ``logits`` [..., K] at ``codes`` [..., C], -inf where not ``valid``: [..., C]."""
-    codes = codes.expand(*logits.shape[:-1], -1)
-    return logits.gather(-1, codes).masked_fill(~valid, -torch.inf)
-
-
-def _pick(values: Tensor, codes: Tensor) -> Tensor:
-    """values [M, K] at codes [M]: [M]."""
-    return values.gather(-1, codes.unsqueeze(-1)).squeeze(-1)

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 from recbole.trainer import Trainer
-from torch.nn import functional as F
 
 from recbole_mgr.distributed import processes
-from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.integration.collector import NOTHING_NEW, CollectorOfBoth, RankedListCollector, Ranking
 from recbole_mgr.integration.parallel import ParallelTrainer, own_batches
 from recbole_mgr.integration.trackers import Tracker, without_recboles_tensorboard
@@ -257,9 +255,5 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
             excludes=[None, seen] if self._tests_both else [seen],
             beam_size=self.beam_size,
         )
-        missing = (0, longest - lists[0].item_ids.shape[1])  # cut-offs beyond the beams of validation steer nothing
-        lists = [
-            RankedList(F.pad(ranked.item_ids, missing), F.pad(ranked.scores, missing, value=-torch.inf))
-            for ranked in lists
-        ]
+        lists = [ranked.of_length(longest) for ranked in lists]  # beams of validation may be fewer than the cut-offs
         return interaction, lists if self._tests_both else lists[0], positive_u, positive_i

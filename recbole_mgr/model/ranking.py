@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_searches, exhaustive_scores, item_log_probs
+from recbole_mgr.generation.beam_search import RankedList, Step, Trace, beam_searches
+from recbole_mgr.generation.exact_scores import exhaustive_scores, item_log_probs
 from recbole_mgr.generation.priors import DensePrior, Prior, WeightedPriors, is_among, union_of_items
 from recbole_mgr.generation.trie import AllowedItems, CodeSoftmax, PrefixTrie
 
@@ -31,7 +32,7 @@ class Candidates(NamedTuple):
         """The best k by the weighted sum of log-probabilities; 0 and -inf where there are fewer."""
         scores = self.score(weights)
         best = scores.topk(min(k, scores.shape[1]), dim=1)
-        return _filled_up(self.item_ids.gather(1, best.indices), best.values, k)
+        return RankedList(self.item_ids.gather(1, best.indices), best.values).of_length(k)
 
     def score(self, weights: Mapping[str, float]) -> Tensor:
         """[B, C]; -inf where there is no item."""
@@ -209,14 +210,8 @@ class UnionRanker:
                 left = left.scatter(1, leaves.masked_fill(leaves < 0, trie.num_items), -torch.inf)[:, :-1]
             best = left.topk(min(k, trie.num_items), dim=1)
             item_ids = trie.item_ids(best.indices.masked_fill(best.values == -torch.inf, -1))
-            lists.append(_filled_up(item_ids, best.values, k))
+            lists.append(RankedList(item_ids, best.values).of_length(k))
         return lists
 
 
 Ranker = BeamRanker | UnionRanker
-
-
-def _filled_up(item_ids: Tensor, scores: Tensor, k: int) -> RankedList:
-    """Lists [B, at most k] of items and scores with k places: 0 and -inf where there are fewer."""
-    missing = (0, k - scores.shape[1])
-    return RankedList(F.pad(item_ids, missing), F.pad(scores, missing, value=-torch.inf))

@@ -198,27 +198,6 @@ def test_an_empty_exclusion_is_no_exclusion(world):
     assert torch.equal(without.item_ids, empty.item_ids) and torch.equal(without.scores, empty.scores)
 
 
-# --- every item
-
-
-@SOFTMAXES
-def test_exhaustive_scores_are_the_brute_force(world, code_softmax):
-    trie = world.trie()
-    scores = exhaustive_scores(world.step(USERS), trie, batch_size=USERS, code_softmax=code_softmax)
-    assert scores.shape == (USERS, max(world.item_ids) + 1)
-    for user in range(USERS):
-        expected = world.item_scores(user, code_softmax)
-        assert scores[user, list(expected)].tolist() == pytest.approx(list(expected.values()), abs=1e-5)
-        assert scores[user].isfinite().sum() == len(expected)
-
-
-def test_legal_probabilities_of_all_items_sum_to_one(world):
-    legal = exhaustive_scores(world.step(USERS), world.trie(), batch_size=USERS)
-    full = exhaustive_scores(world.step(USERS), world.trie(), batch_size=USERS, code_softmax="full")
-    torch.testing.assert_close(legal.exp().sum(1), torch.ones(USERS))
-    assert (full.exp().sum(1) < 0.99).all()
-
-
 # --- what it refuses, and where it runs
 
 

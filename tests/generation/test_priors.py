@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import recbole_mgr.generation.priors as priors_module
-from recbole_mgr.generation.beam_search import beam_search, exhaustive_scores, item_log_probs
+from recbole_mgr.generation.beam_search import beam_search
+from recbole_mgr.generation.exact_scores import exhaustive_scores, item_log_probs
 from recbole_mgr.generation.priors import DensePrior, SearchedPrior, ShortListPrior, WeightedPriors, union_of_items
 
 USERS = 3
@@ -191,12 +192,3 @@ def test_given_items_know_the_prior(world, form):
     found = item_log_probs(world.step(USERS), world.trie(), item_ids, priors=priors)
     everything = exhaustive_scores(world.step(USERS), world.trie(), batch_size=USERS, priors=priors)
     torch.testing.assert_close(found, everything[:, world.item_ids])
-
-
-@pytest.mark.parametrize("code_softmax", ["legal", "full"])
-def test_given_items_have_the_scores_of_the_exhaustive_search(world, code_softmax):
-    item_ids = torch.tensor(world.item_ids)[torch.tensor([[3, 1, 30], [7, 8, 2], [5, 6, 4]])]
-    item_ids[1, 1] = 0
-    found = item_log_probs(world.step(USERS), world.trie(), item_ids, code_softmax=code_softmax)
-    everything = exhaustive_scores(world.step(USERS), world.trie(), batch_size=USERS, code_softmax=code_softmax)
-    torch.testing.assert_close(found, everything.gather(1, item_ids))

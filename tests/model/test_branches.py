@@ -5,7 +5,8 @@ import pytest
 import torch
 from tiny_backbone import step_of, tiny_backbone
 
-from recbole_mgr.generation.beam_search import beam_search, exhaustive_scores
+from recbole_mgr.generation.beam_search import beam_search
+from recbole_mgr.generation.exact_scores import exhaustive_scores
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.backbone.branches import moved_branches
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone

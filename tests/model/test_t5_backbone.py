@@ -5,7 +5,8 @@ import pytest
 import torch
 from whole_programs import assert_loss_compiles_as_a_whole, assert_search_compiles_as_a_whole
 
-from recbole_mgr.generation.beam_search import beam_search, exhaustive_scores
+from recbole_mgr.generation.beam_search import beam_search
+from recbole_mgr.generation.exact_scores import exhaustive_scores
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.backbone.packed_t5 import PackedT5, Sizes
 from recbole_mgr.model.backbone.t5 import T5Backbone

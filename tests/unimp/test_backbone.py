@@ -8,7 +8,8 @@ import torch
 from tiny_language_models import CONFIGS, NUM_BASE
 from transformers import AutoModelForCausalLM
 
-from recbole_mgr.generation.beam_search import beam_search, exhaustive_scores
+from recbole_mgr.generation.beam_search import beam_search
+from recbole_mgr.generation.exact_scores import exhaustive_scores
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.unimp.backbone import PromptBackbone
