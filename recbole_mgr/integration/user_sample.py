@@ -8,9 +8,17 @@ from recbole.data.dataloader import AbstractDataLoader
 MANY_USERS, SAMPLE = 50_000, 10_000  # beyond so many a validation of all costs more than the epoch before it
 
 
-def users_that_steer(asked: int | None, num_users: int) -> int | None:
-    """How many users steer training: as many as are asked for, or all (None), or a sample where there are many."""
-    return SAMPLE if asked is None and num_users > MANY_USERS else asked
+def users_that_steer(asked: int | None, loader: AbstractDataLoader) -> int | None:
+    """How many users of the validation part steer training: those that are asked for, or all (None).
+
+    Args:
+        asked: None is all, or a sample where there are many.
+        loader: of the validation part, as for `sample_of_users`.
+    """
+    there = len(_users(loader))
+    if asked is None and there > MANY_USERS:
+        return SAMPLE
+    return asked if asked is not None and asked < there else None
 
 
 def sample_of_users(loader: AbstractDataLoader, count: int) -> AbstractDataLoader:
@@ -23,10 +31,16 @@ def sample_of_users(loader: AbstractDataLoader, count: int) -> AbstractDataLoade
         count: users to keep; all, where there are no more.
     """
     dataset = loader._dataset
-    user_of_row = dataset.inter_feat[dataset.uid_field].numpy()
-    users = np.unique(user_of_row)
+    users = _users(loader)
     if count >= len(users):
         return loader
     chosen = np.random.default_rng(0).choice(users, count, replace=False)
-    part = dataset.copy(dataset.inter_feat[np.flatnonzero(np.isin(user_of_row, chosen))])
+    of_chosen = np.isin(dataset.inter_feat[dataset.uid_field].numpy(), chosen)
+    part = dataset.copy(dataset.inter_feat[np.flatnonzero(of_chosen)])
     return type(loader)(loader.config, part, loader._sampler, shuffle=False)
+
+
+def _users(loader: AbstractDataLoader) -> np.ndarray:
+    """int64 [U], ascending."""
+    dataset = loader._dataset
+    return np.unique(dataset.inter_feat[dataset.uid_field].numpy())

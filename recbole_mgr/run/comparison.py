@@ -95,7 +95,10 @@ class Comparison:
         return known[0].repeated[np.argsort(known[0].users)] if known else None
 
     def accuracy_table(self) -> list[dict[str, str]]:
-        """One dict per row: column -> text, mean ± standard deviation where there are several seeds."""
+        """One dict per row: column -> text, mean ± standard deviation where there are several seeds.
+
+        The last column is the validation by which rows may be chosen, as the test must not be.
+        """
         shown = [f"{metric}@{self.cut}" for metric in ("recall", "ndcg")]
         rows = []
         for label, runs in self.rows.items():
@@ -105,6 +108,8 @@ class Comparison:
                     row[name] = _mean_sd(values)
                 if name == shown[1]:
                     row["± 95 %"] = f"{half_width(self.per_user(label)[1]):.4f}"
+            if all(shown[1] in run.valid for run in runs):
+                row[f"valid {shown[1]}"] = _mean_sd([run.valid[shown[1]] for run in runs])
             rows.append(row)
         return rows
 
@@ -147,7 +152,7 @@ class Comparison:
             {
                 "Model": label,
                 **{name: _mean_sd(values) for name, values in self._metrics(runs).items()},
-                "± 95 %": accuracy["± 95 %"],
+                **{name: text for name, text in accuracy.items() if name.startswith(("±", "valid"))},
                 **targets.get(label, {}),
                 **cost,
             }

@@ -166,8 +166,8 @@ class _Work:
             self.histories = histories_of(self.dataset)
             if processes.is_owner():
                 self._read_items()
-            config["valid_users"] = users_that_steer(config["valid_users"], self.dataset.user_num - 1)
             self.train_data, self.valid_data, self.test_data = data_preparation(config, self.dataset)
+            config["valid_users"] = users_that_steer(config["valid_users"], self.valid_data)
         for part, data in (("validate on", self.valid_data), ("test", self.test_data)):
             if not len(data._dataset):
                 raise ValueError(

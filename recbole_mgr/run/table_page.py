@@ -113,12 +113,23 @@ def _notes(comparison: Comparison) -> list[str]:
         )
     for label, runs in comparison.rows.items():
         label = for_markdown(label)
-        notes += [
-            f"{label}: {for_markdown(note)}." for note in dict.fromkeys(note for run in runs for note in run.notes)
-        ]
+        notes += _notes_of_row(label, runs)
         if runs[0].alignment:
             before, after = (f"{np.mean([run.alignment[when] for run in runs]):.4f}" for when in ("before", "after"))
             notes.append(f"{label}: cross-modal retrieval accuracy {before} before alignment, {after} after.")
+    return notes
+
+
+def _notes_of_row(label: str, runs: list[RunResult]) -> list[str]:
+    """What the runs of a row say of themselves, with the seeds where not all say the same."""
+    seeds: dict[str, list[int]] = {}
+    for run in runs:
+        for note in run.notes:
+            seeds.setdefault(note, []).append(run.seed)
+    notes = []
+    for note, of in seeds.items():
+        whose = "" if len(of) == len(runs) else f", seed{'s' * (len(of) > 1)} {', '.join(map(str, of))}"
+        notes.append(f"{label}{whose}: {for_markdown(note)}.")
     return notes
 
 

@@ -56,7 +56,7 @@ def test_plan_says_what_is_left_and_runs_nothing(capsys):
 def test_the_table_is_written_and_printed(capsys):
     assert main(["experiment", "mine.yaml", "--seeds=1"]) == 0
     printed = capsys.readouterr().out
-    assert "4 of 8 runs are done" in printed and "Not finished: MGR-EF, seeds 2." in printed
+    assert "4 of 8 runs are done" in printed and "Not finished, seeds 2: SASRec; MGR-EF; " in printed
     (table,) = Path("results").glob("mine-*/table.md")
     assert table.read_text(encoding="utf-8") in printed
 

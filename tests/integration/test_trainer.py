@@ -3,6 +3,7 @@
 import functools
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -283,9 +284,19 @@ def test_as_many_users_as_there_are_need_no_sample(prepare):
     assert sample_of_users(valid, 10**6) is valid
 
 
+def validation_of(users):
+    part = SimpleNamespace(uid_field="user_id", inter_feat={"user_id": torch.arange(users).repeat(2)})
+    return SimpleNamespace(_dataset=part)
+
+
 def test_many_users_are_sampled_unless_their_number_is_said():
-    assert [users_that_steer(None, count) for count in (1, 50_000, 50_001)] == [None, None, 10_000]
-    assert users_that_steer(70_000, 80_000) == 70_000
+    assert [users_that_steer(None, validation_of(count)) for count in (1, 50_000, 50_001)] == [None, None, 10_000]
+    assert users_that_steer(70_000, validation_of(80_000)) == 70_000
+
+
+def test_all_users_are_no_sample():
+    """A table must not speak of a sample where every user was validated."""
+    assert [users_that_steer(3_000, validation_of(count)) for count in (1_194, 3_000, 3_001)] == [None, None, 3_000]
 
 
 def test_the_setting_steers_training_and_leaves_the_test_alone(prepare):

@@ -90,10 +90,25 @@ def test_one_seed_has_an_interval_over_users():
 
 def test_the_table_shows_headlines_and_the_files_everything():
     comparison = Comparison(PROVENANCE, [make_result()])
-    shown = ["Model", "recall@10", "ndcg@10", "± 95 %", "recall@10 masked", "ndcg@10 masked"]
+    shown = ["Model", "recall@10", "ndcg@10", "± 95 %", "recall@10 masked", "ndcg@10 masked", "valid ndcg@10"]
     assert list(comparison.accuracy_table()[0]) == shown
     assert list(comparison.cost_table()[0]) == ["Model", "id@10", "Weights", "Epochs", "Train s", "ms/user"]
     assert {"mrr@10", "recall@5 masked", "id@5", "ms/user"} < set(comparison.full_table()[0])
+
+
+def test_the_validation_that_rows_are_chosen_by_stands_last():
+    runs = [make_result(seed=seed, valid={"ndcg@10": value}) for seed, value in ((1, 0.1), (2, 0.3))]
+    (row,) = Comparison(PROVENANCE, runs).accuracy_table()
+    assert list(row)[-1] == "valid ndcg@10" and row["valid ndcg@10"] == "0.2000 ± 0.1414"
+    assert Comparison(PROVENANCE, runs).full_table()[0]["valid ndcg@10"] == "0.2000 ± 0.1414"
+    assert "valid ndcg@10" not in Comparison(PROVENANCE, [make_result(valid={})]).accuracy_table()[0]
+
+
+def test_what_some_seeds_say_names_them():
+    notes = {1: ["memory 3"], 2: ["memory 5"], 3: ["memory 3", "a copy"]}
+    page = markdown(Comparison(PROVENANCE, [make_result(seed=seed, notes=of) for seed, of in notes.items()]))
+    assert "- TIGER, seeds 1, 3: memory 3.\n- TIGER, seed 2: memory 5.\n- TIGER, seed 3: a copy.\n" in page
+    assert "- TIGER: memory 3." in markdown(Comparison(PROVENANCE, [make_result(notes=["memory 3"])]))
 
 
 def test_tables_can_be_read_at_a_hundred_columns():

@@ -75,10 +75,13 @@ def _markdown(plan: Plan, comparison: Comparison | None) -> str:
 
 
 def _missing(plan: Plan) -> Iterable[str]:
+    labels: dict[str, list[str]] = {}
     for row in plan.experiment.rows:
         seeds = [run.seed for run in plan.runs if run.row == row and not run.done]
         if seeds:
-            yield f"- Not finished: {for_markdown(row.label)}, seeds {', '.join(map(str, seeds))}."
+            labels.setdefault(", ".join(map(str, seeds)), []).append(for_markdown(row.label))
+    for seeds, of in labels.items():  # labels may have commas
+        yield f"- Not finished, seeds {seeds}: {'; '.join(of)}."
     missing = [run for run in plan.variance_runs if not run.done]
     if missing:
         yield f"- Not finished: {len(missing)} runs with a quantiser of their own."

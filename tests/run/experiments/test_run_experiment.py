@@ -118,7 +118,7 @@ def test_a_choice_of_rows_and_seeds_leaves_the_rest_marked(trained, make, tmp_pa
     assert [(beam, seed) for _, beam, seed, _ in trained] == [(10, 2), (11, 2)]
     assert {"best (1 of 2 seeds)", "good (1 of 2 seeds)"} <= set(rows_of(table))
     assert "2 of 6 runs are done" in table
-    assert "Not finished: plain, seeds 1, 2." in table and "Not finished: best, seeds 1." in table
+    assert "Not finished, seeds 1, 2: plain." in table and "Not finished, seeds 1: best; good." in table
     complete = run(plan, tmp_path)
     assert len(trained) == 6 and "Not finished" not in complete and "of 2 seeds" not in complete
 
