@@ -23,7 +23,9 @@ from recbole_mgr.integration.dataset import GenerativeDataset
 from recbole_mgr.integration.model_files import ReadsFeatures, files_of
 from recbole_mgr.integration.windows import TARGET_COUNT, count_targets
 from recbole_mgr.model.backbone.hierarchical import HierarchicalBackbone
+from recbole_mgr.model.backbone.item_softmax import AlikeItems
 from recbole_mgr.model.backbone.t5 import T5Backbone
+from recbole_mgr.model.joined_items import JoinedItems
 from recbole_mgr.model.memory import OURS, MemoryPrior, require_content
 from recbole_mgr.model.priors import OFFSETS, PartWeights
 from recbole_mgr.model.ranking import CODES, BeamRanker, Ranker, UnionRanker
@@ -133,9 +135,7 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
             self._count_items(dataset)
         self._weights_given = None if config["prior_weights"] == "auto" else config["prior_weights"]
         self.part_weights = PartWeights(parts, self._weights_given) if parts != [CODES] else None
-        # of items that joined after training, see let_in and offset_scores
-        self.likeness: sparse.csr_matrix | None = None
-        self.register_buffer("score_offsets", None, persistent=False)  # [N + 1]
+        self.joined = JoinedItems()  # after the training
 
     def _count_items(self, dataset: GenerativeDataset) -> None:
         """How often each item was taken in the training part, kept with the weights."""
@@ -199,6 +199,7 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
         beam_size: int | None = None,
         allowed_items: AllowedItems | None = None,
         trace: Trace | None = None,
+        joined: JoinedItems | None = None,
     ) -> list[RankedList]:
         """Rank the k most likely items by trie-constrained beam search, and by what is known beside codes.
 
@@ -213,6 +214,7 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
             beam_size: width of the search, at least k; None is the setting of that name, or k where that is more.
             allowed_items: from ``self.trie.allow(item_ids)``: only these items may be returned.
             trace: sees the beams after each digit.
+            joined: items that count as new; None are those of :meth:`let_in`.
 
         Returns:
             For each of ``excludes`` item ids [B, k] and log-probabilities [B, k], with priors in ``ranking: union``
@@ -220,7 +222,7 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
         """
         width = max(self.beam_size, k) if beam_size is None else beam_size
         masks = {"excludes": excludes, "allowed_items": allowed_items}
-        return self.ranker(interaction).lists(k, beam_width=width, trace=trace, **masks)
+        return self.ranker(interaction, joined).lists(k, beam_width=width, trace=trace, **masks)
 
     @property
     def ranking_weights(self) -> PartWeights | None:
@@ -252,15 +254,16 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
             found = processes.all_in_order(found)
         return self.ranking_weights.choose(found, k)
 
-    def ranker(self, interaction: Interaction) -> Ranker:
-        """What ranks items for a batch of histories: what the parts know of them is computed once."""
+    def ranker(self, interaction: Interaction, joined: JoinedItems | None = None) -> Ranker:
+        """What ranks items for a batch of histories, of which ``joined`` are new: what the parts know of them is
+        computed once."""
         history = self._history(interaction)
         first = self.backbone.start(*history)
 
         def step(depth: int, nodes: Tensor, codes: Tensor | None, parents: Tensor | None, state: Any):
             return self.backbone.step(depth, nodes, codes, parents, first if state is None else state)
 
-        priors = self._priors(first, *history)
+        priors = self._priors(first, *history, joined=self.joined if joined is None else joined)
         weights = {} if self.ranking_weights is None else self.ranking_weights.as_dict()
         search = {"batch_size": len(interaction), "code_softmax": self.code_softmax}
         if self.joins_scores:
@@ -294,23 +297,22 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
         how = "chosen on validation" if self.chooses_weights else "given"
         return [f"ranked with priors, which are ours and not the papers'; weights ({how}): {weights}"]
 
-    def let_in(self, likeness: sparse.csr_matrix) -> None:
-        """Tell what ranks beside codes of items that joined after the training.
+    def joining(self, likeness: sparse.csr_matrix, offsets: Tensor | None = None) -> JoinedItems:
+        """What ranks items beside codes where some count as new; the network stays as it is.
 
         Args:
-            likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1; those that joined before
-                are among them.
+            likeness, offsets: see `JoinedItems`.
         """
-        self.likeness = likeness
         parts = [] if self.part_weights is None else self.part_weights.parts
-        if "item_softmax" in parts:
-            self.backbone.item_softmax.let_in(likeness)
-        if "memory" in parts:
-            self.memory.let_in(likeness)
+        alike = AlikeItems.of(likeness, self.trie.device) if "item_softmax" in parts else None
+        memory = self.memory.with_new_items(likeness) if "memory" in parts else None
+        return JoinedItems(likeness, alike, memory, offsets)
 
-    def offset_scores(self, offsets: Tensor) -> None:
-        """Add to the score of each item, float [N + 1], where the scores of several parts are summed."""
-        self.score_offsets = offsets if self.joins_scores else None
+    def let_in(self, joined: JoinedItems) -> None:
+        """Rank by what :meth:`joining` gave from here on."""
+        self.joined = joined
+        if joined.memory is not None:
+            self.memory = joined.memory  # a large catalogue's is not held twice
 
     def other_parameter(self) -> dict[str, str]:
         """RecBole stores this in checkpoints: the identity of the semantic IDs the weights belong to."""
@@ -333,16 +335,16 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
     def _history(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
         return interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
 
-    def _priors(self, first: Any, history: Tensor, lengths: Tensor) -> dict[str, Prior]:
+    def _priors(self, first: Any, history: Tensor, lengths: Tensor, *, joined: JoinedItems) -> dict[str, Prior]:
         """By part, from the backbone's first state and the histories [B, L] of ``lengths`` [B]."""
         priors = {}
         for part in self.ranking_weights.parts if self.ranking_weights else ():
             if part == "item_softmax":
-                priors[part] = self.backbone.item_prior(first)
+                priors[part] = self.backbone.item_prior(first, joined.alike)
             elif part == "memory":
-                priors[part] = self.memory.prior(self.trie, history, lengths)
+                priors[part] = (joined.memory or self.memory).prior(self.trie, history, lengths)
             elif part == "popularity":
                 priors[part] = DensePrior(self.trie, (self.item_counts + 1).log().unsqueeze(0))
-        if self.score_offsets is not None:
-            priors[OFFSETS] = DensePrior(self.trie, self.score_offsets.unsqueeze(0))
+        if joined.offsets is not None and self.joins_scores:
+            priors[OFFSETS] = DensePrior(self.trie, joined.offsets.unsqueeze(0))
         return priors

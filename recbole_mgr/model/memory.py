@@ -74,11 +74,10 @@ class MemoryPrior(nn.Module):
         """Of every item, float [B, N + 1], for histories as in :meth:`prior`."""
         return self._log(self._fitted.scores(history, lengths))
 
-    def let_in(self, likeness: sparse.csr_matrix) -> None:
-        """Give new items, of which it knows nothing, what the known items most like them have: they follow, and are
-        followed by, what those are on average, as strongly as those. What an item says of itself, mostly that nobody
-        takes it twice, is not passed on. What it knew of an item that counts as new is forgotten. Of each item the
-        largest entries stay.
+    def with_new_items(self, likeness: sparse.csr_matrix) -> MemoryPrior:
+        """A memory in which new items have what the known items most like them have: they follow, and are followed by,
+        what those are on average, as strongly as those. What an item says of itself, mostly that nobody takes it twice,
+        is not passed on, nor what is known of an item that counts as new. Of each item the largest entries stay.
 
         Args:
             likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1.
@@ -93,9 +92,8 @@ class MemoryPrior(nn.Module):
         following = _as_strong_means(likeness, others.T.tocsr()).T  # new items follow
         memory = memory + following + _as_strong_means(likeness, others + following)  # and are followed
         memory.eliminate_zeros()
-        weights, targets = largest_of_rows(memory, entries)
-        self.weights.copy_(weights)
-        self.targets.copy_(targets)
+        fitted = FittedMemory(self.settings, *largest_of_rows(memory, entries))
+        return MemoryPrior(size - 1, self.settings, self.floor, fitted).to(self.weights.device)
 
     @property
     def _fitted(self) -> FittedMemory:

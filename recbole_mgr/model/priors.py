@@ -1,9 +1,8 @@
-"""What ranks items beside their codes: which parts there are, what each of them counts, and what new items get."""
+"""What ranks items: which parts there are, and what each of them counts."""
 
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -82,24 +81,3 @@ class PartWeights(nn.Module):
         best = trials[int(gains.argmax())]
         self.set(best)
         return best
-
-
-_OF_ITEMS = re.compile(r"(item_softmax\.item_(vectors|bias)|^memory\.(weights|targets)|^item_counts)$")
-
-
-def with_new_items(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A network's weights with rows for items that join behind the others.
-
-    A new item has no vector of its own, so its key is the sum of its codes' embeddings; it has the mean bias, and was
-    never taken. What those like it say of it comes later (`GenerativeRecommender.let_in`).
-
-    Args:
-        weights: of the network, by name.
-        wanted: of the network of the extended catalogue.
-    """
-    joined = dict(weights)
-    for name, tensor in weights.items():
-        if _OF_ITEMS.search(name):
-            new = tensor.new_zeros(len(wanted[name]) - len(tensor), *tensor.shape[1:])
-            joined[name] = torch.cat([tensor, new + tensor.mean() if name.endswith("item_bias") else new])
-    return joined

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -84,17 +83,18 @@ class KnownContent:
         if not len(others):
             return 0.0
         is_new = np.isin(np.arange(num_items), drawn)
-        trial = copy.deepcopy(network)
         alike = [by_vectors(vectors) for vectors in self.vectors.values()]
-        trial.let_in(nearest_items(alike, num_items, NEIGHBOURS, is_new=is_new))
-        parts = [trial.trie.allow(torch.from_numpy(part + 1).to(trial.trie.device)) for part in (others, drawn)]
+        joined = network.joining(nearest_items(alike, num_items, NEIGHBOURS, is_new=is_new))
+        parts = [network.trie.allow(torch.from_numpy(part + 1).to(network.trie.device)) for part in (others, drawn)]
         places = min(_PLACES, len(drawn))
         asked = [[item_id + 1] for item_id in others[:_HISTORIES]]
         gaps = []
         for start in range(0, len(asked), _BATCH):
-            interaction = history_of(trial, asked[start : start + _BATCH])
-            seen = {"exclude": interaction[trial.ITEM_SEQ]}
-            known, new = (trial.generate(interaction, places, allowed_items=part, **seen).scores for part in parts)
+            interaction = history_of(network, asked[start : start + _BATCH])
+            asked_for = {"exclude": interaction[network.ITEM_SEQ], "joined": joined}
+            known, new = (
+                network.generate(interaction, places, allowed_items=part, **asked_for).scores for part in parts
+            )
             gaps.append(known.flip(1) - new)  # the j-th best new item is in the list if its score grows by the j-th gap
         gaps = torch.cat(gaps).cpu().numpy()
         return max(0.0, float(np.quantile(gaps, len(drawn) / num_items, method="lower")))

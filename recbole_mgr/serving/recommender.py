@@ -16,8 +16,8 @@ from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.generation.trie import AllowedItems
 from recbole_mgr.model.backbone.branches import moved_branches
 from recbole_mgr.model.generative import GenerativeRecommender
+from recbole_mgr.model.joined_items import with_new_items
 from recbole_mgr.model.memory import COLLABORATIVE
-from recbole_mgr.model.priors import with_new_items
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.tokenizer import missing_rows
 from recbole_mgr.serving.base_recommender import (
@@ -241,15 +241,14 @@ class Recommender(BaseRecommender):
         weights = with_new_items(weights, network.state_dict())
         network.load_state_dict(widened_weights(weights, network.state_dict(), dedup_size=table.sizes[-1]))
         if likeness is not None:
-            earlier = catalogue.network.likeness
+            earlier = catalogue.network.joined.likeness
             if earlier is not None:
                 earlier = earlier.copy()
                 earlier.resize(likeness.shape)
                 likeness = likeness + earlier
-            network.let_in(likeness)
             offsets = torch.zeros(1 + extended.num_items, device=self._device)
             offsets[1 + trained :] = self._run.content.offset(self._run.network)
-            network.offset_scores(offsets)
+            network.let_in(network.joining(likeness, offsets))
         new_texts = [ItemText(str(title), "") for title, is_there in zip(titles, there, strict=True) if is_there]
         self._catalogue = _catalogue_of(network, [*catalogue.texts, *new_texts])
         self._allowed.cache_clear()  # the sets belong to the catalogue of before

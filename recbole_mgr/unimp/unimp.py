@@ -339,9 +339,15 @@ class UniMP(GenerativeRecommender):
         return self.part_weights if self.ranking_task.name == "recommendation" else self.search_weights
 
     def _priors(
-        self, first: Any, history: Tensor, lengths: Tensor, prompt: Prompt, targets: Tensor | None = None
+        self,
+        first: Any,
+        history: Tensor,
+        lengths: Tensor,
+        prompt: Prompt,
+        targets: Tensor | None = None,
+        **options: Any,
     ) -> dict[str, Prior]:
-        priors = super()._priors(first, history, lengths)
+        priors = super()._priors(first, history, lengths, **options)
         if self.ranking_weights is not None and QUERY_WORDS in self.ranking_weights.parts:
             wanted = [0] * len(history) if targets is None else targets.tolist()
             queries = [self.ranking_task.query(target) for target in wanted]

@@ -40,11 +40,11 @@ def test_new_items_are_as_probable_as_those_like_them(make_prior_world, monkeypa
         before = part.scores(hidden, torch.zeros_like(history))  # of known items nobody has
         likeness = np.zeros((NUM_ITEMS + 1, NUM_ITEMS + 1))
         likeness[24, [1, 3]], likeness[22, 2] = [0.7, 0.3], 1.0  # item 23 is new, too, and like no other
-        part.let_in(sparse.csr_matrix(likeness))
+        alike = item_softmax.AlikeItems.of(sparse.csr_matrix(likeness), hidden.device)
         if not dense:
             monkeypatch.setattr(item_softmax, "DENSE_ITEMS", NUM_ITEMS - 1)
             monkeypatch.setattr(priors, "SCORES_AT_A_TIME", 5 * 7)  # seven items at a time
-        prior = part.prior(world.model.trie, hidden, history)
+        prior = part.prior(world.model.trie, hidden, history, alike)
         found = prior.log_probs(torch.arange(1, NUM_ITEMS + 1).expand(5, -1))
     expected = before.clone()
     expected[:, 24] = (0.7 * before[:, 1].exp() + 0.3 * before[:, 3].exp()).log()

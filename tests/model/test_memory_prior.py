@@ -37,7 +37,7 @@ def test_new_items_get_what_those_like_them_have(entries):
     memory.weights.copy_(weights), memory.targets.copy_(targets)
     known = np.zeros((7, 7))
     np.add.at(known, (np.arange(7)[:, None], targets.numpy()), weights.numpy())
-    memory.let_in(sparse.csr_matrix(likeness))
+    memory = memory.with_new_items(sparse.csr_matrix(likeness))
     found = np.zeros((7, 7))
     np.add.at(found, (np.arange(7)[:, None], memory.targets.numpy()), memory.weights.numpy())
     others = known - np.diag(known.diagonal())  # what an item says of itself is not passed on
@@ -64,7 +64,7 @@ def test_what_a_memory_knew_of_items_that_count_as_new_is_forgotten():
     for matrix in (known, without):
         memory = MemoryPrior(6, MemorySettings(max_entries=7), 0.003)
         memory.weights.copy_(torch.from_numpy(matrix)), memory.targets.copy_(torch.arange(7))
-        memory.let_in(sparse.csr_matrix(likeness))
+        memory = memory.with_new_items(sparse.csr_matrix(likeness))
         found.append(torch.zeros(7, 7).scatter(1, memory.targets.long(), memory.weights))
     torch.testing.assert_close(*found)
 

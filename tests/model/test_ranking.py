@@ -4,9 +4,11 @@ import pytest
 import torch
 from prior_world import ALL, NUM_ITEMS, WEIGHTS
 from recbole.data.interaction import Interaction
+from scipy import sparse
 
 import recbole_mgr.generation.priors as priors
 import recbole_mgr.model.backbone.item_softmax as item_softmax
+from recbole_mgr.model.joined_items import JoinedItems
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +70,7 @@ def test_without_codes_all_items_are_ranked_and_no_beam_is_needed(world, monkeyp
     monkeypatch.setattr(model, "prior_candidates", 1)  # as many as would join beams
     monkeypatch.setattr(model.backbone, "step", lambda *_: 1 / 0)
     model.part_weights.set(WEIGHTS | {"codes": 0.0})
-    state = model.backbone.start(batch["item_id_list"], batch["item_length"])
-    priors = model._priors(state, batch["item_id_list"], batch["item_length"])
+    priors = model.ranker(batch).priors
     items = torch.arange(1, NUM_ITEMS + 1).expand(len(batch), -1)
     scores = sum(WEIGHTS[part] * prior.log_probs(items) for part, prior in priors.items())  # [B, N]
     allowed = list(range(3, NUM_ITEMS + 1))
@@ -156,7 +157,7 @@ def test_offsets_are_added_to_scores(make_prior_world, weights):
     before, masks = world.scores(), {"exclude": world.batch["item_id_list"]}
     offsets = torch.zeros(NUM_ITEMS + 1)
     offsets[[7, 9]] = torch.tensor([2.0, -1.0])
-    world.model.offset_scores(offsets)
+    world.model.let_in(JoinedItems(offsets=offsets))
     added = world.scores() - before
     torch.testing.assert_close(added[:, 1:] - added[:, 1:2], (offsets[1:] - offsets[1]).expand_as(added[:, 1:]))
     everything = torch.arange(1, NUM_ITEMS + 1).expand(len(before), -1)
@@ -174,5 +175,19 @@ def test_offsets_need_scores_that_are_summed(make_prior_world):
     for settings in ({}, {**ALL, "prior_weights": WEIGHTS, "ranking": "beams"}):
         world = make_prior_world(**settings)
         before = world.scores()
-        world.model.offset_scores(torch.arange(NUM_ITEMS + 1.0))
+        world.model.let_in(JoinedItems(offsets=torch.arange(NUM_ITEMS + 1.0)))
         assert torch.equal(world.scores(), before)
+
+
+def test_items_count_as_new_for_one_call_or_from_there_on(make_prior_world):
+    world = make_prior_world(**ALL, prior_weights=WEIGHTS)
+    model, before = world.model, world.scores()
+    likeness = sparse.lil_matrix((NUM_ITEMS + 1, NUM_ITEMS + 1))
+    likeness[24, 1], likeness[24, 3], likeness[22, 2] = 0.7, 0.3, 1.0
+    joined = model.joining(likeness.tocsr(), torch.linspace(0, 1, NUM_ITEMS + 1))
+    found = model.generate(world.batch, 10, joined=joined)
+    assert torch.equal(world.scores(), before)
+    model.let_in(joined)
+    kept = model.generate(world.batch, 10)
+    assert torch.equal(found.item_ids, kept.item_ids) and torch.equal(found.scores, kept.scores)
+    assert not torch.allclose(world.scores()[:, [22, 24]], before[:, [22, 24]])

@@ -39,14 +39,14 @@ class Scores:
         self.trie = SimpleNamespace(device=torch.device("cpu"), allow=lambda item_ids: item_ids)
         self.joins_scores, self.max_seq_length, self.ITEM_SEQ, self.ITEM_SEQ_LEN = True, 5, "items", "length"
         self.scores = torch.randn(num_items + 1, num_items + 1, generator=torch.Generator().manual_seed(0))
-        self.lack, self.is_new = lack, torch.zeros(num_items + 1)
+        self.lack = lack
 
-    def let_in(self, likeness) -> None:
-        self.is_new = torch.from_numpy(likeness.getnnz(axis=1) > 0).float()
+    def joining(self, likeness) -> torch.Tensor:
+        return torch.from_numpy(likeness.getnnz(axis=1) > 0).float()
 
-    def generate(self, interaction, k, *, exclude, allowed_items) -> RankedList:
+    def generate(self, interaction, k, *, exclude, allowed_items, joined) -> RankedList:
         assert torch.equal(exclude, interaction["items"])
-        scores = self.scores[interaction["items"][:, 0]] - self.lack * self.is_new
+        scores = self.scores[interaction["items"][:, 0]] - self.lack * joined
         best = scores.scatter(1, exclude, -torch.inf)[:, allowed_items].topk(k)
         return RankedList(allowed_items[best.indices], best.values)
 
@@ -57,7 +57,6 @@ def test_the_offset_is_what_new_items_lack(lack):
     vectors = np.random.default_rng(1).normal(size=(600, 4))
     content = KnownContent(lambda: {"text": vectors})
     assert content.offset(network) == pytest.approx(max(0, lack), abs=0.1)
-    assert not network.is_new.any()  # what was tried was tried on a copy
     network.lack = 9.0
     assert content.offset(network) == pytest.approx(max(0, lack), abs=0.1)  # measured once
 

@@ -22,7 +22,7 @@ from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.integration.windows import targets_of_windows
 from recbole_mgr.model.backbone.branches import BranchScores
 from recbole_mgr.model.backbone.code_decoder import CodeDecoder
-from recbole_mgr.model.backbone.item_softmax import ItemSoftmax
+from recbole_mgr.model.backbone.item_softmax import AlikeItems, ItemSoftmax
 from recbole_mgr.model.backbone.layers import CausalTransformer, ResidualMLP
 from recbole_mgr.model.backbone.repeats import RepeatScores, distinct_items
 from recbole_mgr.semantic_id.table import SemanticIdTable
@@ -315,9 +315,10 @@ class HierarchicalBackbone(nn.Module):
         logits[rows] = self._logits(depth, flat[rows], nodes.flatten()[rows], seen).to(logits.dtype)
         return logits.view(*nodes.shape, -1), BeamState(hidden, history)
 
-    def item_prior(self, state: BeamState) -> Prior:
-        """The item softmax as a distribution over items, from the state of the empty prefix."""
-        return self.item_softmax.prior(self.trie, state.hidden[:, 0], state.history)
+    def item_prior(self, state: BeamState, alike: AlikeItems | None = None) -> Prior:
+        """The item softmax as a distribution over items, from the state of the empty prefix; of new items by those
+        ``alike``."""
+        return self.item_softmax.prior(self.trie, state.hidden[:, 0], state.history, alike)
 
     def modality_encodings(self, item_ids: Tensor) -> dict[str, Tensor]:
         """Modality -> [n, H]: what LF++'s alignment stage brings together."""

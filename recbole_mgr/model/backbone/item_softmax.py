@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -16,6 +18,48 @@ from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
 
 VALUES_IN_CACHE = 2**19  # scores that a CPU holds at once in training: 2 MiB
+
+
+class AlikeItems(NamedTuple):
+    """Which known items stand for items that joined after the training.
+
+    A new item is as probable as the known items most like it are on average. A mean of their vectors would say less: it
+    scores as high as the best of them for nobody.
+
+    Attributes:
+        new_items: int64 [n], ascending.
+        known: int64 [n, k], the known items that each is like; any where there are fewer.
+        log_shares: float32 [n, k], logarithms of what each of them counts, -inf where there are fewer.
+    """
+
+    new_items: Tensor
+    known: Tensor
+    log_shares: Tensor
+
+    @classmethod
+    def none(cls, device: torch.device) -> AlikeItems:
+        """No new items."""
+        return cls.of(sparse.csr_matrix((1, 1)), device)
+
+    @classmethod
+    def of(cls, likeness: sparse.csr_matrix, device: torch.device) -> AlikeItems:
+        """From CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1; one without entries keeps the
+        score of its codes."""
+        counts = likeness.getnnz(axis=1)
+        new = np.flatnonzero(counts)
+        is_one = np.arange(counts.max(initial=0)) < counts[new, None]  # [n, k], of the known items of each
+        known, log_shares = np.ones(is_one.shape, dtype=np.int64), np.full(is_one.shape, -np.inf, dtype=np.float32)
+        rows = likeness[new]
+        known[is_one], log_shares[is_one] = rows.indices, np.log(rows.data)
+        return cls(*(torch.from_numpy(part).to(device) for part in (new.astype(np.int64), known, log_shares)))
+
+    def among(self, item_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Which items are new, bool [...], and the places of these in :attr:`new_items`."""
+        if not len(self.new_items):
+            return torch.zeros_like(item_ids, dtype=torch.bool), item_ids.new_empty(0)
+        place = torch.searchsorted(self.new_items, item_ids.contiguous()).clamp(max=len(self.new_items) - 1)
+        is_new = self.new_items[place] == item_ids
+        return is_new, place[is_new]
 
 
 class ItemSoftmax(nn.Module):
@@ -58,8 +102,6 @@ class ItemSoftmax(nn.Module):
         self.item_vectors = nn.Parameter(torch.randn(table.num_items, hidden_size) * 0.02) if item_vectors else None
         self.vector_dropout = vector_dropout
         self.item_bias = nn.Parameter(torch.zeros(table.num_items))
-        for name in ("new_items", "alike", "log_shares"):  # [n], ascending, [n, k] and [n, k], see let_in
-            self.register_buffer(name, None, persistent=False)
         self.repeat_score = nn.Parameter(torch.zeros(()))
         self.mix = ResidualMLP(hidden_size=hidden_size, inner_size=inner_size, dropout=dropout)
         self.query = nn.Sequential(nn.LayerNorm(hidden_size), nn.Linear(hidden_size, hidden_size))
@@ -74,43 +116,26 @@ class ItemSoftmax(nn.Module):
         keys = keys if self.item_vectors is None else keys + self.item_vectors[rows]
         return keys.view(*item_ids.shape, -1)
 
-    def let_in(self, likeness: sparse.csr_matrix) -> None:
-        """Make new items as probable as the known items most like them are on average. A mean of their vectors would
-        say less: it scores as high as the best of them for nobody.
-
-        Args:
-            likeness: CSR [N + 1, N + 1], of each new item to known ones, rows that sum to 1; one without entries keeps
-                the score of its codes.
-        """
-        counts = likeness.getnnz(axis=1)
-        new = np.flatnonzero(counts)
-        is_one = np.arange(counts.max(initial=0)) < counts[new, None]  # [n, k], of the known items of each
-        alike, log_shares = np.ones(is_one.shape, dtype=np.int64), np.full(is_one.shape, -np.inf, dtype=np.float32)
-        rows = likeness[new]
-        alike[is_one], log_shares[is_one] = rows.indices, np.log(rows.data)
-        device = self.item_bias.device
-        self.new_items, self.alike, self.log_shares = (
-            torch.from_numpy(part).to(device) for part in (new.astype(np.int64), alike, log_shares)
-        )
-
     def loss(self, hidden: Tensor, item_ids: Tensor, history: Tensor, counted: Tensor | None = None) -> Tensor:
         """Mean of -log p(item | position), a scalar, over positions ``hidden`` [M, H], items [M] and what stood before
         [M, L], distinct items and 0; with ``counted`` float [M], 0 or 1, over those that count."""
         query = self.query(self.mix(hidden)).float()
         return _MeanLoss.apply(query, self.keys(), self.item_bias, self.repeat_score, history, item_ids, counted)
 
-    def scores(self, hidden: Tensor, history: Tensor) -> Tensor:
+    def scores(self, hidden: Tensor, history: Tensor, alike: AlikeItems | None = None) -> Tensor:
         """Logits of every item for states [B, H] and histories [B, L] (distinct items, 0 = none): [B, N + 1], -inf at
-        PAD."""
+        PAD; those of new items by those ``alike``."""
         logits = torch.addmm(self.item_bias, self.query(self.mix(hidden)), self.keys().T)
-        if self.new_items is not None:
-            logits[:, self.new_items - 1] = (logits[:, self.alike - 1] + self.log_shares).logsumexp(dim=2)
+        if alike is not None:
+            logits[:, alike.new_items - 1] = (logits[:, alike.known - 1] + alike.log_shares).logsumexp(dim=2)
         return F.pad(_with_repeats(logits, self.repeat_score, history), (1, 0), value=-torch.inf)
 
-    def prior(self, trie: PrefixTrie, hidden: Tensor, history: Tensor) -> Prior:
-        """The distribution over items as the searches take it; of a large catalogue no [B, N] scores are held."""
+    def prior(self, trie: PrefixTrie, hidden: Tensor, history: Tensor, alike: AlikeItems | None = None) -> Prior:
+        """The distribution over items as the searches take it; of a large catalogue no [B, N] scores are held. The
+        arguments are those of :meth:`scores`."""
         if len(self.item_bias) <= DENSE_ITEMS:
-            return DensePrior(trie, self.scores(hidden, history))
+            return DensePrior(trie, self.scores(hidden, history, alike))
+        alike = alike or AlikeItems.none(hidden.device)
         query, repeated = self.query(self.mix(hidden)), STRETCH * self.repeat_score  # [B, H], scalar
         seen = trie.leaf(history)  # [B, L]
 
@@ -118,11 +143,11 @@ class ItemSoftmax(nn.Module):
             """[B, n]"""
             item_ids = trie.leaf_items[leaves].long()
             scores = torch.addmm(self.item_bias[item_ids - 1], query, self.keys(item_ids).T)
-            is_new, place = self._among_new(item_ids)
+            is_new, place = alike.among(item_ids)
             if len(place):
-                alike = self.alike[place]  # [n', k]
-                known = query @ self.keys(alike).flatten(0, 1).T + self.item_bias[alike - 1].flatten()
-                scores[:, is_new] = (known.view(-1, *alike.shape) + self.log_shares[place]).logsumexp(dim=2)
+                known = alike.known[place]  # [n', k]
+                of_known = query @ self.keys(known).flatten(0, 1).T + self.item_bias[known - 1].flatten()
+                scores[:, is_new] = (of_known.view(-1, *known.shape) + alike.log_shares[place]).logsumexp(dim=2)
             is_here = (seen >= leaves.start) & (seen < leaves.stop)
             return scores.scatter_add(1, (seen - leaves.start) * is_here, (repeated * is_here).to(scores.dtype))
 
@@ -134,24 +159,16 @@ class ItemSoftmax(nn.Module):
         def score_columns(item_ids: Tensor) -> Tensor:
             scores = (self.keys(item_ids) @ query.unsqueeze(-1)).squeeze(-1)
             scores = scores + self.item_bias[(item_ids - 1).clamp(min=0)]
-            is_new, place = self._among_new(item_ids)
+            is_new, place = alike.among(item_ids)
             if len(place):
-                alike = self.alike[place]  # [m, k]
+                known = alike.known[place]  # [m, k]
                 of_user = query[is_new.nonzero()[:, 0]].unsqueeze(-1)  # [m, H, 1]
-                known = (self.keys(alike) @ of_user).squeeze(-1) + self.item_bias[alike - 1]
-                scores[is_new] = (known + self.log_shares[place]).logsumexp(dim=1)
+                of_known = (self.keys(known) @ of_user).squeeze(-1) + self.item_bias[known - 1]
+                scores[is_new] = (of_known + alike.log_shares[place]).logsumexp(dim=1)
             is_seen = (item_ids.unsqueeze(2) == history.unsqueeze(1)).any(dim=2)
             return scores + repeated * is_seen
 
         return SearchedPrior(trie, len(query), score, score_of)
-
-    def _among_new(self, item_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Which items are new, bool [...], and the places of these in ``new_items``."""
-        if self.new_items is None or not len(self.new_items):
-            return torch.zeros_like(item_ids, dtype=torch.bool), item_ids.new_empty(0)
-        place = torch.searchsorted(self.new_items, item_ids.contiguous()).clamp(max=len(self.new_items) - 1)
-        is_new = self.new_items[place] == item_ids
-        return is_new, place[is_new]
 
     def _own_vectors(self) -> Tensor:
         if not (self.training and self.vector_dropout):
