@@ -74,7 +74,7 @@ class ItemMemory(ClosedFormRecommender):
         for modality in with_vectors:
             folder, format = Path(self.config["data_path"]), AtomicFormat.of(self.config)
             features = load_features(folder, dataset.dataset_name, modality, tokens, "zero", format)
-            parts.append(by_vectors(features.vectors[:], features.present))
+            parts.append(by_vectors(features.vectors, present=features.present))
         return nearest_items(parts, len(tokens), self.config["neighbours"])
 
     def fit(self, sequences: Sequences, chosen: dict[str, float]) -> None:

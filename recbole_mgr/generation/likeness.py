@@ -15,14 +15,21 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from recbole_mgr.data.vectors import Rows, chunk_slices, to_float32
+
 _VALUES = 2**24  # likenesses held at once: 64 MiB
 
 Likeness = Callable[[torch.Tensor], torch.Tensor]  # of some items with all: int64 [rows] -> [rows, N]
 
 
-def by_vectors(vectors: np.ndarray, present: np.ndarray | None = None) -> Likeness:
-    """Cosine of vectors [N, dim]; an item that is not ``present`` (bool [N]) or whose vector is 0 is like no other."""
-    unit = torch.nn.functional.normalize(torch.from_numpy(np.asarray(vectors, dtype=np.float32)), dim=1)
+def by_vectors(*parts: Rows, present: np.ndarray | None = None) -> Likeness:
+    """Cosine of vectors, [N, dim] in one part or several; an item that is not ``present`` (bool [N]) or whose vector is
+    0 is like no other."""
+    unit = torch.empty(sum(map(len, parts)), parts[0].shape[1])
+    places = unit.split([len(part) for part in parts])
+    for part, place in zip(parts, places, strict=True):
+        for rows in chunk_slices(*part.shape):  # one float32 copy of all is what it takes, and no second
+            place[rows] = torch.nn.functional.normalize(to_float32(part[rows]), dim=1)
     if present is not None:
         unit[torch.from_numpy(~present)] = 0.0
     return lambda rows: unit[rows] @ unit.T

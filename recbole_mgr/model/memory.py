@@ -125,7 +125,7 @@ def item_likeness(dataset: GenerativeDataset) -> sparse.csr_matrix:
             found = load_features(
                 folder, dataset.dataset_name, modality, dataset.item_tokens, config["missing_modality"]
             )
-            alike.append(by_vectors(found.vectors[:], found.present))
+            alike.append(by_vectors(found.vectors, present=found.present))
         elif modality in table.modalities:
             alike.append(by_codes(table.codes[1:, table.block(modality)].numpy()))
     if not alike:

@@ -53,8 +53,7 @@ class KnownContent:
         """
         parts = []
         for modality, known in self.vectors.items():
-            between = np.zeros((joined, known.shape[1]), dtype=np.float32)
-            parts.append(by_vectors(np.concatenate([known, between, new[modality]], dtype=np.float32)))
+            parts.append(by_vectors(known, np.zeros((joined, known.shape[1])), new[modality]))
         num_new = len(next(iter(new.values())))
         num_items = len(next(iter(self.vectors.values()), ())) + joined + num_new
         is_new = np.arange(num_items) >= num_items - num_new

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from recbole_mgr.data import vectors as vectors_module
 from recbole_mgr.generation import likeness as module
 from recbole_mgr.generation.likeness import by_codes, by_vectors, nearest_items
 
@@ -19,8 +20,15 @@ def test_rows_hold_the_squared_cosine_of_the_nearest_divided_by_their_sum(monkey
     np.testing.assert_allclose(matrix, expected, atol=1e-6)
 
 
+def test_vectors_may_come_in_parts_and_are_read_a_piece_at_a_time(monkeypatch):
+    whole = nearest_items([by_vectors(VECTORS)], 5)
+    monkeypatch.setattr(vectors_module, "CHUNK_VALUES", 4)  # two vectors at once
+    parts = nearest_items([by_vectors(VECTORS[:1], VECTORS[1:1], VECTORS[1:].astype(np.float64))], 5)
+    assert (whole != parts).nnz == 0
+
+
 def test_items_without_a_vector_are_like_no_other():
-    matrix = nearest_items([by_vectors(VECTORS, np.array([True, False, True, True, True]))], 5)
+    matrix = nearest_items([by_vectors(VECTORS, present=np.array([True, False, True, True, True]))], 5)
     assert matrix.nnz == 0
 
 
