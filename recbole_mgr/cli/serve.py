@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recbole_mgr.cli.parser import CommandParser, number, whole
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 TOKEN_VARIABLE = "RECBOLE_MGR_TOKEN"
 _DESCRIPTION = """\
@@ -31,7 +37,7 @@ def main(arguments: list[str]) -> int:
     from recbole_mgr.run.identity import slug
 
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401
         from starlette.staticfiles import StaticFiles
 
         from recbole_mgr.serving.http.app import create_app
@@ -44,8 +50,9 @@ def main(arguments: list[str]) -> int:
             f"--host {asked.host}: whoever reaches this address could use the service; set {TOKEN_VARIABLE} to a token "
             "that clients must send"
         )
-    torch.set_num_threads(asked.threads)
     names = run_names(asked.runs)
+    listener = _listener(asked.host, asked.port)  # before the runs are loaded, which takes long
+    torch.set_num_threads(asked.threads)
     service = Service(
         names,
         device=asked.device,
@@ -63,9 +70,39 @@ def main(arguments: list[str]) -> int:
     app = create_app(service, token=token, timeout=asked.timeout, hosts=tuple(sorted(hosts)), numbers=numbers)
     if pages is not None:
         app.mount("/", StaticFiles(directory=pages, html=True))
-    print(f"http://{asked.host}:{asked.port}/ answers for {', '.join(service.runs)}", flush=True)
-    uvicorn.run(app, host=asked.host, port=asked.port, log_level="warning", timeout_keep_alive=30)
-    return 0
+    address = f"[{asked.host}]" if ":" in asked.host else asked.host
+    return _answer(app, listener, f"http://{address}:{asked.port}/ answers for {', '.join(service.runs)}")
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)  # until then another program may bind the port, too
+    except OSError as error:
+        listener.close()
+        raise ValueError(
+            f"--host {host} --port {port}: cannot listen there ({error.strerror}); name another --port, or an address "
+            "of this machine"
+        ) from error
+    return listener
+
+
+def _answer(app: FastAPI, listener: socket.socket, ready: str) -> int:
+    """Answer until stopped; ``ready`` is printed when the first request can be answered."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                print(ready, flush=True)
+
+    server = Server(uvicorn.Config(app, log_level="warning", timeout_keep_alive=30))
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
 
 
 def _usual_processes(device: str | None) -> int:
@@ -77,7 +114,7 @@ def _usual_processes(device: str | None) -> int:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = CommandParser(prog="recbole-mgr serve", description=_DESCRIPTION)
-    parser.add_argument("runs", nargs="+", type=Path, help="run directories of our models; the first is the usual one")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories; the first one is the usual one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine)")
     parser.add_argument("--port", type=whole(1, 65_535), default=8000, help="port (default: 8000)")
     parser.add_argument("--name", nargs="+", default=[], help="further names that clients may call this machine by")

@@ -132,6 +132,11 @@ class BaseRecommender(ABC):
         return None if history is None else [tokens[item_id - 1] for item_id in history.tolist()]
 
     @property
+    def beam_size(self) -> int | None:
+        """The usual width of the search; None of a model that scores every item."""
+        return None
+
+    @property
     @abstractmethod
     def about(self) -> dict[str, Any]:
         """Model, items, users and modalities, as plain data."""

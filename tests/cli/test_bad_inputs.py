@@ -59,7 +59,7 @@ def test_the_list_is_long_and_names_what_it_expects():
 def test_it_is_refused_by_name_and_leaves_nothing(bad, world, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RECBOLE_MGR_TOKEN", raising=False)
-    monkeypatch.setattr("uvicorn.run", lambda *_, **__: None)  # nothing is served by mistake
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)  # nothing is served by mistake
     (tmp_path / ".world").mkdir()
     for name in ("run", "bpr"):
         (tmp_path / ".world" / name).symlink_to(world[name])

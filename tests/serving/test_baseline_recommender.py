@@ -11,6 +11,7 @@ import pytest
 import recbole_mgr
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison
 from recbole_mgr.run.results import RunResult
+from recbole_mgr.serving import Request
 
 SEQUENTIAL = ("SASRec", "SASRecWindows", "GRU4Rec", "FPMC")
 CLOSED_FORM = {
@@ -104,6 +105,49 @@ def test_a_copy_for_another_process_gives_equal_lists(world, name):
     model = recbole_mgr.load(world.folders[name], device="cpu")
     asked = {"users": ["u1", "u2"], "k": 5, "mask_history": True, "only": model.item_ids[:9]}
     assert pickle.loads(pickle.dumps(model)).recommend(**asked) == model.recommend(**asked)
+
+
+def test_over_http_lists_are_those_of_the_recommender(world):
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    from fastapi.testclient import TestClient
+
+    from recbole_mgr.serving.http.app import create_app
+    from recbole_mgr.serving.http.service import Service
+
+    folders = {name: world.folders[name] for name in ("SASRecWindows", "BPR", "ItemMemory")}
+    service = Service(folders, device="cpu")
+    with TestClient(create_app(service, hosts=("testserver",))) as client:
+        for name in folders:
+            answer = client.post("/recommend", json={"users": ["u1", "u2"], "k": 4, "run": name}).json()
+            lists = [[item["item_id"] for item in found["items"]] for found in answer["lists"]]
+            assert lists == service.recommender(name).recommend(users=["u1", "u2"], k=4).item_ids
+        answer = client.post("/recommend", json={"histories": [["i1"]], "run": "BPR"})
+        assert answer.status_code == 400
+        assert "does not read histories" in answer.text
+        assert "has no beams" in client.post("/explain", json={"history": ["i1"]}).text
+
+
+def test_who_asks_in_vain_does_not_spoil_the_batch_of_others(world):
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    from recbole_mgr.serving.http.batching import Asked, Batcher
+
+    model = recbole_mgr.load(world.folders["FPMC"], device="cpu")
+
+    async def answers():
+        batcher = Batcher(model)
+        await batcher.start()
+        requests = [Request("u1"), Request("1", ["i1", "i2"]), Request("u2")]  # a history does not tell FPMC who asks
+        found = await asyncio.gather(*(batcher.submit(Asked(one)) for one in requests), return_exceptions=True)
+        await batcher.close()
+        return found
+
+    with ThreadPoolExecutor(1) as thread:  # a browser of other tests may keep a loop in this one
+        first, refused, last = thread.submit(asyncio.run, answers()).result()
+    assert [first.item_ids, last.item_ids] == model.recommend(users=["u1", "u2"]).item_ids
+    assert "FPMC also reads 'user_id'" in str(refused)
 
 
 def test_a_model_that_needs_more_than_a_history_says_so(world):

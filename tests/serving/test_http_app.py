@@ -1,13 +1,17 @@
 import base64
+import functools
 import json
+import socket
 import threading
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
+import uvicorn
 from fastapi.testclient import TestClient
 
 from recbole_mgr.cli.main import main
@@ -191,3 +195,27 @@ def test_an_open_address_needs_a_token(capsys, monkeypatch):
     assert main(["serve", "somewhere", "--host", "0.0.0.0"]) == 2
     assert "set RECBOLE_MGR_TOKEN" in capsys.readouterr().err
     assert main(["serve", "somewhere", "--port", "0"]) == 2
+
+
+def test_an_address_that_is_taken_is_told_before_anything_is_loaded(run, capsys, monkeypatch):
+    def load(*_, **__):
+        raise AssertionError("the run was loaded")
+
+    monkeypatch.setattr("recbole_mgr.serving.http.service.Service.__init__", load)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", str(run.folder), "--port", str(port)]) == 2
+    assert f"--port {port}: cannot listen there (Address already in use); name another" in capsys.readouterr().err
+
+
+def test_what_answers_is_told_when_it_answers(run, capsys, monkeypatch):
+    # its own logging would close every handler that there is
+    monkeypatch.setattr("uvicorn.Config", functools.partial(uvicorn.Config, log_config=None))
+    monkeypatch.setattr("recbole_mgr.serving.http.service.Service.start", lambda self: 1 / 0)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["serve", str(run.folder), "--no-pages", "--processes", "0", "--port", str(port)]
+    # in a thread, as a browser of other tests may keep a loop in this one; some uvicorns end the process themselves
+    with ThreadPoolExecutor(1) as thread, suppress(SystemExit):
+        assert thread.submit(main, command).result() == 1
+    assert "answers for" not in capsys.readouterr().out

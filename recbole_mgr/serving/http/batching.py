@@ -30,7 +30,9 @@ class Asked(NamedTuple):
     def search(self, usual_beams: int | None) -> tuple:
         """What requests must have in common to share a batch; a model without beams has no usual number of them."""
         beams = self.beam_size or (usual_beams and max(usual_beams, self.k))
-        return (beams, self.mask_history, self.only)
+        # a generating model reads a history wherever it is from; one that scores every item may read who asks
+        by_id = usual_beams is None and self.request.history is None
+        return (beams, self.mask_history, self.only, by_id)
 
 
 class Listed(NamedTuple):
@@ -132,7 +134,7 @@ class Batcher:
         self, search: Search, recommender: BaseRecommender, group: list[tuple[Asked, asyncio.Future]]
     ) -> None:
         self._observe(len(group))
-        beam_size, mask_history, only = group[0][0].search(recommender.beam_size)
+        beam_size, mask_history, only, _ = group[0][0].search(recommender.beam_size)
         options = {
             "k": max(asked.k for asked, _ in group),
             "mask_history": mask_history,

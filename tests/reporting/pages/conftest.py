@@ -40,7 +40,11 @@ def shop_runs(shop_data, tiny_settings, tmp_path_factory):
     """Run directories of three rows on the shop: TIGER, a baseline without beams, LF++."""
     folder = tmp_path_factory.mktemp("shop_runs")
     settings = tiny_settings(shop_data.parent, checkpoint_dir=str(folder / "saved"), n_layers=1, epochs=2)
-    rows = [ModelRequest("TIGER", {"modalities": ["text"]}), ModelRequest("Pop", {}), ModelRequest("MGRLFpp", {})]
+    rows = [
+        ModelRequest("TIGER", {"modalities": ["text"]}),
+        ModelRequest("HistoryAgain", {}),
+        ModelRequest("MGRLFpp", {}),
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run_comparison(rows, "tiny", settings=settings)

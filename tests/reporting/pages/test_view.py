@@ -111,9 +111,9 @@ def test_runs_bring_their_data_and_their_lists(run_pages, shop_runs):
     index, lists = chunk(run_pages, "users"), chunk(run_pages, "lists-0")
     assert len(index["users"]) == len(lists) == 10
     for place, user in enumerate(lists):
-        tiger, pop, _ = user["lists"]
-        assert pop["items"] == lists[0]["lists"][1]["items"] and not pop["levels"]  # the same for everybody
-        assert len(tiger["items"]) == len(pop["items"]) == 10
+        tiger, again, _ = user["lists"]
+        assert again["items"][0] == user["history"][-1] and not again["levels"]
+        assert len(tiger["items"]) == len(again["items"]) == 10
         rank = index["ranks"][0][place]
         assert (tiger["items"].index(index["targets"][place]) + 1 if rank else 0) == rank
     epochs = json.loads((shop_runs[0] / "epochs.json").read_text())
@@ -167,8 +167,8 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(run_pages, open_page):
 
 @pytest.fixture(scope="module")
 def service_address(shop_runs, tmp_path_factory):
-    """A server of two runs and their pages."""
-    runs = {"lf": shop_runs[2], "tiger": shop_runs[0]}
+    """A server of three runs and their pages; the last one has no beams."""
+    runs = {"lf": shop_runs[2], "tiger": shop_runs[0], "again": shop_runs[1]}
     with served_pages(runs, tmp_path_factory.mktemp("served") / "view", num_users=4) as address:
         yield address
 
@@ -180,7 +180,10 @@ def test_a_history_is_built_and_the_lists_change(service_address, shop_runs, ope
     expect(page.locator("h1:visible")).to_have_text("Try it")
     expect(page.locator("[data-view=try] .list-row")).to_have_count(1)  # the history alone, and it is empty
     page.get_by_role("button", name="Add Thing 13 of wood").click()
-    expect(page.locator("[data-view=try] .list-row")).to_have_count(3)
+    expect(page.locator("[data-view=try] .list-row")).to_have_count(4)
+    again = page.locator(".list-row", has=page.get_by_role("list", name="List of again"))
+    expect(again.locator(".card-title").first).to_have_text("Thing 13 of wood")
+    expect(again.locator("details, .codes")).to_have_count(0)
     cards = page.get_by_role("list", name="List of lf").locator(".card-title")
     expect(cards).to_have_count(10)
     expected = load(shop_runs[2], device="cpu").recommend(histories=[["i13"]]).titles[0]

@@ -134,23 +134,38 @@ VIEWS.try = (element, config) => {
     problem.textContent = error.message;
   }
 
+  const withBeams = ask("runs").then((runs) => new Set(runs.filter((one) => one.digits.length).map((one) => one.run)));
+
+  // A run's list as "explain" tells it; of one that scores every item, without beams.
+  async function listOf(run, { history, ...options }) {
+    if ((await withBeams).has(run)) return ask("explain", { ...options, history, run });
+    const { lists: [{ items }] } = await ask("recommend", { ...options, histories: [history], run });
+    return { items: items.map((one) => one.number ?? -1), item_ids: items.map((one) => one.item_id), scores: items.map((one) => one.score), digits: [], codes: {}, levels: [], parts: {} };
+  }
+
   async function one(run, body) {
     const title = el("h2", {}, bdi(run));
-    const found = await ask("explain", { ...body, run });
-    const items = await Promise.all(found.items.filter((number) => number >= 0).map(item));
+    let found;
+    try {
+      found = await listOf(run, body);
+    } catch (error) {
+      return el("div", { class: "list-row" }, title, el("p", { class: "notice", role: "alert" }, error.message));
+    }
     const seen = new Set(chosen(state()));
-    const cards = items.map((shown, nth) => {
-      const code = found.codes[shown.token] || [];
-      const chips = el("span", { class: "codes", role: "img", "aria-label": `semantic ID ${code.join(" ")}` },
-        found.digits.map((digit, depth) => (digit.kind === "transition" ? null : el("span", { class: chipClass(digit) }, String(code[depth])))));
-      const card = marked(shown, { seen: seen.has(shown.number), note: placeNote(found, nth) });
-      return el("li", {}, card, chips, el("button", { type: "button", class: "add", onclick: () => add(shown.number), "aria-label": `Add ${nameOf(shown)}` }, "Add"));
-    });
+    const cards = await Promise.all(found.items.map(async (number, nth) => {
+      const code = found.codes[found.item_ids[nth]] || [];
+      const chips = code.length ? el("span", { class: "codes", role: "img", "aria-label": `semantic ID ${code.join(" ")}` },
+        found.digits.map((digit, depth) => (digit.kind === "transition" ? null : el("span", { class: chipClass(digit) }, String(code[depth]))))) : null;
+      const note = placeNote(found, nth);
+      if (number < 0) return el("li", {}, el("p", {}, bdi(found.item_ids[nth])), el("p", { class: "hint" }, `${note}, a new item`), chips); // let in since the pages were written
+      const shown = await item(number);
+      return el("li", {}, marked(shown, { seen: seen.has(number), note }), chips, el("button", { type: "button", class: "add", onclick: () => add(number), "aria-label": `Add ${nameOf(shown)}` }, "Add"));
+    }));
     const details = el("details", {}, el("summary", {}, "How this list came about"));
     details.addEventListener("toggle", async () => {
       if (details.open && details.children.length === 1) details.append(...(await beamTree(found, found.digits, NO_TARGET)));
     });
-    return el("div", { class: "list-row" }, title, el("ol", { class: "strip", tabindex: "0", "aria-label": `List of ${run}` }, cards), details);
+    return el("div", { class: "list-row" }, title, el("ol", { class: "strip", tabindex: "0", "aria-label": `List of ${run}` }, cards), found.levels.length ? details : null);
   }
 
   let asked = null;
