@@ -138,7 +138,6 @@ class _Columns(MutableMapping[str, Tensor]):
 
 def install_history_rows() -> None:
     """Let RecBole's sequential data sets make their rows lazily, and split them without loops; see the module."""
-    from recbole.data.dataloader import abstract_dataloader
     from recbole.data.dataset import Dataset, SequentialDataset
     from recbole.sampler import RepeatableSampler
 
@@ -168,13 +167,26 @@ def install_history_rows() -> None:
     def no_sets(self: RepeatableSampler) -> np.ndarray:  # a set for each user, which are replaced before they are read
         return np.empty(0, dtype=object) if isinstance(self.dataset, SequentialDataset) else empty_sets(self)
 
-    def list_but_of_numbers(values: Iterable[Any]) -> Sequence[Any]:
-        return values if isinstance(values, range) else list(values)
-
-    abstract_dataloader.list = list_but_of_numbers  # the numbers of all rows take 40 bytes each in a list
+    _number_rows_without_a_list()
     SequentialDataset.data_augmentation = data_augmentation
     Dataset.leave_one_out = leave_one_out_at_once
     RepeatableSampler.get_used_ids = no_sets
+
+
+def _number_rows_without_a_list() -> None:
+    """Let RecBole's loaders take the numbers of their rows as a range: a list of them takes 40 bytes a row.
+
+    The name ``list`` is replaced in the module of ``AbstractDataLoader``, because nothing narrower gets between: its
+    constructor writes ``super().__init__(dataset=list(range(self.sample_size)))``, so the list is made whatever the
+    data set is and whoever overrides the constructor, and torch forbids to exchange it afterwards. Nothing else in that
+    module asks for a list.
+    """
+    from recbole.data.dataloader import abstract_dataloader
+
+    def list_but_of_numbers(values: Iterable[Any]) -> Sequence[Any]:
+        return values if isinstance(values, range) else list(values)
+
+    abstract_dataloader.list = list_but_of_numbers
 
 
 def _with_histories(dataset: Any) -> HistoryRows:
