@@ -12,6 +12,7 @@ import ast
 import contextlib
 import functools
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,12 @@ def recbole_models() -> list[str]:
 def known_keys(model: str) -> set[str]:
     """Names of the keys that mean something for ``model``; raises ValueError if there is no such model."""
     return {*keys_of(model), "model", "dataset"}
+
+
+def settings_read(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of settings that hold for several models those that mean something to ``model``."""
+    known = known_keys(model)
+    return {key: value for key, value in settings.items() if key in known}
 
 
 def plain_settings(config: Config) -> dict[str, Any]:

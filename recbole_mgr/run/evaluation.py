@@ -9,7 +9,7 @@ from typing import Any
 from recbole.config import Config
 
 from recbole_mgr.documents import read_yaml
-from recbole_mgr.integration.config import known_keys, make_config, plain_settings, refuse_unknown_keys
+from recbole_mgr.integration.config import known_keys, make_config, plain_settings, refuse_unknown_keys, settings_read
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.identity import OPERATIONAL, RunIdentity, checked_provenance, is_trained, learned_differences
 from recbole_mgr.run.one_run import test_again
@@ -77,15 +77,14 @@ def _config_of(about: Mapping[str, Any], settings: Mapping[str, Any], run_dir: P
     Only what differs from the defaults is given to RecBole, which works out the rest as it did then.
     """
     model, dataset = about["model"], about["dataset"]
-    known = known_keys(model)
     data_path = str(Path(about["data_path"]).parent)
     defaults = plain_settings(make_config(model, dataset, [], {"data_path": data_path}))
     stored = {
         key: value
-        for key, value in about.items()
-        if key in known and key not in _NOT_GIVEN and defaults.get(key, value) != value
+        for key, value in settings_read(model, about).items()
+        if key not in _NOT_GIVEN and defaults.get(key, value) != value
     }
-    given = {"data_path": data_path, **stored, **{key: value for key, value in settings.items() if key in known}}
+    given = {"data_path": data_path, **stored, **settings_read(model, settings)}
     config = make_config(model, dataset, [], given)
     identity = RunIdentity.of(config)
     for key in learned_differences(about, identity, config):

@@ -15,11 +15,11 @@ from recbole.utils import ModelType
 
 from recbole_mgr.data.interactions import takes_again
 from recbole_mgr.data.table import AtomicFormat
-from recbole_mgr.integration.config import make_config
+from recbole_mgr.integration.config import make_config, settings_read
 from recbole_mgr.settings.recbole_keys import Columns, Evaluation, Filters, Machine
 
 _POPULARITY = ("Popularity", "Pop")
-# What they take over: where things are, what is read and how it is tested, but nothing of training.
+# What they take over: where things are, what is read and how it is tested.
 _KEYS = {key for group in (Machine, Evaluation, Columns, Filters) for key in group.model_fields}
 _SILENT = {"state": "WARNING", "show_progress": False, "tracker": None, "log_wandb": False}
 
@@ -48,4 +48,4 @@ def floor_configs(configs: Sequence[Config], settings: Mapping[str, Any]) -> dic
     if sequential and "HistoryAgain" not in models and takes_again(path, AtomicFormat.of(first)):
         names.append("HistoryAgain")
     own = {key: value for key, value in settings.items() if key in _KEYS} | _SILENT
-    return {name: make_config(name, first["dataset"], [], own) for name in names}
+    return {name: make_config(name, first["dataset"], [], settings_read(name, own)) for name in names}

@@ -25,11 +25,12 @@ from recbole_mgr.data.provenance import Provenance, read_provenance
 from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import remembered_digest
-from recbole_mgr.integration.config import model_properties, plain_settings
+from recbole_mgr.integration.config import keys_of, model_properties, plain_settings
 from recbole_mgr.integration.histories import are_plain, plain_histories
 from recbole_mgr.integration.registry import OURS
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.serving.run_directory import ABOUT_FILE, SETTINGS_FILE
+from recbole_mgr.settings.recbole_keys import Overall
 
 # Raise it when the same settings and files teach a model something else than before: every model, or one.
 TRAINING_FORMAT = 2
@@ -174,11 +175,14 @@ def about_run(config: Config, provenance: Provenance, identity: RunIdentity, ver
 def learned_differences(about: Mapping[str, Any], identity: RunIdentity, config: Config) -> list[str]:
     """Settings that change what is learned and differ from those of a run, whose ``settings.yaml`` is given.
 
-    A setting that came after the run has a default that changes nothing; one that is gone changed nothing either.
+    A setting that came after the run has a default that changes nothing; one that is gone, or that the model never
+    reads, changed nothing either.
     """
     asked, stored = (_canonical(part) for part in (identity.settings, _split(about, identity.files)[0]))
     defaults = _canonical(model_properties(config.model_class))
-    return [key for key, value in asked.items() if stored.get(key, defaults.get(key, value)) != value]
+    different = [key for key, value in asked.items() if stored.get(key, defaults.get(key, value)) != value]
+    unread = Overall.all().keys() - keys_of(config["model"])
+    return [key for key in different if key not in unread]
 
 
 def slug(text: str) -> str:

@@ -6,7 +6,13 @@ from typing import Any, NamedTuple
 
 from recbole.config import Config
 
-from recbole_mgr.integration.config import known_keys, make_config, read_config_files, refuse_unknown_keys
+from recbole_mgr.integration.config import (
+    known_keys,
+    make_config,
+    read_config_files,
+    refuse_unknown_keys,
+    settings_read,
+)
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.floors import floor_configs
 from recbole_mgr.run.identity import RunIdentity, checked_provenance, require_files, result_directory, run_directory
@@ -91,9 +97,7 @@ def run_comparison(
 
 
 def _config(request: ModelRequest, dataset: str, settings: dict[str, Any]) -> Config:
-    known = known_keys(request.name)
-    shared = {key: value for key, value in settings.items() if key in known}
-    return make_config(request.name, dataset, [], {**shared, **request.settings})
+    return make_config(request.name, dataset, [], {**settings_read(request.name, settings), **request.settings})
 
 
 def _refuse_repeated(option: str, values: list) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from recbole_mgr.settings.model_keys import TIGER, GenerativeRecommender, MGRLFpp
 from recbole_mgr.settings.own_baseline_keys import TGH, ClosedFormRecommender, ItemMemory, SASRecWindows
-from recbole_mgr.settings.recbole_keys import MEANINGLESS_TO_GENERATION, KnowledgeGraph, Overall, Processes
+from recbole_mgr.settings.recbole_keys import KnowledgeGraph, Overall, Processes
 from recbole_mgr.settings.schema import Key, Keys
 from recbole_mgr.settings.unimp_keys import UniMP
 
@@ -35,8 +35,7 @@ def declared_keys(class_names: Iterable[str]) -> dict[str, Key]:
             keys of their own.
     """
     group = next((GROUPS[name] for name in class_names if name in GROUPS), Overall)
-    ignored = MEANINGLESS_TO_GENERATION if issubclass(group, GenerativeRecommender) else ()
-    return {name: key for name, key in group.all().items() if name not in ignored}
+    return {name: key for name, key in group.all().items() if name not in group.unread}
 
 
 def ignored_reason(name: str) -> str | None:

@@ -6,12 +6,12 @@ A key is one line here and one line, with its default, in the property file. ``G
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 from pydantic import BeforeValidator
 
-from recbole_mgr.settings.recbole_keys import Overall
+from recbole_mgr.settings.recbole_keys import BEYOND_IDS_AND_TIMES, Overall
 from recbole_mgr.settings.schema import Keys, key
 from recbole_mgr.settings.values import Count, Names, Number, Positive, Probability, Switch, Whole
 
@@ -61,6 +61,8 @@ class PriorWeights(Keys):
 
 class GenerativeRecommender(Overall):
     """Keys of every generating model."""
+
+    unread: ClassVar[frozenset[str]] = BEYOND_IDS_AND_TIMES
 
     preset: Literal["best", "paper"] | None = key(
         "Defaults of properties/preset/: best (ours) or paper (the papers' form)"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator, BeforeValidator
 
-from recbole_mgr.settings.recbole_keys import Overall
+from recbole_mgr.settings.recbole_keys import BEYOND_IDS_AND_TIMES, Overall, Training
 from recbole_mgr.settings.schema import key
 from recbole_mgr.settings.values import Count, Names, Number, Positive, Probability, Switch, Whole
 
@@ -25,6 +25,8 @@ SomeOrNone = Annotated[Names, AfterValidator(_different), BeforeValidator(lambda
 
 class ClosedFormRecommender(Overall):
     """Keys of every closed-form baseline."""
+
+    unread: ClassVar[frozenset[str]] = BEYOND_IDS_AND_TIMES | Training.model_fields.keys()
 
     refit_on_validation: Switch = key(
         "Fit once more, after the choice, on training and validation interactions; a row of its own"

@@ -219,9 +219,8 @@ class Processes(Keys):
     local_rank: Whole = key("Number of this process on its machine")
 
 
-# Keys of `Overall` that mean something only to models that read more than ids and times, sample negatives or have
-# RecBole's own losses: none of the generating models does.
-MEANINGLESS_TO_GENERATION = frozenset(
+# Keys of `Overall` for models that read more than ids and times, sample negatives or have RecBole's own losses.
+BEYOND_IDS_AND_TIMES = frozenset(
     "require_pow transform LABEL_FIELD NEG_PREFIX seq_len numerical_features preload_weight normalize_field "
     "normalize_all discretization threshold unused_col".split()
 )

@@ -17,7 +17,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from types import MappingProxyType, UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, NamedTuple, Union, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -30,9 +30,15 @@ _LONGEST_VALUE = 120  # characters of a wrong value that an error repeats
 
 
 class Keys(BaseModel):
-    """A group of keys, or the keys inside a dictionary."""
+    """A group of keys, or the keys inside a dictionary.
+
+    Attributes:
+        unread: names of keys that the models of the group never read although they belong to it, as RecBole's learning
+            rate of a model that learns nothing by gradients. To give one to such a model alone is an error.
+    """
 
     model_config = _CHECKS
+    unread: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def all(cls) -> Mapping[str, Key]:

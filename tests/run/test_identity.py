@@ -8,15 +8,12 @@ import pytest
 import yaml
 
 import recbole_mgr.run.one_run as one_run
-from recbole_mgr.integration.config import make_config
+from recbole_mgr.integration.config import make_config, settings_read
 from recbole_mgr.integration.resume import ResumableTrainer
 from recbole_mgr.run import identity as identity_module
 from recbole_mgr.run.evaluation import evaluate_runs
 from recbole_mgr.run.identity import RunIdentity
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison
-
-OURS = ("epochs", "train_batch_size", "topk", "valid_metric", "data_path", "checkpoint_dir", "gpu_id", "num_threads")
-QUIET = ("show_progress", "state", "floors")
 
 
 @pytest.fixture
@@ -32,8 +29,8 @@ def world(tmp_path, write_dataset, tiny_settings, monkeypatch):
         return fit(self, *args, **kwargs)
 
     def world(name: str, **changes):
-        own = settings if name == "MGRLF" else {key: settings[key] for key in (*OURS, *QUIET) if key in settings}
-        return run_comparison([ModelRequest(name, {})], "tiny", settings={**own, **changes}).results[0]
+        own = {**settings_read(name, settings), **changes}
+        return run_comparison([ModelRequest(name, {})], "tiny", settings=own).results[0]
 
     world.trained, world.settings = 0, settings
     monkeypatch.setattr(ResumableTrainer, "fit", counted)
@@ -140,6 +137,16 @@ def test_a_setting_that_came_later_does_not_lose_a_run(world, monkeypatch):
     assert world.trained == 1
     world("MGRLF", branch_size=2)
     assert world.trained == 2
+
+
+def test_a_setting_that_a_model_never_reads_does_not_tell_its_runs_apart(world):
+    first = world("ItemMemory")
+    path = the_run("ItemMemory") / "settings.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "epochs": 7}))
+    the_run("ItemMemory").parent.rename(the_run("ItemMemory").parent.with_name("ItemMemory-otherwise"))
+    assert world("ItemMemory").plain() == first.plain()
+    (again,) = evaluate_runs([the_run("ItemMemory")], {}).results
+    assert again.test == first.test and world.trained == 1
 
 
 def test_a_run_that_an_earlier_release_trained_otherwise_is_told_and_not_used(world, capsys, monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 
 from recbole_mgr.cli.run import parse_model, parse_settings
-from recbole_mgr.integration.config import known_keys, make_config
+from recbole_mgr.integration.config import known_keys, make_config, settings_read
 from recbole_mgr.integration.registry import MODELS
 
 # model with its own settings, or a model and --key=value, as they are typed; what the error must say
@@ -131,6 +131,11 @@ BAD = [
     ("TIGER --threshold={'rating':4}", "threshold: means nothing to model TIGER"),
     ("TIGER --transform=mask_itemseq", "transform: means nothing to model TIGER"),
     ("MGREF --require_pow=True", "require_pow: means nothing to model MGREF"),
+    ("ItemMemory:epochs=5", "epochs: means nothing to model ItemMemory: it changes nothing there; leave it out"),
+    ("Popularity:learning_rate=0.1", "learning_rate: means nothing to model Popularity"),
+    ("HistoryAgain:stopping_step=3", "stopping_step: means nothing to model HistoryAgain"),
+    ("TGH:train_batch_size=64", "train_batch_size: means nothing to model TGH"),
+    ("TGH:transform=mask_itemseq", "transform: means nothing to model TGH"),
     ("TIGER --reg_weight=0.1", "unknown setting 'reg_weight' for model TIGER"),
     ("BPR --kg_reverse_r=True", "kg_reverse_r: means nothing to model BPR: only RecBole's knowledge-aware models"),
     ("BPR --beam_size=50", "unknown setting 'beam_size' for model BPR"),
@@ -246,6 +251,13 @@ def test_renamed_columns_are_loaded():
     names = {"USER_ID_FIELD": "user", "ITEM_ID_FIELD": "article", "TIME_FIELD": "when"}
     for model in ("TIGER", "BPR"):
         assert make_config(model, "tiny", [], names)["load_col"] == {"inter": ["user", "article", "when"]}
+
+
+def test_settings_of_all_rows_reach_those_that_read_them():
+    shared = {"epochs": 5, "learning_rate": 0.1, "topk": [5, 10], "ridge": 2.0, "embedding_size": 8}
+    assert settings_read("ItemMemory", shared) == {"topk": [5, 10], "ridge": 2.0}
+    assert settings_read("BPR", shared) == {key: shared[key] for key in shared if key != "ridge"}
+    assert make_config("ItemMemory", "tiny", [], settings_read("ItemMemory", shared))["epochs"] == 300  # RecBole's
 
 
 def test_every_key_of_a_model_has_a_meaning_for_somebody():

@@ -12,7 +12,13 @@ from recbole.config import Config
 from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.data.semantic_id_file import coded_modalities
 from recbole_mgr.files import PROPERTIES
-from recbole_mgr.integration.config import known_keys, make_config, read_config_files, refuse_unknown_keys
+from recbole_mgr.integration.config import (
+    known_keys,
+    make_config,
+    read_config_files,
+    refuse_unknown_keys,
+    settings_read,
+)
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.integration.trackers import Tracker
 from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED, Experiment, Row
@@ -173,10 +179,7 @@ def _planned(row: Row, seed: int, quantizer: str, config: Config, provenance: Pr
 def _config(
     experiment: Experiment, row: Row, given: dict[str, Any], seed: int, quantizer: str, dropped: list[str]
 ) -> Config:
-    known = known_keys(row.model)
-    shared, asked = (
-        {key: value for key, value in part.items() if key in known} for part in (experiment.settings, given)
-    )
+    shared, asked = (settings_read(row.model, part) for part in (experiment.settings, given))
     settings = {**shared, **row.settings, **asked, "seed": seed}
     if is_generative(row.model) and quantizer == PER_SEED:
         settings["semantic_id_seed"] = seed
