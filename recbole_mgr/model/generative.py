@@ -28,7 +28,7 @@ from recbole_mgr.model.backbone.t5 import T5Backbone
 from recbole_mgr.model.joined_items import JoinedItems
 from recbole_mgr.model.memory import OURS, MemoryPrior, require_content
 from recbole_mgr.model.priors import OFFSETS, PartWeights
-from recbole_mgr.model.ranking import CODES, BeamRanker, Ranker, UnionRanker
+from recbole_mgr.model.ranking import CODES, BeamRanker, Ranker, UnionRanker, Wanted
 from recbole_mgr.semantic_id.build import FUSED
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.semantic_id.user_supplied import supplied_modalities
@@ -221,8 +221,7 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
             their weighted sums, descending; padded with item 0 and -inf only where fewer than k items are allowed.
         """
         width = max(self.beam_size, k) if beam_size is None else beam_size
-        masks = {"excludes": excludes, "allowed_items": allowed_items}
-        return self.ranker(interaction, joined).lists(k, beam_width=width, trace=trace, **masks)
+        return self.ranker(interaction, joined).lists(Wanted(k, width, excludes, allowed_items, trace))
 
     @property
     def ranking_weights(self) -> PartWeights | None:
@@ -249,7 +248,8 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
             k: cut-off.
             beam_size: width of the search.
         """
-        found = ((self.ranker(batch).candidates(k, beam_width=beam_size)[0], targets) for batch, targets in batches)
+        wanted = Wanted(k, beam_size)
+        found = ((self.ranker(batch).candidates(wanted)[0], targets) for batch, targets in batches)
         if processes.count() > 1:
             found = processes.all_in_order(found)
         return self.ranking_weights.choose(found, k)

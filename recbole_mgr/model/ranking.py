@@ -17,6 +17,24 @@ from recbole_mgr.generation.trie import AllowedItems, CodeSoftmax, PrefixTrie
 CODES = "codes"
 
 
+class Wanted(NamedTuple):
+    """What is asked for: arguments of `beam_searches`.
+
+    Attributes:
+        k: length of the lists.
+        beam_width: width of the search, at least k.
+        excludes: [B, X] item ids a user must not get, or None; each has a list of its own.
+        allowed_items: the items that anyone may get.
+        trace: sees the beams after each digit.
+    """
+
+    k: int
+    beam_width: int
+    excludes: Sequence[Tensor | None] = (None,)
+    allowed_items: AllowedItems | None = None
+    trace: Trace | None = None
+
+
 class Candidates(NamedTuple):
     """Items that may be ranked, and what each part knows of them.
 
@@ -70,19 +88,9 @@ class BeamRanker:
             "priors": WeightedPriors(*zip(*priors.values(), strict=True)) if priors else None,
         }
 
-    def lists(
-        self,
-        k: int,
-        *,
-        beam_width: int,
-        excludes: Sequence[Tensor | None] = (None,),
-        allowed_items: AllowedItems | None = None,
-        trace: Trace | None = None,
-    ) -> list[RankedList]:
-        """The best k items for each of ``excludes``; the arguments are those of `beam_searches`."""
-        masks = {"excludes": excludes, "allowed_items": allowed_items}
-        sizes = {"batch_size": self.batch_size, "k": k, "beam_width": beam_width}
-        return beam_searches(*self._search, **sizes, **masks, trace=trace, **self._options)
+    def lists(self, wanted: Wanted) -> list[RankedList]:
+        """The best items, a list for each of the ``excludes``."""
+        return beam_searches(*self._search, batch_size=self.batch_size, **wanted._asdict(), **self._options)
 
     def scores(self, item_ids: Tensor) -> Tensor:
         """What items are ranked by, exact: int64 [B, M] (0 = none) -> float32 [B, M]."""
@@ -117,44 +125,24 @@ class UnionRanker:
         self.codes, self.priors, self.weights, self.prior_candidates = codes, priors, weights, prior_candidates
         self.pushed: dict[str, tuple[Prior, float]] = {}
 
-    def lists(
-        self,
-        k: int,
-        *,
-        beam_width: int,
-        excludes: Sequence[Tensor | None] = (None,),
-        allowed_items: AllowedItems | None = None,
-        trace: Trace | None = None,
-    ) -> list[RankedList]:
-        """The best k items for each of ``excludes``; the arguments are those of :meth:`BeamRanker.lists`."""
+    def lists(self, wanted: Wanted) -> list[RankedList]:
+        """As :meth:`BeamRanker.lists`."""
         counted = {part: weight for part, weight in self.weights.items() if weight}
         priors = {part: prior for part, prior in self.priors.items() if part in counted}
         ranker = UnionRanker(self.codes, priors, counted, self.prior_candidates)
         if priors and CODES not in counted and all(isinstance(prior, DensePrior) for prior in priors.values()):
-            return ranker._best_of_all(k, excludes, allowed_items)
-        masks = {"excludes": excludes, "allowed_items": allowed_items}
-        return [found.ranked(counted, k) for found in ranker.candidates(k, beam_width=beam_width, trace=trace, **masks)]
+            return ranker._best_of_all(wanted)
+        return [found.ranked(counted, wanted.k) for found in ranker.candidates(wanted)]
 
-    def candidates(
-        self,
-        k: int,
-        *,
-        beam_width: int,
-        excludes: Sequence[Tensor | None] = (None,),
-        allowed_items: AllowedItems | None = None,
-        trace: Trace | None = None,
-    ) -> list[Candidates]:
-        """For each of ``excludes`` the items of the beams, where codes have a part, and the best of each prior; each
-        item is scored once, by all. The arguments are those of :meth:`lists`."""
-        beams = None
-        if CODES in self.weights:
-            masks = {"excludes": excludes, "allowed_items": allowed_items}
-            beams = self.codes.lists(beam_width, beam_width=beam_width, trace=trace, **masks)
-        count, lists = max(k, self.prior_candidates), []
-        for number, exclude in enumerate(excludes):
+    def candidates(self, wanted: Wanted) -> list[Candidates]:
+        """For each of the ``excludes`` the items of the beams, where codes have a part, and the best of each prior;
+        each item is scored once, by all."""
+        beams = self.codes.lists(wanted._replace(k=wanted.beam_width)) if CODES in self.weights else None
+        count, lists = max(wanted.k, self.prior_candidates), []
+        for number, exclude in enumerate(wanted.excludes):
             spare = 0 if exclude is None else exclude.shape[1]
             found = [] if beams is None else [beams[number].item_ids]
-            found += [prior.best(count + spare, allowed_items) for prior in self.priors.values()]
+            found += [prior.best(count + spare, wanted.allowed_items) for prior in self.priors.values()]
             lists.append(union_of_items(found, exclude))
         together = union_of_items(lists) if len(lists) > 1 else lists[0]
         together = together.sort(dim=1, descending=True).values
@@ -193,24 +181,22 @@ class UnionRanker:
         of_beams = known.masked_fill(~is_beam, -torch.inf).amax(dim=2)
         return torch.maximum(of_beams, self.codes.scores(item_ids.masked_fill(is_beam.any(dim=2), 0)))
 
-    def _best_of_all(
-        self, k: int, excludes: Sequence[Tensor | None], allowed_items: AllowedItems | None
-    ) -> list[RankedList]:
-        """For each of ``excludes`` the best k of all items, by priors that know a score of each."""
+    def _best_of_all(self, wanted: Wanted) -> list[RankedList]:
+        """As :meth:`lists`, of all items, by priors that know a score of each."""
         trie = self.codes.trie
         scores = sum(self.weights[part] * prior.leaf_log_probs for part, prior in self.priors.items())  # [B or 1, N]
-        if allowed_items is not None:
-            scores = scores.masked_fill(allowed_items.remaining[-1] == 0, -torch.inf)
+        if wanted.allowed_items is not None:
+            scores = scores.masked_fill(wanted.allowed_items.remaining[-1] == 0, -torch.inf)
         lists = []
-        for exclude in excludes:
+        for exclude in wanted.excludes:
             left = scores
             if exclude is not None:
                 leaves = trie.leaf(exclude)  # [B, X]
                 left = F.pad(scores.expand(len(exclude), -1), (0, 1))  # a column more, for what is no item
                 left = left.scatter(1, leaves.masked_fill(leaves < 0, trie.num_items), -torch.inf)[:, :-1]
-            best = left.topk(min(k, trie.num_items), dim=1)
+            best = left.topk(min(wanted.k, trie.num_items), dim=1)
             item_ids = trie.item_ids(best.indices.masked_fill(best.values == -torch.inf, -1))
-            lists.append(RankedList(item_ids, best.values).of_length(k))
+            lists.append(RankedList(item_ids, best.values).of_length(wanted.k))
         return lists
 
 

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,6 +108,24 @@ def require_files(configs: Iterable[Config]) -> None:
     for config in configs:
         if config["model"] in OURS:
             config.model_class.require_files(config.final_config_dict)
+
+
+def shared_data(configs: Sequence[Config], dataset: str) -> tuple[Provenance, list[str]]:
+    """What the rows of one table have in common, looked at before any of them is trained.
+
+    Returns:
+        Where the data come from, and the modalities without whose features an item is dropped: one table ranks one set
+        of items, so what one row drops, all drop.
+
+    Raises:
+        ValueError: If rows read different folders, or data, features or semantic IDs are not fit to be read.
+    """
+    if len({config["data_path"] for config in configs}) > 1:
+        raise ValueError("data_path: all rows of a table read the same files; give it for all, or as --data_path")
+    dropped = sorted({modality for config in configs for modality in config["drop_items_without"] or []})
+    provenance = checked_provenance(configs[0], dataset)
+    require_files(configs)
+    return provenance, dropped
 
 
 def checked_provenance(config: Config, dataset: str) -> Provenance:

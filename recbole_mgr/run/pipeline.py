@@ -15,7 +15,7 @@ from recbole_mgr.integration.config import (
 )
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.floors import floor_configs
-from recbole_mgr.run.identity import RunIdentity, checked_provenance, require_files, result_directory, run_directory
+from recbole_mgr.run.identity import RunIdentity, result_directory, run_directory, shared_data
 from recbole_mgr.run.one_run import run_one, tracker_of
 from recbole_mgr.run.table_page import markdown
 
@@ -63,12 +63,7 @@ def run_comparison(
     _refuse_repeated("--model", [request.label for request in requests])
     _refuse_repeated("--seeds", seeds or [])
     configs = [_config(request, dataset, settings) for request in requests]
-    if len({config["data_path"] for config in configs}) > 1:
-        raise ValueError("data_path: all models of a table read the same files; give it as --data_path")
-    # one table ranks one set of items: what one row drops, all drop
-    dropped = sorted({modality for config in configs for modality in config["drop_items_without"] or []})
-    provenance = checked_provenance(configs[0], dataset)
-    require_files(configs)
+    provenance, dropped = shared_data(configs, dataset)
     shared = {**settings, **requests[0].settings, "seed": (seeds or [configs[0]["seed"]])[0]}
     if dropped:
         shared["drop_items_without"] = dropped

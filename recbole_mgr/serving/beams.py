@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
@@ -132,10 +133,10 @@ def _whole_path(trie: PrefixTrie, item_ids: Tensor) -> Tensor:
     return torch.cat([trie.path(item_ids), trie.leaf(item_ids).unsqueeze(-1)], dim=-1)
 
 
-def history_of(network: GenerativeRecommender, histories: Sequence[Sequence[int]]) -> Interaction:
+def history_of(network: GenerativeRecommender, histories: Sequence[Sequence[int] | np.ndarray]) -> Interaction:
     """Histories as a network takes them: the last items of each, padded."""
     longest = network.max_seq_length
-    rows = [torch.as_tensor(list(history)[-longest:], dtype=torch.long) for history in histories]
+    rows = [torch.tensor(history[-longest:], dtype=torch.long) for history in histories]
     lengths = torch.tensor([len(row) for row in rows])
     padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # [B, L]
     return Interaction({network.ITEM_SEQ: padded, network.ITEM_SEQ_LEN: lengths}).to(network.trie.device)

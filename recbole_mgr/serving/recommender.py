@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_mgr.data.item_file import ItemText
@@ -29,7 +28,7 @@ from recbole_mgr.serving.base_recommender import (
 )
 from recbole_mgr.serving.baseline_directory import read_baseline
 from recbole_mgr.serving.baseline_recommender import BaselineRecommender
-from recbole_mgr.serving.beams import Beams, beams_of
+from recbole_mgr.serving.beams import Beams, beams_of, history_of
 from recbole_mgr.serving.hub import fetched
 from recbole_mgr.serving.messages import NewItems, Request
 from recbole_mgr.serving.new_items import extend_table, last_codes_by_distance, mean_of_alike, widened_weights
@@ -264,10 +263,8 @@ class Recommender(BaseRecommender):
         return catalogue.network.trie.allow(item_ids.to(self._device))
 
     def _rank(self, requests: list[Request], histories: list[np.ndarray], asked: Asked) -> RankedList:
-        network, longest = asked.catalogue.network, self._settings["MAX_ITEM_LIST_LENGTH"]
-        recent = padded([history[-longest:] for history in histories])  # [B, L]
-        lengths = torch.tensor([min(len(history), longest) for history in histories])
-        interaction = Interaction({network.ITEM_SEQ: recent, network.ITEM_SEQ_LEN: lengths}).to(self._device)
+        network = asked.catalogue.network
+        interaction = history_of(network, histories)
         exclude = padded(histories).to(self._device) if asked.mask_history else None
         return network.generate(
             interaction, asked.k, beam_size=asked.beam_size, exclude=exclude, allowed_items=asked.allowed

@@ -217,7 +217,7 @@ def test_users_that_models_split_differently_are_refused(make_settings):
     [
         ([request("BPR"), request("BPR")], {}, None, "--model: BPR is given twice"),
         ([request("BPR")], {}, [1, 2, 1], "--seeds: 1 is given twice"),
-        ([request("BPR"), request("MGRLF", data_path="elsewhere")], {}, None, "data_path: all models of a table"),
+        ([request("BPR"), request("MGRLF", data_path="elsewhere")], {}, None, "data_path: all rows of a table"),
         ([request("BPR"), request("Pop")], {"beam_size": 20}, None, "unknown setting 'beam_size' for any of BPR, Pop"),
         ([request("BPR"), request("MGRLF")], {"beem_size": 20}, None, "any of BPR, MGRLF; did you mean 'beam_size'"),
         ([request("BPR", beam_size=20)], {}, None, "unknown setting 'beam_size' for model BPR"),

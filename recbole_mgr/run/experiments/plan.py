@@ -23,14 +23,7 @@ from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.integration.trackers import Tracker
 from recbole_mgr.run.experiments.definition import BOTH, ONCE, PER_SEED, Experiment, Row
 from recbole_mgr.run.floors import floor_configs
-from recbole_mgr.run.identity import (
-    RunIdentity,
-    checked_provenance,
-    require_files,
-    result_directory,
-    run_directory,
-    slug,
-)
+from recbole_mgr.run.identity import RunIdentity, result_directory, run_directory, shared_data, slug
 from recbole_mgr.run.one_run import run_one, tracker_of
 from recbole_mgr.run.results import RunResult
 
@@ -144,12 +137,7 @@ def make_plan(experiment: Experiment, given: dict[str, Any]) -> Plan:
             raise ValueError(f"--{key}: an experiment has its seeds in its file; choose among them with --seeds")
     main_policy = PER_SEED if experiment.retrain_quantizer == PER_SEED else ONCE
     configs = [_config(experiment, row, given, experiment.seeds[0], ONCE, []) for row in experiment.rows]
-    if len({config["data_path"] for config in configs}) > 1:
-        raise ValueError("data_path: all rows of a table read the same files; give it for all, or as --data_path")
-    # one table ranks one set of items: what one row drops, all drop
-    dropped = sorted({modality for config in configs for modality in config["drop_items_without"] or []})
-    provenance = checked_provenance(configs[0], experiment.dataset)
-    require_files(configs)
+    provenance, dropped = shared_data(configs, experiment.dataset)
 
     def planned(row: Row, seed: int, quantizer: str) -> PlannedRun:
         config = _config(experiment, row, given, seed, quantizer, dropped)
