@@ -1,4 +1,4 @@
-"""Item features: one vector per item and modality, read from the files of DESIGN's contract.
+"""Item features: one vector per item and modality, read from the files beside the atomic ones.
 
 Two forms (``dataset_atomic/README.md``): RecBole's text form ``<name>.<modality>`` and, for real catalogues, the
 binary twin ``<name>.<modality>.npy`` + ``<name>.<modality>.ids``, which wins when both exist. Features never enter

@@ -47,15 +47,15 @@ def solve_dense(
     Returns:
         float32 weights [n, n] and None, or [n, R] and the columns that they belong to, int64 [n, R]; on ``device``.
     """
-    numbers = np.float64 if dtype == torch.float64 else np.float32
-    matrix = torch.from_numpy(gram.astype(numbers).toarray()).to(device)
+    precision = np.float64 if dtype == torch.float64 else np.float32
+    matrix = torch.from_numpy(gram.astype(precision).toarray()).to(device)
     matrix.diagonal().add_(ridge)
     matrix = torch.linalg.cholesky(matrix)
     matrix = torch.cholesky_inverse(matrix)
     turned = goal.T.tocoo()
     places = torch.from_numpy(np.stack([turned.row, turned.col]).astype(np.int64))
-    numbers = torch.from_numpy(turned.data.astype(numbers))
-    turned = torch.sparse_coo_tensor(places, numbers, turned.shape, check_invariants=True).coalesce().to(device)
+    values = torch.from_numpy(turned.data.astype(precision))
+    turned = torch.sparse_coo_tensor(places, values, turned.shape, check_invariants=True).coalesce().to(device)
     kept = min(max_entries or len(matrix), len(matrix))
     weights = torch.empty(len(matrix), kept, device=device)
     columns = None if kept == len(matrix) else torch.empty(weights.shape, dtype=torch.int64, device=device)

@@ -44,7 +44,7 @@ class Ranking(NamedTuple):
 
 
 class RankedListCollector(Collector):
-    """RecBole's collector, fed with ranked lists or, for scoring models, with scores as ever.
+    """RecBole's collector, fed with ranked lists or, by models that score every item, with scores as RecBole does it.
 
     RecBole's top-k metrics read ``rec.topk`` (hit flags and number of positives) and ``rec.items``; both follow
     from a ranked list alone. The last evaluation's lists are kept for paired tests (:attr:`ranking`).

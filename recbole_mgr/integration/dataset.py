@@ -33,6 +33,7 @@ from recbole_mgr.integration.histories import (
     interactions_frame,
     plain_histories,
     take_histories,
+    tell_dropped,
 )
 from recbole_mgr.integration.history_rows import HistoryRows
 from recbole_mgr.integration.seen_items import SeenItems, mark_seen_items
@@ -80,12 +81,7 @@ def _drop_items_without(dataset: Dataset, modalities: list[str]) -> None:
     folder, format = Path(dataset.config["data_path"]), AtomicFormat.of(dataset.config)
     keep = items_with_features(folder, dataset.dataset_name, modalities, format)
     dropped = ~dataset.inter_feat[dataset.iid_field].isin(keep)
-    dataset.logger.info(f"missing_modality: drop removes {int(dropped.sum())} of {len(dropped)} interactions")
-    if dropped.all():
-        raise ValueError(
-            f"missing_modality: drop leaves no interaction of {dataset.dataset_name}: no item has a vector in every "
-            f"one of {modalities}; check the ids of the feature files"
-        )
+    tell_dropped(dropped.to_numpy(), dataset.dataset_name, modalities)
     dataset.inter_feat = dataset.inter_feat.drop(index=dataset.inter_feat.index[dropped])
 
 

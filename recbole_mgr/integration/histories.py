@@ -165,15 +165,20 @@ class _NumbersOfTokens(dict):
         return self[field]
 
 
-def _of_items(interactions: Interactions, kept: set[str], dataset: str, modalities: list[str]) -> Interactions:
-    """Those with items of a set."""
-    stays = np.array([token in kept for token in interactions.item_tokens])[interactions.items]
-    getLogger().info(f"missing_modality: drop removes {int((~stays).sum())} of {len(stays)} interactions")
-    if not stays.any():
+def tell_dropped(dropped: np.ndarray, dataset: str, modalities: list[str]) -> None:
+    """Log how many interactions are dropped, bool [n], whose items lack features; raises ValueError if all are."""
+    getLogger().info(f"missing_modality: drop removes {int(dropped.sum())} of {len(dropped)} interactions")
+    if dropped.all():
         raise ValueError(
             f"missing_modality: drop leaves no interaction of {dataset}: no item has a vector in every one of "
             f"{modalities}; check the ids of the feature files"
         )
+
+
+def _of_items(interactions: Interactions, kept: set[str], dataset: str, modalities: list[str]) -> Interactions:
+    """Those with items of a set."""
+    stays = np.array([token in kept for token in interactions.item_tokens])[interactions.items]
+    tell_dropped(~stays, dataset, modalities)
     rows = {name: getattr(interactions, name)[stays] for name in ("users", "items", "times")}
     return interactions._replace(**rows)
 

@@ -31,7 +31,7 @@ def literal_settings() -> None:
     """RecBole ``eval``s strings of ``config_dict``, of the command line and of HyperTuning's parameter file.
 
     The name ``eval`` of those two modules becomes a parser of literals. A setting that is no literal stays
-    the string it is; an expression such as ``2*512`` is no longer computed.
+    the string it is; an expression such as ``2*512`` is not computed.
     """
     from recbole.config import configurator
     from recbole.trainer import hyper_tuning
@@ -149,7 +149,7 @@ def clipping_after_unscaling() -> None:
     """RecBole clips gradients that GradScaler has scaled, so ``max_norm`` is off by a factor of 65,536.
 
     The clipping moves into the optimizer's step, which GradScaler enters after unscaling; without a scaler
-    the result is the same as before.
+    the result is RecBole's.
     """
     from recbole.trainer import Trainer
 

@@ -128,9 +128,8 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
                 f"items; without them ({costly[0]}=False, preset=None) training costs no more than for few items"
             )
         if config["memory"]:
-            settings, floor = MemorySettings.of(OURS | config["memory_options"]), config["memory_floor"]
-            learn = MemoryPrior.learned_from if is_learning else None
-            self.memory = learn(dataset, settings, floor) if learn else MemoryPrior(num_items, settings, floor)
+            how = MemorySettings.of(OURS | config["memory_options"]), config["memory_floor"]
+            self.memory = MemoryPrior.learned_from(dataset, *how) if is_learning else MemoryPrior(num_items, *how)
         if config["popularity"]:
             self._count_items(dataset)
         self._weights_given = None if config["prior_weights"] == "auto" else config["prior_weights"]

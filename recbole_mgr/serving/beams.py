@@ -11,7 +11,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_mgr.generation.trie import AllowedItems, PrefixTrie
+from recbole_mgr.generation.trie import AllowedItems
 from recbole_mgr.model.generative import GenerativeRecommender
 
 KEPT = 12  # prefixes shown of a depth, beside those that lead to the list
@@ -95,7 +95,7 @@ def beams_of(
     priors = ranker.pushed
     item_ids = [item_id for item_id in ranked.item_ids[0].tolist() if item_id]
     trie = network.trie
-    paths = _whole_path(trie, torch.tensor(item_ids, dtype=torch.long, device=device))  # [k, D + 1]
+    paths = trie.path_to_leaf(torch.tensor(item_ids, dtype=torch.long, device=device))  # [k, D + 1]
     levels: list[list[Prefix]] = []
     above: dict[int, int] = {0: 0}  # node -> place in the level above
     for depth, (nodes, log_probs) in enumerate(seen, start=1):
@@ -119,18 +119,13 @@ def beams_of(
         above = places
     lost = None
     if wanted is not None:
-        path = _whole_path(trie, torch.tensor([wanted], device=device))[0].tolist()
+        path = trie.path_to_leaf(torch.tensor([wanted], device=device))[0].tolist()
         gone = (digit for digit, (nodes, _) in enumerate(seen) if path[digit + 1] not in nodes.tolist())
         lost = next(gone, len(seen))
     kept = [int((log_probs > -torch.inf).sum()) for _, log_probs in seen]
     terms = ranker.terms(ranked.item_ids[:, : len(item_ids)])
     parts = {part: values[0].tolist() for part, values in terms.items()}
     return Beams(item_ids, ranked.scores[0].tolist()[: len(item_ids)], levels, kept, lost, [*priors], parts)
-
-
-def _whole_path(trie: PrefixTrie, item_ids: Tensor) -> Tensor:
-    """The nodes on the way to items [n] and their leaves, int64 [n, D + 1]."""
-    return torch.cat([trie.path(item_ids), trie.leaf(item_ids).unsqueeze(-1)], dim=-1)
 
 
 def history_of(network: GenerativeRecommender, histories: Sequence[Sequence[int] | np.ndarray]) -> Interaction:

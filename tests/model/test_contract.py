@@ -15,7 +15,7 @@ from recbole_mgr.integration.registry import MODELS
 from recbole_mgr.integration.trainer import GenerativeTrainer
 
 NUM_ITEMS = 24
-# UniMP's prompts have their own tests in tests/model/unimp
+# UniMP's prompts have tests of their own in tests/unimp
 ALL = [*itertools.product([name for name in MODELS if name != "UniMP"], ("hierarchical", "t5"))]
 ITEM_METRICS = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "ItemCoverage", "AveragePopularity", "GiniIndex"]
 

@@ -70,7 +70,7 @@ def moved_branches(old: PrefixTrie, new: PrefixTrie, weights: Mapping[str, Tenso
         All weights; branches that the old trie has not have zeros.
     """
     items = old.leaf_items.long()
-    places = [torch.cat([trie.path(items)[:, 1:], trie.leaf(items)[:, None]], dim=1) for trie in (old, new)]  # [N, D]
+    places = [trie.path_to_leaf(items)[:, 1:] for trie in (old, new)]  # [N, D]
     moved = dict(weights)
     for name, tensor in weights.items():
         match = _BRANCH_WEIGHT.search(name)

@@ -110,7 +110,7 @@ class HierarchicalBackbone(nn.Module):
         code_weight: of the codes' loss; 0 leaves it out.
         item_softmax: arguments of an `ItemSoftmax` beside the codes, and ``weight`` of its loss; None for none.
 
-    Source: DESIGN of this project; the objective is that of TIGER (Rajput et al. 2023), the granularity is ours.
+    Source: ours; the objective is that of TIGER (Rajput et al. 2023), that a position is an item is not.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ Reference code: ``T5ForConditionalGeneration`` of transformers. The parameters h
 at the start, so weights go from one to the other. Its own passes also compute the padding, the logits of the whole
 vocabulary, and the encoder's keys and values once per beam; the tests compare outputs and gradients of the two.
 Deviations: none in what is computed. Each weight is drawn once; transformers draws it two or three times, depending on
-its version, so that one seed gave other weights with another version.
+its version, so that one seed gives other weights with another version.
 """
 
 import math

@@ -32,7 +32,7 @@ class RepeatScores(nn.Module):
         self.trie = trie
         self.score = nn.Parameter(torch.zeros(()))
         item_ids = torch.arange(1, len(codes))
-        branches = torch.cat([trie.path(item_ids)[:, 1:], trie.leaf(item_ids)[:, None]], dim=1)  # [N, D]
+        branches = trie.path_to_leaf(item_ids)[:, 1:]  # [N, D]
         leaves = [trie.num_leaves(d + 1, branches[:, d]) for d in range(trie.num_digits)]
         shares = F.pad(1 / torch.stack(leaves, dim=1), (0, 0, 1, 0))
         self.register_buffer("shares", shares, persistent=False)  # [N+1, D], of an item among those below its branch
