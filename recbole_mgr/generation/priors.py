@@ -45,14 +45,16 @@ class DensePrior:
         trie: of the catalogue.
         scores: float [B, max_item_id + 1], by item id; [1, ...] where they are the same for all users. In the
             masses, what is beyond 25 below a user's best counts as 25 below.
+        normalised: whether they become a distribution; else they are added as they are.
 
     Attributes:
-        leaf_log_probs: float32 [B or 1, N], log-probability of each leaf of the trie.
+        leaf_log_probs: float32 [B or 1, N], log-probability of each leaf of the trie, or its score.
     """
 
-    def __init__(self, trie: PrefixTrie, scores: Tensor) -> None:
+    def __init__(self, trie: PrefixTrie, scores: Tensor, *, normalised: bool = True) -> None:
         self.trie = trie
-        self.leaf_log_probs = scores.index_select(1, trie.leaf_items).float().log_softmax(dim=1)  # [B, N]
+        scores = scores.index_select(1, trie.leaf_items).float()  # [B, N]
+        self.leaf_log_probs = scores.log_softmax(dim=1) if normalised else scores
 
     @cached_property
     def _up_to(self) -> Tensor:

@@ -45,7 +45,7 @@ def parse_value(text: str) -> Any:
     """Parse a command-line value as a literal; what is no literal stays a string and nothing is evaluated.
 
     ``true``/``false``/``none``/``~`` are understood in any case, numbers may be written ``1e-3``, and ``a+b`` is the
-    list [a, b] where a and b are words or numbers.
+    list [a, b] where a and b are words or numbers, whose words need no quotation marks in ``[a, b]`` either.
     """
     spelled = {"true": True, "false": False, "none": None, "null": None, "~": None}
     if text.lower() in spelled:
@@ -54,6 +54,8 @@ def parse_value(text: str) -> Any:
         return ast.literal_eval(text)
     if re.fullmatch(r"\w+(\+\w+)+", text):
         return [parse_value(entry) for entry in text.split("+")]
+    if re.fullmatch(r"\[\s*[a-zA-Z][\w.@-]*(\s*,\s*[a-zA-Z][\w.@-]*)*\s*\]", text):
+        return [parse_value(entry.strip()) for entry in text[1:-1].split(",")]
     return text
 
 

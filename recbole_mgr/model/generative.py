@@ -345,5 +345,5 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
             elif part == "popularity":
                 priors[part] = DensePrior(self.trie, (self.item_counts + 1).log().unsqueeze(0))
         if joined.offsets is not None and self.joins_scores:
-            priors[OFFSETS] = DensePrior(self.trie, joined.offsets.unsqueeze(0))
+            priors[OFFSETS] = DensePrior(self.trie, joined.offsets.unsqueeze(0), normalised=False)
         return priors

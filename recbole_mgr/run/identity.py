@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,19 +99,29 @@ def files_read(config: Config) -> dict[str, Path]:
     return {name: path for name, path in found.items() if path.exists()}
 
 
-def require_files(configs: Iterable[Config]) -> None:
-    """Refuse a table of which a row reads features or semantic IDs that are not there, before any row is trained.
+def require_files(rows: Iterable[tuple[str, Config]]) -> None:
+    """Refuse a table of which a row reads files that are not there, before any row is trained.
+
+    Args:
+        rows: their labels and settings.
 
     Raises:
-        ValueError: Naming the setting and the remedy.
+        ValueError: Naming the row, the setting and the remedy.
     """
-    for config in configs:
+    for label, config in rows:
         if config["model"] in OURS:
-            config.model_class.require_files(config.final_config_dict)
+            try:
+                config.model_class.require_files(config.final_config_dict)
+            except ValueError as error:
+                raise ValueError(f"{label}: {error}") from error
 
 
-def shared_data(configs: Sequence[Config], dataset: str) -> tuple[Provenance, list[str]]:
+def shared_data(configs: Mapping[str, Config], dataset: str) -> tuple[Provenance, list[str]]:
     """What the rows of one table have in common, looked at before any of them is trained.
+
+    Args:
+        configs: the settings of each row by its label, for messages.
+        dataset: its name.
 
     Returns:
         Where the data come from, and the modalities without whose features an item is dropped: one table ranks one set
@@ -120,11 +130,11 @@ def shared_data(configs: Sequence[Config], dataset: str) -> tuple[Provenance, li
     Raises:
         ValueError: If rows read different folders, or data, features or semantic IDs are not fit to be read.
     """
-    if len({config["data_path"] for config in configs}) > 1:
+    if len({config["data_path"] for config in configs.values()}) > 1:
         raise ValueError("data_path: all rows of a table read the same files; give it for all, or as --data_path")
-    dropped = sorted({modality for config in configs for modality in config["drop_items_without"] or []})
-    provenance = checked_provenance(configs[0], dataset)
-    require_files(configs)
+    dropped = sorted({modality for config in configs.values() for modality in config["drop_items_without"] or []})
+    provenance = checked_provenance(next(iter(configs.values())), dataset)
+    require_files(configs.items())
     return provenance, dropped
 
 

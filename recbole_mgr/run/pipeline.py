@@ -63,7 +63,8 @@ def run_comparison(
     _refuse_repeated("--model", [request.label for request in requests])
     _refuse_repeated("--seeds", seeds or [])
     configs = [_config(request, dataset, settings) for request in requests]
-    provenance, dropped = shared_data(configs, dataset)
+    by_label = {request.label: config for request, config in zip(requests, configs, strict=True)}
+    provenance, dropped = shared_data(by_label, dataset)
     shared = {**settings, **requests[0].settings, "seed": (seeds or [configs[0]["seed"]])[0]}
     if dropped:
         shared["drop_items_without"] = dropped

@@ -172,7 +172,7 @@ def _checked(search: Search) -> Provenance:
         for value in values[1:] if isinstance(values, list) else [values.high]:
             configs.append(_config(search, {**first, key: value}))
     provenance = checked_provenance(configs[0], search.dataset)
-    require_files(configs)
+    require_files((search.name, config) for config in configs)
     return provenance
 
 

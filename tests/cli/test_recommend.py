@@ -180,11 +180,13 @@ def test_new_items_of_a_folder(folder, tmp_path, capsys):
     for modality, tokens in (("text", ["i1", "n1", "n2"]), ("image", ["n2", "n3"])):
         np.save(shop / f"shop.{modality}.npy", rng.normal(size=(len(tokens), 6)).astype(np.float32))
         (shop / f"shop.{modality}.ids").write_text("\n".join(tokens))
-    (shop / "shop.item").write_text("item_id:token\ttitle:token_seq\nn2\tNew and shiny\n")
+    (shop / "shop.item").write_text("item_id:token\ttitle:token_seq\nn2\tNew and shiny\nbare\tNo vector\n")
     (tmp_path / "new.txt").write_text("n1\nn2\nn3\n")
     ask = ("--history", "i1", "n3", "--new-items", shop, "--only", "new.txt", "--output", "lists.csv")
     assert run(folder, *ask) == 0
-    assert "3 new items can be recommended" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "3 new items can be recommended" in told
+    assert "1 left out, for want of a vector: bare" in told
     titles = pd.read_csv("lists.csv", keep_default_na=False).set_index("item_id")["title"].to_dict()
     assert titles == {"n1": "", "n2": "New and shiny", "n3": ""}
     for file in shop.glob("*.npy"):

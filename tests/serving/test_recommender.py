@@ -139,6 +139,19 @@ def test_the_same_new_items_stand_at_the_same_places_after_loading_again_and_one
     assert {"new0", "new1", "new2"} < set(found[0].item_ids[0])
 
 
+def test_scores_of_known_items_stay_comparable_when_new_ones_join(make_run):
+    """They lose the share of the new items, and no constant is taken from all."""
+    run = make_run("TIGER", modalities=["text"], item_softmax=True, prior_weights={"codes": 0.0, "item_softmax": 1.0})
+    model = recbole_mgr.load(run.folder, device="cpu")
+    ask = {"histories": [["i1", "i2"]], "k": 30, "beam_size": 30}
+    assert np.exp(model.recommend(**ask).scores[0]).sum() == pytest.approx(1, abs=1e-5)
+    model.add_items(["new"], random_features(model, run, 1))
+    offset = model.run.content.offset(model.run.network)
+    lists = model.recommend(**ask)
+    scores = [score - offset * (item == "new") for item, score in zip(lists.item_ids[0], lists.scores[0], strict=True)]
+    assert np.exp(scores).sum() == pytest.approx(1, abs=1e-5)
+
+
 @pytest.mark.parametrize("policy", ["mean", "drop"])
 def test_new_items_have_no_collaborative_vector_and_get_that_of_items_alike(make_run, policy):
     modalities = ["collaborative", "text"]

@@ -137,7 +137,8 @@ def make_plan(experiment: Experiment, given: dict[str, Any]) -> Plan:
             raise ValueError(f"--{key}: an experiment has its seeds in its file; choose among them with --seeds")
     main_policy = PER_SEED if experiment.retrain_quantizer == PER_SEED else ONCE
     configs = [_config(experiment, row, given, experiment.seeds[0], ONCE, []) for row in experiment.rows]
-    provenance, dropped = shared_data(configs, experiment.dataset)
+    by_name = {_name(experiment, row): config for row, config in zip(experiment.rows, configs, strict=True)}
+    provenance, dropped = shared_data(by_name, experiment.dataset)
 
     def planned(row: Row, seed: int, quantizer: str) -> PlannedRun:
         config = _config(experiment, row, given, seed, quantizer, dropped)
@@ -180,7 +181,11 @@ def _config(
     try:
         return make_config(row.model, experiment.dataset, [], settings)
     except ValueError as error:
-        raise ValueError(f"{experiment.name}, row {row.label!r}: {error}") from error
+        raise ValueError(f"{_name(experiment, row)}: {error}") from error
+
+
+def _name(experiment: Experiment, row: Row) -> str:
+    return f"{experiment.name}, row {row.label!r}"
 
 
 def _default_data_path() -> str:

@@ -103,9 +103,10 @@ def test_what_one_row_drops_all_drop(experiment):
         ),
         ({}, {"seed": 3}, "--seed: an experiment has its seeds in its file"),
         ({"dataset": "other"}, {}, "other.inter does not exist"),
-        ({"rows": [*ROWS, Row("c", "TIGER", {"modalities": ["smell"]})]}, {}, "'smell' has no features"),
+        ({"rows": [*ROWS, Row("c", "TIGER", {"modalities": ["smell"]})]}, {}, "row 'c': .*'smell' has no features"),
         ({"rows": [*ROWS, Row("c", "ItemMemory", {"modalities": ["smell"]})]}, {}, "'smell' has no features"),
         ({"rows": [*ROWS, Row("c", "UniMP", {"image_features": "smell"})]}, {}, "image_features: .* tiny.smell.npy"),
+        ({"rows": [*ROWS, Row("c", "UniMP", {"language_model": "./gone"})]}, {}, "row 'c': language_model: .* ./gone"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_runs(experiment, changes, given, message):
