@@ -66,13 +66,16 @@ def test_the_two_commands_are_where_ci_looks_for_them():
     assert re.search(rf"<!-- run -->\n```bash\n{run}\n```", README)
 
 
-def test_every_file_of_the_layout_exists():
+def test_the_layout_names_every_room_and_nothing_else():
     layout = re.findall(r"## Layout\n\n```\n(.*?)```", README, flags=re.DOTALL)[0]
+    rooms = set()
     for line in layout.splitlines():
         folder = ROOT / "recbole_mgr" if line.startswith("  ") else ROOT
         names = re.match(r"\s*((?:[\w.]+/?\s)+)", line + " ").group(1).split()
         for name in (name for name in names if name.endswith((".py", "/"))):
             assert (folder / name).exists(), name
+            rooms.add(folder / name)
+    assert {file.parent for file in (ROOT / "recbole_mgr").glob("*/__init__.py")} <= rooms
 
 
 def test_the_python_example_runs_with_settings_that_exist():
