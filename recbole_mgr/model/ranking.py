@@ -184,7 +184,8 @@ class UnionRanker:
     def _best_of_all(self, wanted: Wanted) -> list[RankedList]:
         """As :meth:`lists`, of all items, by priors that know a score of each."""
         trie = self.codes.trie
-        scores = sum(self.weights[part] * prior.leaf_log_probs for part, prior in self.priors.items())  # [B or 1, N]
+        scores = sum(self.weights[part] * prior.leaf_log_probs for part, prior in self.priors.items())
+        scores = scores.expand(self.codes.batch_size, -1)  # [B, N]; popularity alone is one row for all
         if wanted.allowed_items is not None:
             scores = scores.masked_fill(wanted.allowed_items.remaining[-1] == 0, -torch.inf)
         lists = []
@@ -192,7 +193,7 @@ class UnionRanker:
             left = scores
             if exclude is not None:
                 leaves = trie.leaf(exclude)  # [B, X]
-                left = F.pad(scores.expand(len(exclude), -1), (0, 1))  # a column more, for what is no item
+                left = F.pad(scores, (0, 1))  # a column more, for what is no item
                 left = left.scatter(1, leaves.masked_fill(leaves < 0, trie.num_items), -torch.inf)[:, :-1]
             best = left.topk(min(wanted.k, trie.num_items), dim=1)
             item_ids = trie.item_ids(best.indices.masked_fill(best.values == -torch.inf, -1))

@@ -191,3 +191,11 @@ def test_items_count_as_new_for_one_call_or_from_there_on(make_prior_world):
     kept = model.generate(world.batch, 10)
     assert torch.equal(found.item_ids, kept.item_ids) and torch.equal(found.scores, kept.scores)
     assert not torch.allclose(world.scores()[:, [22, 24]], before[:, [22, 24]])
+
+
+def test_where_popularity_alone_counts_everybody_gets_a_list(make_prior_world):
+    world = make_prior_world("MGRLF", popularity=True, prior_weights={"codes": 0.0, "popularity": 1.0})
+    (ranked,) = world.model.generate_lists(world.batch, 5, excludes=[None])
+    counts = world.model.item_counts[1:]
+    assert ranked.item_ids.shape == (len(world.batch), 5)
+    assert torch.equal(counts[ranked.item_ids - 1], counts.topk(5).values.expand(len(world.batch), -1))
