@@ -103,7 +103,7 @@ def _parser() -> CommandParser:
     )
     options.add_argument("raw", type=Path, metavar="FILE", help="interactions, one a row")
     options.add_argument("--items", type=Path, metavar="FILE", help="items, one a row")
-    for meaning in ("user", "item", "time", "rating", "review", "title", "image"):
+    for meaning in ("user", "item", "time", "rating", "review", "title", "price", "image"):
         default = Columns._field_defaults[meaning]
         options.add_argument(f"--{meaning}", default=default, metavar="COLUMN", help=f"default: {default}")
     options.add_argument("--time-unit", choices=["s", "ms", "us", "ns"], default="s", help="of times that are numbers")

@@ -38,10 +38,12 @@ class Batch(NamedTuple):
             ``review`` (String). Items have ``item_id``, perhaps ``image_file`` and ``image_url``, and any fields
             (String, or Float64). A row that could not be read is all null but for ``line_number`` and perhaps
             ``problem`` (String), which says why in a few words that are the same for all rows of a kind.
+        encoding: of the file, for messages; None: UTF-8, or what a byte order mark says.
     """
 
     path: Path
     frame: pl.DataFrame
+    encoding: str | None = None
 
 
 class Source(Protocol):

@@ -26,10 +26,11 @@ class BrokenRows:
         self.rows: dict[Path, int] = {}
         self._reasons: dict[Path, dict[str, int]] = {}
         self._first: dict[tuple[Path, str], int] = {}  # line of the first row of a reason
+        self._encodings: dict[Path, str | None] = {}
 
     def skip(self, batch: Batch, needed: list[str]) -> pl.DataFrame:
         """The batch's rows that have all ``needed`` columns; the others are counted."""
-        path, frame = batch
+        path, frame, self._encodings[path] = batch.path, batch.frame, batch.encoding
         self.rows[path] = self.rows.get(path, 0) + frame.height
         reasons = self._reasons.setdefault(path, {})
         lacking = [pl.when(pl.col(column).is_null()).then(pl.lit(f"no usable {column}")) for column in needed]
@@ -77,5 +78,5 @@ class BrokenRows:
 
     def _shown(self, path: Path, reason: str) -> str:
         line = self._first[path, reason]
-        text = excerpt(path, line)
+        text = excerpt(path, line, self._encodings[path])
         return f"the first in line {line}: {reason}" + (f" ({text!r})" if text else "")

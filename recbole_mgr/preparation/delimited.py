@@ -63,7 +63,7 @@ def delimited_batches(
                 frame = _framed(numbers, values, columns)
             else:
                 count, frame = len(block), _split(block, text, separator, columns, line)
-            yield Batch(path, frame)
+            yield Batch(path, frame, encoding)
             line += count
         rows.check()
 

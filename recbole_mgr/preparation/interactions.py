@@ -82,7 +82,7 @@ def read_interactions(
             clean_ids(batch.frame["item_id"]),
             pl.when(pl.col("timestamp").is_finite()).then("timestamp"),
         )
-        frame = broken.skip(Batch(batch.path, frame), ["user_id", "item_id", "timestamp"])
+        frame = broken.skip(batch._replace(frame=frame), ["user_id", "item_id", "timestamp"])
         columns["user_id"].append(user_numbers.numbers(frame["user_id"]))
         columns["item_id"].append(item_numbers.numbers(frame["item_id"]))
         columns["timestamp"].append(frame["timestamp"].to_numpy())

@@ -133,11 +133,11 @@ def first_undecodable(path: Path, encoding: str | None) -> tuple[int, str]:
     return 0, ""
 
 
-def excerpt(path: Path, line: int) -> str:
+def excerpt(path: Path, line: int, encoding: str | None = None) -> str:
     """The beginning of a line of a text file, for messages; empty for Parquet."""
     if not path.is_file() or is_parquet(path):
         return ""
-    with open_text(path, errors="replace") as file:
+    with open_text(path, encoding, errors="replace") as file:
         for number, text in enumerate(lines_of(file), start=1):
             if number == line:
                 return text.strip()[:80]

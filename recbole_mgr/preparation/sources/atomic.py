@@ -66,7 +66,7 @@ class AtomicFolder:
         self._tell(self._inter, faults)
         if self._review.is_file():
             rows = self._with_reviews(rows)
-        yield from _batches(self._inter, rows, _INTERACTION)
+        yield from _batches(self._inter, rows, _INTERACTION, self._format.encoding)
 
     def items(self) -> Iterator[Batch]:
         if not self._item.is_file():
@@ -74,7 +74,7 @@ class AtomicFolder:
         table = open_table(self._item, self._format)
         rows, faults = judged_items(table, [pl.col(name) for name in table.header if name != self._format.item])
         self._tell(self._item, faults)
-        yield from _batches(self._item, rows, _ITEM)
+        yield from _batches(self._item, rows, _ITEM, self._format.encoding)
 
     def _with_reviews(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The interactions with the reviews: the n-th of a user on an item belongs to their n-th interaction."""
@@ -106,12 +106,12 @@ def _stated(folder: Path) -> dict:
     return {key: details[key] for key in ("source", "licence", "synthetic") if key in details}
 
 
-def _batches(path: Path, rows: pl.DataFrame, names: Mapping[str, str]) -> Iterator[Batch]:
+def _batches(path: Path, rows: pl.DataFrame, names: Mapping[str, str], encoding: str | None) -> Iterator[Batch]:
     """Rows that were read and judged, as batches under other ``names``; what is empty is null."""
     for part in rows.iter_slices(BATCH_ROWS):
         part = part.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String), pl.col(LINE).cast(pl.Int64))
         part = part.with_columns(pl.col(pl.String).replace("", None))
-        yield Batch(path, part.rename(names, strict=False))
+        yield Batch(path, part.rename(names, strict=False), encoding)
 
 
 def _nth() -> pl.Expr:

@@ -27,7 +27,7 @@ class Columns(NamedTuple):
     Attributes:
         user, item, time, rating, review: of the interactions; ``item`` also of the items. Ratings and reviews need not
             exist under their default names.
-        title, image: of the items; ``image`` holds file names or URLs. Neither need exist under its default name.
+        title, price, image: of the items; ``image`` holds file names or URLs. None need exist under its default name.
     """
 
     user: str = "user_id"
@@ -36,6 +36,7 @@ class Columns(NamedTuple):
     rating: str = "rating"
     review: str = "review"
     title: str = "title"
+    price: str = "price"
     image: str = "image"
 
 
@@ -80,13 +81,14 @@ class Table:
         self._optional = self._columns_of(interactions, needed=["user", "item", "time"], optional=["rating", "review"])
         files = interactions.name
         if items:
-            self._optional |= self._columns_of(items, needed=["item"], optional=["title", "image"])
+            self._optional |= self._columns_of(items, needed=["item"], optional=["title", "price", "image"])
             files += f", {items.name}"
         self.provenance = {"source": f"own tables ({files})", "licence": "not stated"}
 
     def interactions(self) -> Iterator[Batch]:
         names = self._names
-        for path, frame in self._batches(self._interactions):
+        for batch in self._batches(self._interactions):
+            path, frame = batch.path, batch.frame
             lines = frame["line_number"]
             times = self.conversions.times(path, frame[names.time], lines)
             columns = {
@@ -100,17 +102,18 @@ class Table:
                 columns["rating"] = self.conversions.numbers(path, frame[names.rating], lines)
             if "review" in self._optional:
                 columns["review"] = _text(frame[names.review])
-            yield Batch(path, pl.DataFrame(columns))
+            yield batch._replace(frame=pl.DataFrame(columns))
 
     def items(self) -> Iterator[Batch]:
         if not self._items:
             return
         names = self._names
-        for path, frame in self._batches(self._items):
+        for batch in self._batches(self._items):
+            path, frame = batch.path, batch.frame
             columns = {name: frame[name] for name in ("line_number", "problem")} | {"item_id": frame[names.item]}
             for name in frame.columns:
                 if name not in ("line_number", "problem", names.item, names.image):
-                    field = "title" if name == names.title else re.sub(r"\W+", "_", name)
+                    field = self._field(name)
                     if FIELD_TYPES.get(field) == "float":
                         columns[field] = self.conversions.numbers(path, frame[name], frame["line_number"])
                     else:
@@ -119,7 +122,12 @@ class Table:
                 place = _text(frame[names.image]).str.strip_chars()
                 is_url = place.str.contains("(?i)^https?://").fill_null(False)
                 columns |= {"image_file": place.set(is_url, None), "image_url": place.set(~is_url, None)}
-            yield Batch(path, pl.DataFrame(columns))
+            yield batch._replace(frame=pl.DataFrame(columns))
+
+    def _field(self, name: str) -> str:
+        """The field of an item that a column becomes."""
+        meanings = {self._names.title: "title", self._names.price: "price"}
+        return meanings.get(name) or re.sub(r"\W+", "_", name)
 
     def _batches(self, path: Path) -> Iterator[Batch]:
         if is_parquet(path):
@@ -160,7 +168,28 @@ class Table:
                 )
         for name in set(columns) & set(RESERVED) - {self._names.item, self._names.image}:
             raise ValueError(f"{path}: the column name {name!r} has a meaning of its own here; rename the column")
+        if "user" in needed:
+            self._tell_of_others(path, columns, {getattr(self._names, meaning) for meaning in there})
+        else:
+            self._refuse_shared_fields(path, columns)
         return there & set(optional)
+
+    def _tell_of_others(self, path: Path, columns: list[str], read: set[str]) -> None:
+        if others := [name for name in columns if name not in read]:
+            self.conversions.remark(
+                f"{path}: columns that are not kept: {', '.join(others)}; of interactions users, items, times, ratings "
+                "and reviews are read (--rating and --review name them)"
+            )
+
+    def _refuse_shared_fields(self, path: Path, columns: list[str]) -> None:
+        of_field = {"image_url": self._names.image} if self._names.image in columns else {}
+        for name in columns:
+            other = of_field.setdefault(self._field(name), name)
+            if other != name:
+                raise ValueError(
+                    f"{path}: the columns {other!r} and {name!r} would both be the field {self._field(name)!r}; rename "
+                    "one of them"
+                )
 
 
 def _with_unreadable_times(problems: pl.Series, given: pl.Series, times: pl.Series) -> pl.Series:

@@ -64,6 +64,43 @@ def test_a_table_with_names_of_its_own(tmp_path, prepared, server, picture):
     assert read(folder, "review")[0]["review"] == "a;b"
 
 
+def test_a_shop_of_windows_that_writes_another_language(tmp_path):
+    """Its encoding holds in messages too, what is not kept is told, and a column of prices has any name."""
+    orders = [
+        "Kunde;Artikel;Datum;Menge",
+        *(f"Müller{u};Stück {i};1;2" for u in range(3) for i in range(3)),
+        "Müller;;1;1",
+    ]
+    goods = ["Artikel;Name;Preis", *(f'Stück {i};"Öl; mild";1.299,5{i}' for i in range(3))]
+    for name, rows in (("orders", orders), ("goods", goods)):
+        (tmp_path / f"{name}.csv").write_bytes("\r\n".join(rows).encode("cp1252"))
+    names = Columns(user="Kunde", item="Artikel", time="Datum", title="Name", price="Preis")
+    source = Table(tmp_path / "orders.csv", tmp_path / "goods.csv", names, Form(encoding="cp1252"))
+    said = []
+    settings = Settings(name="Out", output=tmp_path / "data", user_core=0, item_core=0, broken_share=0.5)
+    folder = prepare(source, settings, said.append)
+    told = " ".join("\n".join(said).split())
+    assert "orders.csv: columns that are not kept: Menge; of interactions" in told
+    assert "no usable item_id ('Müller;;1;1')" in told
+    assert [row["price"] for row in read(folder, "item")] == ["1299.5", "1299.51", "1299.52"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        (["tag list", "tag_list"], {}),
+        (["Name", "title"], {"title": "Name"}),
+        (["Preis", "price"], {"price": "Preis"}),
+        (["image", "image_url"], {}),
+    ],
+)
+def test_columns_that_would_be_one_field_are_refused(tmp_path, columns, names):
+    (tmp_path / "orders.csv").write_text("user_id,item_id,timestamp\nu,i,1\n")
+    (tmp_path / "goods.csv").write_text(f"item_id,{','.join(columns)}\ni,a,b\n")
+    with pytest.raises(ValueError, match=f"goods.csv: the columns '{columns[0]}' and '{columns[1]}' would both be"):
+        Table(tmp_path / "orders.csv", tmp_path / "goods.csv", Columns(**names))
+
+
 @pytest.mark.parametrize(
     ("times", "unit", "seconds"),
     [
