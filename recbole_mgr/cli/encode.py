@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_mgr.cleaners import print_line
-from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of, whole
+from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of, split_names, whole
 from recbole_mgr.files import require_folder
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
         like=like,
         format=format_of(asked),
         output=asked.output,
-        fields=asked.fields.split(",") if asked.fields else None,
+        fields=split_names(asked.fields) if asked.fields else None,
         batch_size=asked.batch_size,
         overwrite=asked.overwrite,
     )
@@ -88,7 +88,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--encoder", help="see above (default: classical)")
     parser.add_argument(
-        "--fields", metavar="A,B", help="item fields of the text, in this order (default: token_seq ones)"
+        "--fields",
+        nargs="+",
+        metavar="NAME",
+        help="item fields of the text, in this order, parted by blanks or commas (default: token_seq ones)",
     )
     parser.add_argument("--dim", type=whole(1), default=64, help="values of a classical vector (default: 64)")
     parser.add_argument(

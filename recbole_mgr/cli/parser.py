@@ -24,6 +24,11 @@ class CommandParser(argparse.ArgumentParser):
         raise ValueError(f"{message} (--help shows how it is written)")
 
 
+def split_names(given: list[str]) -> list[str]:
+    """The names of an option that takes several, whether blanks or commas part them."""
+    return [name for part in given for name in part.split(",")]
+
+
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     """The type of an option that is a whole number in a range, of both ends inclusive."""
     words = f">= {least}" if most is None else f"in [{least}, {most}]"

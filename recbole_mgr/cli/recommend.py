@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_mgr.cleaners import print_line
-from recbole_mgr.cli.parser import CommandParser, whole
+from recbole_mgr.cli.parser import CommandParser, split_names, whole
 from recbole_mgr.files import write_text
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> int:
     """Run the command."""
     request = _parse(arguments)
 
+    from recbole_mgr.data.item_file import TITLE_FIELD
     from recbole_mgr.distributed import processes
     from recbole_mgr.serving import load
     from recbole_mgr.serving.requests import read_tokens
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     recommender = load(request.run_dir, device=request.device or processes.own_gpu())
     if request.new_items is not None:
         _add_new_items(recommender, request.new_items)
-    fields = tuple(request.fields)
+    fields = tuple(name for name in split_names(request.fields) if name != TITLE_FIELD)  # which is always shown
     layout = Layout(request.ids, fields, recommender.item_fields(fields) if fields else {})
     batches = recommender.stream(
         _requests(request),
@@ -79,7 +80,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--histories",
         type=Path,
         metavar="FILE",
-        help="histories, one a line: ids parted by blanks, or (.jsonl) lists or {user, history} objects",
+        help="histories, one a line: ids parted by blanks, or (.jsonl; also for ids that hold blanks) lists or {user, history} "
+        "objects",
     )
     parser.add_argument("--k", type=whole(1), default=10, help="items for each (default: 10)")
     parser.add_argument("--mask-history", action="store_true", help="leave out what is in the history")
@@ -87,7 +89,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="FILE", help=".csv, .jsonl or .parquet (default: the screen)")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument(
-        "--fields", nargs="+", default=[], metavar="NAME", help="show these of an item too, e.g. brand categories"
+        "--fields",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="show these of an item beside the title, e.g. brand categories",
     )
     shown.add_argument("--ids", action="store_true", help="nothing but the items' ids")
     parser.add_argument("--unknown", choices=("skip", "fail"), default="fail", help="ids not known (default: fail)")

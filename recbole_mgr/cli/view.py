@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from recbole_mgr.cleaners import print_line
@@ -31,10 +32,18 @@ def main(arguments: list[str]) -> int:
     data, runs = find_targets(asked.targets, asked.data_path)
     output = asked.output
     if output is None:
-        output = Path("views") / slug(data.name if data else runs[0].resolve().name)
+        output = Path("views") / slug(data.name if data else _name_of(runs))
+    elif output.suffix == ".html":
+        raise ValueError(f"--output {output}: names a folder, which gets index.html; leave .html out")
     view = write_view(data, runs, output, single_file=asked.single_file, num_users=asked.users)
     print_line(f"Written to {output}; open {view.first.resolve().as_uri()}")
     return 0
+
+
+def _name_of(runs: list[Path]) -> str:
+    """That of the table or of the model's folder and its seed; of several, of the folder that they share."""
+    shared = Path(os.path.commonpath([run.resolve() for run in runs]))
+    return "-".join(shared.parts[-2:]) if (shared / "run.yaml").is_file() else shared.name
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -43,7 +52,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--data_path", type=Path, default=Path("dataset_atomic"), help="folder of data sets (default: dataset_atomic)"
     )
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the pages go (default: views/<name>)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where the pages go (default: views/<name of the data or runs>)"
+    )
     parser.add_argument("--single-file", action="store_true", help="one page that holds everything, pictures too")
     parser.add_argument(
         "--users", type=whole(0), default=200, help="test users shown one by one at most (default: 200)"

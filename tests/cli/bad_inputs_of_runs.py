@@ -195,6 +195,7 @@ VIEWING = [
     Bad("view tiny --data_path {data} --users many", "--users & many"),
     Bad("view tiny Shop --data_path {data}", "Shop"),
     Bad("view tiny --data_path {data} --single", "--single"),
+    Bad("view tiny --data_path {data} --single-file --output x.html", "--output x.html & folder"),
     Bad("view bad --data_path .", "bad.inter", inter("rubbish")),
     Bad("view bad --data_path .", "bad.item, line 11", with_items(ITEMS + "i1\tagain\n")),
     Bad("view copy --output out", "result.json", damaged("run", cut("result.json"))),

@@ -96,7 +96,7 @@ def test_each_item_gets_the_vector_of_its_own_picture(shop, shades, capsys):
 
 
 def test_the_fields_are_kept_with_the_file_and_leave_the_data_as_it_was(shop):
-    assert encode(shop, "--fields", "colour,title", "--dim", "4", modality="text") == 0
+    assert encode(shop, "--fields", "colour", "title", "--dim", "4", modality="text") == 0
     written = provenance(shop, "text")
     assert written["fields"] == ["colour", "title"]
     assert written["shape"] == [60, 4]

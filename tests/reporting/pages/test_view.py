@@ -158,6 +158,16 @@ def test_users_in_a_browser(run_pages, open_page):
     expect(page.locator("figcaption", has_text="Learning curves")).to_be_visible()
 
 
+def test_pages_of_other_runs_get_another_folder(shop_runs, tmp_path, monkeypatch, capsys):
+    """A run's own folder is named by its seed, as that of any other run is."""
+    monkeypatch.chdir(tmp_path)
+    first, last = shop_runs[0], shop_runs[2]
+    for runs in ([first], [last], [first, last]):
+        assert main(["view", *map(str, runs), "--users", "0"]) == 0
+    names = {f"{run.parent.name}-{run.name}" for run in (first, last)}
+    assert {path.name for path in (tmp_path / "views").iterdir()} == names | {first.parent.parent.name}
+
+
 def test_on_a_phone_nothing_is_wider_than_the_screen(run_pages, open_page):
     for name in ("data", "ids", "comparison", "users"):
         page = open_page((run_pages / f"{name}.html").as_uri(), width=360, height=740, scheme="dark")
