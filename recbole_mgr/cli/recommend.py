@@ -80,8 +80,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--histories",
         type=Path,
         metavar="FILE",
-        help="histories, one a line: ids parted by blanks, or (.jsonl; also for ids that hold blanks) lists or {user, history} "
-        "objects",
+        help="histories, one a line: ids parted by blanks, or (.jsonl, also for ids with blanks) lists or "
+        "{user, history} objects",
     )
     parser.add_argument("--k", type=whole(1), default=10, help="items for each (default: 10)")
     parser.add_argument("--mask-history", action="store_true", help="leave out what is in the history")

@@ -53,7 +53,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--data_path", type=Path, default=Path("dataset_atomic"), help="folder of data sets (default: dataset_atomic)"
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="where the pages go (default: views/<name of the data or runs>)"
+        "--output", type=Path, metavar="FOLDER", help="where the pages go (default: views/<name of data or runs>)"
     )
     parser.add_argument("--single-file", action="store_true", help="one page that holds everything, pictures too")
     parser.add_argument(
