@@ -9,6 +9,7 @@ from parallel_work import prepared, trained
 from tiny_shop import shop_settings, write_shop
 from together import together
 
+from recbole_mgr.integration.config import settings_read
 from recbole_mgr.integration.parallel import refuse_indivisible
 
 OURS = {"n_layers": 1, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "eval_batch_size": 8}
@@ -65,7 +66,7 @@ def settings_of(name: str, folder, **changes) -> dict:
     }
     if "n_layers" in MODELS[name] and "SASRec" not in name:
         settings |= {"hidden_size": 16, "inner_size": 32, "codebook_size": 4, "codebook_levels": 2, "beam_size": 10}
-    return {**settings, **MODELS[name], **changes}
+    return settings_read(name, {**settings, **MODELS[name], **changes})
 
 
 @pytest.mark.parametrize("name", MODELS)
