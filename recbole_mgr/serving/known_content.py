@@ -113,13 +113,20 @@ def read_content(path: Path, tokenizer: ItemTokenizer, table: SemanticIdTable) -
         ValueError: Naming the file and the remedy, if it is damaged or of other items.
     """
     modalities = [modality for modality in table.modalities if modality != COLLABORATIVE]
+
+    def by_codes(modality: str, rows: slice) -> np.ndarray:
+        return tokenizer.quantizers[modality].reconstruct(table.codes[rows, table.block(modality)].numpy())
+
     if not path.is_file():
-        codes = {modality: table.codes[1:, table.block(modality)].numpy() for modality in modalities}
-        return {modality: tokenizer.quantizers[modality].reconstruct(codes[modality]) for modality in modalities}
+        return {modality: by_codes(modality, slice(1, None)) for modality in modalities}
     remedy = "copy the run directory again"
     arrays = read_arrays(path, remedy=remedy)
-    if sorted(arrays) != sorted(modalities) or any(len(array) != table.num_items for array in arrays.values()):
-        raise ValueError(f"{path}: not the {modalities} vectors of this run's {table.num_items} items; {remedy}")
+    shapes = {modality: (table.num_items, by_codes(modality, slice(1, 2)).shape[1]) for modality in modalities}
+    if {modality: array.shape for modality, array in arrays.items()} != shapes:
+        raise ValueError(f"{path}: not the vectors of this run's items, of the shapes {shapes}; {remedy}")
+    for modality, array in arrays.items():
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ValueError(f"{path}: the {modality} vectors are no finite numbers; {remedy}")
     return arrays
 
 

@@ -69,24 +69,42 @@ def test_nothing_is_added_where_scores_are_not_summed_or_nothing_is_measured():
     assert KnownContent(lambda: {"text": KNOWN[:1]}).offset(Scores(1, 1.0)) == 0
 
 
-def test_content_is_kept_with_length_one(tmp_path):
-    vectors = {"text": np.array([[3.0, 4.0], [0.0, 0.0], [0.0, 1e4]]), "collaborative": np.ones((3, 2))}
-    save_content(path := tmp_path / "content.npz", vectors)
-    table = SimpleNamespace(modalities=["text", "collaborative"], num_items=3)
-    found = read_content(path, None, table)
-    assert list(found) == ["text"] and found["text"].dtype == np.float16
-    np.testing.assert_allclose(found["text"], [[0.6, 0.8], [0, 0], [0, 1]], atol=1e-3)
-    for other in (
-        SimpleNamespace(modalities=["text"], num_items=4),
-        SimpleNamespace(modalities=["image"], num_items=3),
-    ):
-        with pytest.raises(ValueError, match=r"content.npz: not the .* copy the run directory again"):
-            read_content(path, None, other)
-
-
-def test_codes_speak_for_items_where_no_content_was_kept(tmp_path):
+@pytest.fixture
+def world():
+    """Eight items with codes of two levels: tokenizer and table."""
     quantizer = ResidualKMeans(levels=2, codebook_size=3, seed=1).fit(KNOWN)
-    codes = quantizer.encode(KNOWN)
-    table = SemanticIdTable.from_blocks({"text": codes}, [*"abcdefgh"], sizes={"text": [3, 3]})
-    found = read_content(tmp_path / "content.npz", SimpleNamespace(quantizers={"text": quantizer}), table)
-    np.testing.assert_array_equal(found["text"], quantizer.reconstruct(codes))
+    table = SemanticIdTable.from_blocks({"text": quantizer.encode(KNOWN)}, [*"abcdefgh"], sizes={"text": [3, 3]})
+    return SimpleNamespace(quantizers={"text": quantizer}), table
+
+
+def test_content_is_kept_with_length_one(tmp_path, world):
+    vectors = KNOWN.copy()
+    vectors[0] = 0
+    save_content(path := tmp_path / "content.npz", {"text": vectors * 100, "collaborative": np.ones((8, 2))})
+    found = read_content(path, *world)
+    assert list(found) == ["text"] and found["text"].dtype == np.float16
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(found["text"], vectors / np.maximum(lengths, 1e-9), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"text": KNOWN[:7]}, "not the vectors of this run's items"),
+        ({"text": KNOWN[:, :1]}, "not the vectors of this run's items"),
+        ({"text": KNOWN[0]}, "not the vectors of this run's items"),
+        ({"image": KNOWN}, "not the vectors of this run's items"),
+        ({"text": KNOWN * np.nan}, "the text vectors are no finite numbers"),
+        ({"text": KNOWN.astype(str)}, "the text vectors are no finite numbers"),
+    ],
+)
+def test_content_that_is_not_that_of_the_run_is_refused(tmp_path, world, arrays, message):
+    np.savez(tmp_path / "content.npz", **arrays)
+    with pytest.raises(ValueError, match=f"content.npz: {message}.*; copy the run directory again"):
+        read_content(tmp_path / "content.npz", *world)
+
+
+def test_codes_speak_for_items_where_no_content_was_kept(tmp_path, world):
+    quantizer = world[0].quantizers["text"]
+    found = read_content(tmp_path / "content.npz", *world)
+    np.testing.assert_array_equal(found["text"], quantizer.reconstruct(quantizer.encode(KNOWN)))
