@@ -34,7 +34,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is on the disk and takes ``path``'s place, on failure it is
     removed.
 
-    The temporary name keeps the suffix, which numpy and pandas read the format from.
+    The temporary name keeps the suffix, which numpy and pandas read the format from. Whatever wrote it (safetensors
+    lets nobody else read its files), it has the permissions of any new file.
     """
     path = Path(path)
     if path.is_dir():
@@ -43,11 +44,20 @@ def replacing(path: Path) -> Iterator[Path]:
     with folder_for(path):
         try:
             yield temporary
+            with suppress(PermissionError):  # of a file system without permissions
+                temporary.chmod(0o666 & ~_umask())
             to_disk(temporary)
             os.replace(temporary, path)
             to_disk(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@functools.cache
+def _umask() -> int:
+    mask = os.umask(0o022)  # there is no other way to read it
+    os.umask(mask)
+    return mask
 
 
 @contextmanager

@@ -5,6 +5,8 @@ import os
 import threading
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from recbole_mgr.files import content_digest, owned, replacing, require_folder, sweep, write_text
 
@@ -32,6 +34,9 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_files_have_the_permissions_of_any_new_file(tmp_path):
     write_text(tmp_path / "ours", "é")
+    with replacing(tmp_path / "arrays.safetensors") as unfinished:
+        save_file({"x": torch.ones(1)}, unfinished)
+    assert (tmp_path / "arrays.safetensors").stat().st_mode == (tmp_path / "ours").stat().st_mode
     (tmp_path / "usual").write_text("é", encoding="utf-8")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "usual").read_bytes()
