@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -12,12 +14,14 @@ _LARGEST_EXPANSION = 200  # of a compressed file of ours; more is a bomb
 _ALWAYS_FITS = 1 << 26  # bytes
 
 
-def read_arrays(path: Path, *, remedy: str) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, *, remedy: str, mapped: bool = False) -> dict[str, np.ndarray]:
     """Read all arrays of a ``.npz`` file.
 
     Args:
         path: the file.
         remedy: what the error advises.
+        mapped: whether the arrays are to stay in the file, which the system reads where they are used and forgets
+            when memory is short; for one that `numpy.savez` wrote, and whose digest was compared.
 
     Raises:
         ValueError: Naming the file and the remedy: it is missing or damaged, holds Python objects, unpacks to far more
@@ -30,6 +34,8 @@ def read_arrays(path: Path, *, remedy: str) -> dict[str, np.ndarray]:
                 raise ValueError(f"it would unpack to {size:,} bytes")
             for member in archive.infolist():
                 _check_header(archive, member)
+            if mapped:
+                return {member.filename.removesuffix(".npy"): _mapped(path, member) for member in archive.infolist()}
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except Exception as error:  # a parser may raise anything on damaged bytes
@@ -50,11 +56,26 @@ def read_array(path: Path, *, remedy: str) -> np.ndarray:
 
 def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
+        shape, _, dtype = _header(file)
         stated = file.tell() + math.prod(shape) * dtype.itemsize
     if dtype.hasobject:
         raise ValueError(f"{member.filename} holds Python objects, which can run code when they are loaded")
     if stated != member.file_size:
         raise ValueError(f"{member.filename} holds {member.file_size:,} bytes, its header states {stated:,}")
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns stand together, and type of the array that begins here."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
+def _mapped(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{member.filename} is compressed")
+    with open(path, "rb") as file:
+        file.seek(member.header_offset + 26)  # in the member's own header: how long its name and its extra part are
+        file.seek(sum(struct.unpack("<HH", file.read(4))), 1)
+        shape, is_by_column, dtype = _header(file)
+        return np.memmap(path, dtype, mode="r", offset=file.tell(), shape=shape, order="F" if is_by_column else "C")

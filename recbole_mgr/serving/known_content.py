@@ -120,12 +120,13 @@ def read_content(path: Path, tokenizer: ItemTokenizer, table: SemanticIdTable) -
     if not path.is_file():
         return {modality: by_codes(modality, slice(1, None)) for modality in modalities}
     remedy = "copy the run directory again"
-    arrays = read_arrays(path, remedy=remedy)
+    arrays = read_arrays(path, remedy=remedy, mapped=True)
     shapes = {modality: (table.num_items, by_codes(modality, slice(1, 2)).shape[1]) for modality in modalities}
     if {modality: array.shape for modality, array in arrays.items()} != shapes:
         raise ValueError(f"{path}: not the vectors of this run's items, of the shapes {shapes}; {remedy}")
     for modality, array in arrays.items():
-        if array.dtype.kind != "f" or not np.isfinite(array).all():
+        parts = (array[rows] for rows in chunk_slices(*array.shape))
+        if array.dtype.kind != "f" or not all(np.isfinite(part).all() for part in parts):
             raise ValueError(f"{path}: the {modality} vectors are no finite numbers; {remedy}")
     return arrays
 

@@ -33,6 +33,19 @@ def test_what_was_written_comes_back(tmp_path):
     np.testing.assert_array_equal(read_array(tmp_path / "x.npy", remedy=""), arrays["a"])
 
 
+def test_arrays_may_stay_in_their_file(tmp_path):
+    arrays = {"text": np.arange(6, dtype=np.float16).reshape(2, 3), "by column": np.arange(6).reshape(2, 3).T}
+    np.savez(tmp_path / "x.npz", **arrays)
+    back = read_arrays(tmp_path / "x.npz", remedy="", mapped=True)
+    assert list(back) == list(arrays)
+    for name, array in arrays.items():
+        assert isinstance(back[name], np.memmap) and back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+    np.savez_compressed(tmp_path / "x.npz", **arrays)
+    with pytest.raises(ValueError, match="text.npy is compressed.*; copy it again"):
+        read_arrays(tmp_path / "x.npz", remedy="copy it again", mapped=True)
+
+
 def broken_archives(path):
     small = npy(np.arange(3))
     huge = small.replace(b"(3,), }" + b" " * 12, b"(9999999999999,), }")  # 80 TB in a header of the same length
