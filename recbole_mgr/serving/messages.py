@@ -19,7 +19,8 @@ class Recommendations(NamedTuple):
     Attributes:
         users: B names; of histories without names their number, from "1".
         item_ids: B lists of item tokens.
-        scores: B lists of log-probabilities, descending.
+        scores: B lists, descending: log-probabilities of a generating model, or, where it ranks by more than codes,
+            their weighted sums; scores of its own of a model that scores every item.
         titles: B lists of titles, "" where unknown.
         unknown: users and items asked with that the run does not know, each once in order; a request with nothing
             else has empty lists.

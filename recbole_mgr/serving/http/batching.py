@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A list: items, log-probabilities and titles, best first."""
+    """A list: items, scores and titles, best first."""
 
     item_ids: list[str]
     scores: list[float]

@@ -32,7 +32,7 @@ class RecommendBody(Strict):
 
 
 class ItemScore(BaseModel):
-    """An item of a list; ``score`` is its log-probability."""
+    """An item of a list; ``score`` is what it was ranked by."""
 
     item_id: str
     score: float
