@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recbole_mgr.checking.verdict import ModelNeeds
+from recbole_mgr.documents import read_yaml
+from recbole_mgr.files import PROPERTIES
 from recbole_mgr.semantic_id.build import FUSED
 
 
@@ -102,7 +104,17 @@ def _unimp(inputs: Inputs) -> ModelNeeds:
     if not pictures:
         how = "--modality image_patches --reads image --patches --encoder open_clip:ViT-L-14@openai"
         missing.append(f"vectors of pictures: recbole-mgr encode {inputs.name} {how}")
-    ready = [] if missing else [f"pictures from {', '.join(pictures)}"]
+    ready = [] if missing else [f"pictures from {', '.join(pictures)}{_text_fields(inputs)}"]
     if not inputs.reviews:
         missing.append(f"{inputs.name}.review, for explanations only")
     return ModelNeeds(ready, missing)
+
+
+def _text_fields(inputs: Inputs) -> str:
+    """The setting without which the usual columns would be missed."""
+    usual = read_yaml(PROPERTIES / "model" / "UniMP.yaml", remedy="install recbole_mgr again")["text_fields"]
+    there = {field: most for field, most in usual.items() if field in inputs.fields}
+    if there == usual:
+        return ""
+    absent = ", ".join(field for field in usual if field not in there)
+    return f", text_fields={there} or other columns, since {inputs.name}.item has no {absent}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,12 +67,7 @@ def read_item_words(
     """
     table, types = read_items(folder, name, format)
     path = folder / f"{name}.item"
-    unknown = [field for field in text_fields if field not in types]
-    if unknown:
-        raise ValueError(
-            f"text_fields: {path} has no column {unknown[0]!r}; choose from {', '.join(types)}, each with the most "
-            "tokens it gets, as in {title: 10}"
-        )
+    require_fields(path, types, text_fields)
     known = table[ITEM_FIELD].is_in(list(item_tokens)).sum()
     if not known:
         raise ValueError(
@@ -102,6 +97,16 @@ def read_item_words(
             for category, title in zip(categories, titles, strict=True)
         ],
     )
+
+
+def require_fields(path: Path, columns: Iterable[str], text_fields: Iterable[str]) -> None:
+    """Refuse ``text_fields`` that are not among a ``.item`` file's columns; raises ValueError naming the remedy."""
+    unknown = [field for field in text_fields if field not in columns]
+    if unknown:
+        raise ValueError(
+            f"text_fields: {path} has no column {unknown[0]!r}; choose from {', '.join(columns)}, each with the most "
+            "tokens it gets, as in {title: 10}"
+        )
 
 
 def _leaf_first(value: str) -> str:

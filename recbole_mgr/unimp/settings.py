@@ -32,6 +32,10 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
     longest = settings["MAX_ITEM_LIST_LENGTH"]
     rule = f"at most MAX_ITEM_LIST_LENGTH: {longest}, which RecBole's evaluation reads"
     require(settings["history_items"] <= longest, settings, "history_items", rule)
+    if settings["image_features"] and settings["image_attention"] != "none" and not settings["language_model"]:
+        layers = settings["n_layers"]
+        rule = f"at most n_layers: {layers}, as the layers that see pictures are some of these"
+        require(settings["cross_attention_every"] <= layers, settings, "cross_attention_every", rule)
     if settings["picture_codec"]:
         require(Path(settings["picture_codec"]).is_dir(), settings, "picture_codec", "a folder that exists")
     if settings["initial_run"]:

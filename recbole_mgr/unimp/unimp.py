@@ -26,6 +26,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mgr.data.features import feature_files
+from recbole_mgr.data.table import AtomicFormat, read_header
 from recbole_mgr.generation.priors import DensePrior, Prior
 from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.model.priors import PartWeights
@@ -33,6 +34,7 @@ from recbole_mgr.model.ranking import CODES
 from recbole_mgr.semantic_id.table import SemanticIdTable
 from recbole_mgr.unimp.backbone import Prompt, PromptBackbone
 from recbole_mgr.unimp.focal_loss import focal_loss, target_log_prob
+from recbole_mgr.unimp.item_words import require_fields
 from recbole_mgr.unimp.language_model import (
     LanguageModelSettings,
     apply_training,
@@ -117,6 +119,10 @@ class UniMP(GenerativeRecommender):
             require_visual_features(Path(settings["data_path"]), settings["dataset"], settings["image_features"])
         if settings["language_model"]:
             load_tokenizer(settings["language_model"])
+        items = Path(settings["data_path"]) / f"{settings['dataset']}.item"
+        require_fields(items, read_header(items, AtomicFormat.of(settings)), settings["text_fields"])
+        for name in settings["tasks"]:
+            TASKS[name].require_files(settings)
 
     @classmethod
     def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:

@@ -83,7 +83,8 @@ def test_what_each_model_can_use(folder):
     assert models["TIGER"]["ready"] == ["modalities=text", "modalities=image"]  # not the grid
     assert models["MGREF"]["ready"] == ["modalities=text+image", f"semantic_ids={folder / 'Shop.semantic_ids.tsv'}"]
     assert models["MGRLFpp"]["ready"] == ["modalities=text+image"]
-    assert models["UniMP"]["ready"] == ["pictures from grid, image"]
+    fields = "text_fields={'title': 10} or other columns, since Shop.item has no brand, categories"
+    assert models["UniMP"]["ready"] == [f"pictures from grid, image, {fields}"]
     assert verdict["sections"]["semantic IDs"]["fused"]["colliding items"] == 5
 
 

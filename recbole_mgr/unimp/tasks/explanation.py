@@ -17,6 +17,7 @@ from recbole_mgr.unimp.tasks.explanation_baselines import ExplanationBaselines
 from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, ItemQuestionTask, Question, Reply
 from recbole_mgr.unimp.tasks.text_metrics import bleu, distinct, feature_match, grounded, rouge_l, variety
 
+NO_REVIEWS = "task explanation: the data set has no .review file; leave the task out of tasks"
 _TOKENS_PER_WORD = 2
 _EXAMPLES = 3
 
@@ -41,10 +42,15 @@ class ExplanationTask(ItemQuestionTask):
         folder = settings["bert_score"]
         require(not folder or Path(folder).is_dir(), settings, "bert_score", "a folder that exists")
 
+    @classmethod
+    def require_files(cls, settings: Mapping[str, Any]) -> None:
+        if not (Path(settings["data_path"]) / f"{settings['dataset']}.review").is_file():
+            raise ValueError(NO_REVIEWS)
+
     def __init__(self, data: PersonalData, settings: Mapping[str, Any]) -> None:
         super().__init__(data, settings)
         if not data.has_reviews:
-            raise ValueError("task explanation: the data set has no .review file; leave the task out of tasks")
+            raise ValueError(NO_REVIEWS)
         self._most_text_tokens = _TOKENS_PER_WORD * settings["explanation_words"]
 
     @property

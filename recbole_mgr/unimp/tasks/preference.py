@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_mgr.data.table import AtomicFormat, read_header
 from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
 from recbole_mgr.unimp.focal_loss import focal_posterior
 from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
 from recbole_mgr.unimp.tasks.rating_baseline import best_on_validation
 from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, ItemQuestionTask, Question, Reply
+
+NO_RATINGS = "task preference: the .inter file has no column rating:float; leave the task out of tasks"
 
 
 class PreferenceTask(ItemQuestionTask):
@@ -35,10 +38,16 @@ class PreferenceTask(ItemQuestionTask):
     stage = 5
     needs = frozenset({"ratings"})
 
+    @classmethod
+    def require_files(cls, settings: Mapping[str, Any]) -> None:
+        path, format = Path(settings["data_path"]) / f"{settings['dataset']}.inter", AtomicFormat.of(settings)
+        if read_header(path, format).get(format.rating) != "float":
+            raise ValueError(NO_RATINGS)
+
     def __init__(self, data: PersonalData, settings: Mapping[str, Any]) -> None:
         super().__init__(data, settings)
         if not data.has_ratings:
-            raise ValueError("task preference: the .inter file has no column rating:float; leave the task out of tasks")
+            raise ValueError(NO_RATINGS)
         if len(data.rating_values) < 2:
             raise ValueError(
                 f"task preference: all training ratings are {data.rating_values[0]:g}, so there is nothing to predict; "

@@ -150,6 +150,14 @@ class Task(ABC):
             ValueError: Naming key, value and remedy.
         """
 
+    @classmethod  # noqa: B027  (most tasks read what every data set has)
+    def require_files(cls, settings: Mapping[str, Any]) -> None:
+        """Refuse a data set that lacks a file or a column of this task, before anything is trained.
+
+        Raises:
+            ValueError: Naming the task, what is lacking and the remedy.
+        """
+
     @property
     @abstractmethod
     def max_answer_tokens(self) -> int:

@@ -85,6 +85,10 @@ def test_what_one_row_drops_all_drop(experiment):
     assert [run.config["drop_items_without"] for run in plan.runs] == [["text"]] * 4
 
 
+def unimp(**settings):
+    return Row("c", "UniMP", {"n_layers": 2, **settings})
+
+
 @pytest.mark.parametrize(
     ("changes", "given", "message"),
     [
@@ -107,11 +111,29 @@ def test_what_one_row_drops_all_drop(experiment):
         ({"rows": [*ROWS, Row("c", "ItemMemory", {"modalities": ["smell"]})]}, {}, "'smell' has no features"),
         ({"rows": [*ROWS, Row("c", "UniMP", {"image_features": "smell"})]}, {}, "image_features: .* tiny.smell.npy"),
         ({"rows": [*ROWS, Row("c", "UniMP", {"language_model": "./gone"})]}, {}, "row 'c': language_model: .* ./gone"),
+        ({"rows": [*ROWS, unimp(image_features=None)]}, {}, "row 'c': .*tiny.item does not exist"),
+        ({"rows": [*ROWS, unimp(cross_attention_every=3)]}, {}, "cross_attention_every: 3 must be at most n_layers: 2"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_runs(experiment, changes, given, message):
     with pytest.raises(ValueError, match=message):
         make_plan(experiment(**changes), given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"text_fields": {"title": 3, "colour": 2}}, "text_fields: .*tiny.item has no column 'colour'; choose from"),
+        ({"tasks": "rec,preference"}, "task preference: the .inter file has no column rating:float"),
+        ({"tasks": "rec,explanation"}, "task explanation: the data set has no .review file"),
+    ],
+)
+def test_what_a_task_reads_is_there_before_anything_runs(experiment, tmp_path, settings, message):
+    (item,) = (path.with_name("tiny.item") for path in tmp_path.rglob("tiny.inter"))
+    item.write_text("item_id:token\ttitle:token_seq\ni0\tSoap\n")
+    row = unimp(image_features=None, **{"text_fields": {"title": 3}} | settings)
+    with pytest.raises(ValueError, match=f"row 'c': {message}"):
+        make_plan(experiment(rows=[*ROWS, row]), {})
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.yaml")))
@@ -121,6 +143,14 @@ def test_the_settings_of_those_that_come_along_are_sound(name, tmp_path, write_d
     (folder / f"{experiment.dataset}.semantic_ids.tsv").write_text(
         "item_id:token\ttext_codes:token_seq\timage_codes:token_seq\n"  # its columns alone are looked at
     )
+    if any(row.model == "UniMP" for row in experiment.rows):
+        words = "title brand categories genres director".split()  # the columns alone are looked at
+        header = "\t".join(f"{word}:token_seq" for word in words)
+        folder.joinpath(f"{experiment.dataset}.item").write_text(f"item_id:token\t{header}\n")
+        folder.joinpath(f"{experiment.dataset}.review").touch()
+        inter = folder / f"{experiment.dataset}.inter"
+        head, *rows = inter.read_text().splitlines()
+        inter.write_text("\n".join([f"{head}\trating:float", *(f"{row}\t3" for row in rows)]))
     plan = make_plan(experiment._replace(seeds=experiment.seeds[:1]), {"data_path": str(tmp_path), "gpu_id": ""})
     drawn = [row for row in experiment.rows if row.model not in (*CLOSED_FORM, "Pop")]  # the others draw nothing
     assert not drawn or len(experiment.seeds) >= 3
