@@ -27,14 +27,23 @@ def clean_ids(ids: pl.Series) -> pl.Series:
 
 
 def odd_ids(ids: pl.Series, whose: str) -> list[str]:
-    """Remarks on ids that a spreadsheet has damaged: 1.23457E+12 stands for many."""
+    """Remarks on distinct ids: those that a spreadsheet has damaged, where 1.23457E+12 stands for many, and those that
+    look the same, as a letter and its mark may be one character or two."""
+    remarks = []
     damaged = ids.filter(ids.str.contains(r"^\d[.,]?\d*[eE]\+\d+$"))
-    if damaged.is_empty():
-        return []
-    return [
-        f"{len(damaged):,} {whose} ids are written like {damaged[0]!r}, as spreadsheets write long numbers: several "
-        "ids may have become one; export the column as text"
-    ]
+    if not damaged.is_empty():
+        remarks.append(
+            f"{len(damaged):,} {whose} ids are written like {damaged[0]!r}, as spreadsheets write long numbers: "
+            "several ids may have become one; export the column as text"
+        )
+    foreign = ids.filter(ids.str.contains(r"[^\x00-\x7F]"))
+    alike = foreign.filter(foreign.str.normalize("NFC").is_duplicated())
+    if not alike.is_empty():
+        remarks.append(
+            f"{len(alike):,} {whose} ids look like another one, the first is {alike[0]!r}: their letters and marks are "
+            "written in two forms of Unicode, so they count as different; write all in one form (NFC)"
+        )
+    return remarks
 
 
 def in_seconds(times: pl.Series, per_second: int) -> pl.Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from recbole_mgr.preparation.quotes import QuotedRows
 # Why a row could not be read
 WIDTH = "wrong number of values"
 EMPTY = "nothing in it"
+_NOTHING = re.compile(r"(sep=.)?\s*")  # a line before the names: blank, or Excel's word to itself
 
 
 def delimited_batches(
@@ -103,12 +105,14 @@ def _reading(path: Path, encoding: str | None, line: Callable[[], int]) -> Itera
 
 
 def _names(path: Path, lines: Iterator[str], separator: str) -> tuple[int, list[str]]:
-    """Number of lines that the names of the columns take (with blank lines before them), and the names."""
-    blank, first = 0, ""
+    """Number of lines that the names of the columns take (with those before them that hold nothing), and the names."""
+    blank = 0
     for first in lines:
-        if first.strip():
+        if not _NOTHING.fullmatch(first):
             break
         blank += 1
+    else:
+        first = ""
     if "\0" in first:
         raise ValueError(
             f"{path}, line {blank + 1}: holds NUL characters; if it is UTF-16, say --encoding utf-16-le, else get the "

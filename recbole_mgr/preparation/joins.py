@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from os.path import splitext
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from typing import NamedTuple
 _FEW = 0.5  # a smaller share of matches is worth a warning
 _COMPARED = 20_000  # ids of each side
 _WAYS = {
+    "with letters and their marks in one form of Unicode (NFC)": lambda text: unicodedata.normalize("NFC", text),
     "without leading zeros": lambda text: text.lstrip("0"),
     "in lower case": str.casefold,
     "without '.0' at the end": lambda text: text.removesuffix(".0"),

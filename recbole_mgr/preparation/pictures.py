@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,7 +41,7 @@ class PictureFolder:
             for name in sorted(names):
                 stem, suffix = os.path.splitext(name)
                 if suffix.lower() in _READABLE:
-                    self._by_stem.setdefault(stem, os.path.join(place, name))
+                    self._by_stem.setdefault(_composed(stem), os.path.join(place, name))
         if not self._by_stem:
             raise ValueError(f"{folder}: holds no pictures ({', '.join(sorted(_READABLE))})")
 
@@ -48,7 +49,7 @@ class PictureFolder:
         """Path of an item's picture, the file that the source names, else the one named by the item's id; where there
         is none, None and what is wrong."""
         path, problem = self._named(file) if file else (None, "no picture of this item is known")
-        path = path or self._by_stem.get(item_id) or self._by_stem.get(quote(item_id, safe=" "))
+        path = path or self._by_stem.get(_composed(item_id)) or self._by_stem.get(quote(item_id, safe=" "))
         if path:
             self._used.add(path)
         return path, "" if path else problem
@@ -56,7 +57,7 @@ class PictureFolder:
     def find_url(self, url: str) -> str | None:
         """Path of the picture with the name that a URL ends in."""
         name = url_name(url)
-        return self._named(name)[0] or self._by_stem.get(os.path.splitext(name)[0])
+        return self._named(name)[0] or self._by_stem.get(_composed(os.path.splitext(name)[0]))
 
     def unused(self) -> list[str]:
         """Names, without suffix, of the pictures that no item has had so far."""
@@ -69,7 +70,7 @@ class PictureFolder:
         if first == self.folder.name:
             names.append(rest)
         problem = f"no such file in {self.folder}"
-        for name in names:
+        for name in dict.fromkeys(write(name) for name in names for write in (str, _composed, _decomposed)):
             try:
                 path = inside(self.folder, name)
             except ValueError:
@@ -78,6 +79,15 @@ class PictureFolder:
             if os.path.isfile(path):
                 return path, ""
         return None, problem
+
+
+def _composed(text: str) -> str:
+    """With each letter and its marks as one character. A Mac writes names of files decomposed, tables seldom are."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _decomposed(text: str) -> str:
+    return unicodedata.normalize("NFD", text)
 
 
 class Pictures(NamedTuple):

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from recbole_mgr.data.interactions import check_interactions
-from recbole_mgr.preparation.cleaning import MISSING_WORDS, clean_ids, clean_text
+from recbole_mgr.preparation.cleaning import MISSING_WORDS, clean_ids, clean_text, odd_ids
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,13 @@ def test_text(raw, clean):
 @pytest.mark.parametrize("bad", ["", "  ", None, '"quoted', "tab\tin", "line\nin", "\x00", *sorted(MISSING_WORDS)])
 def test_ids_that_no_atomic_file_can_hold(bad):
     assert clean_ids(pl.Series(["0012", bad, " a b "], dtype=pl.String)).to_list() == ["0012", None, "a b"]
+
+
+def test_ids_that_only_look_the_same_are_told():
+    """A letter and its mark are one character or two; that makes two ids of it."""
+    (remark,) = odd_ids(pl.Series(["Jos\xe9", "Mu\u0308ller", "M\xfcller", "Muller"]), "user")
+    assert remark.startswith("2 user ids look like another one, the first is 'Mu\u0308ller'")
+    assert not odd_ids(pl.Series(["Jos\xe9", "Mu\u0308ller", "Muller"]), "user")
 
 
 def test_numbers_become_ids():

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from recbole_mgr.preparation import delimited, opening
-from recbole_mgr.preparation.delimited import EMPTY, WIDTH, delimited_batches, require_columns
+from recbole_mgr.preparation.delimited import EMPTY, WIDTH, delimited_batches, header, require_columns
 
 
 def read(path, separator=",", problems=False, **options):
@@ -157,6 +157,7 @@ REFUSED = {
     "UTF-16 without mark": ("a,b\n1,2\n".encode("utf-16-le"), "line 1: holds NUL characters; .*--encoding utf-16-le"),
     "empty": (b"", "is empty; its first line must name the columns"),
     "blank": (b"\n \n", "is empty"),
+    "only the line for Excel": (b"sep=;\n", "is empty"),
     "names": (b'a,"b\n1,2\n', "line 1: the names of the columns cannot be read"),
 }
 
@@ -217,3 +218,11 @@ def test_a_column_that_is_not_there_is_named(tmp_path):
     require_columns(path, ",", ["prod_name", "article_id"])
     with pytest.raises(ValueError, match="line 1: has no column 'detail_desc', only 'article_id', 'prod_name'"):
         require_columns(path, ",", ["article_id", "detail_desc"])
+
+
+@pytest.mark.parametrize("first", ["sep=;\r\n", "\r\nsep=;\r\n", "\r\n"])
+def test_excels_word_to_itself_is_passed_over(tmp_path, first):
+    (tmp_path / "x.csv").write_text(f"{first}user;item\r\nu;i\r\n", newline="")
+    (batch,) = delimited_batches(tmp_path / "x.csv", separator=";")
+    assert header(tmp_path / "x.csv", ";") == ["user", "item"]
+    assert batch.frame.select("user", "item", "line_number").rows() == [("u", "i", 2 + first.count("\n"))]

@@ -5,6 +5,7 @@ import pytest
 from recbole_mgr.preparation.joins import Join, judge
 
 WAYS = {
+    "with letters and their marks in one form of Unicode (NFC)": ("M\xfcller", "Mu\u0308ller"),
     "without leading zeros": ("1087750", "01087750"),
     "in lower case": ("B00A", "b00a"),
     "without '.0' at the end": ("17", "17.0"),

@@ -49,7 +49,15 @@ def test_the_pixel_that_shops_send_is_a_placeholder(tmp_path, picture):
 
 
 def test_found_by_name_by_id_and_by_url(tmp_path):
-    for name in ("010/0108775015.jpg", "a%2Fb.png", "front.jpg", "41+x.jpg", "notes.txt"):
+    for name in (
+        "010/0108775015.jpg",
+        "a%2Fb.png",
+        "front.jpg",
+        "41+x.jpg",
+        "notes.txt",
+        "Gru\u0308n.jpg",
+        "r\xe9.png",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     folder = PictureFolder(tmp_path)
@@ -64,6 +72,9 @@ def test_found_by_name_by_id_and_by_url(tmp_path):
         ("x", f"{tmp_path.name}/front.jpg"): "front.jpg",
         ("x", f"./{tmp_path.name}/010/0108775015.jpg"): "010/0108775015.jpg",
         ("x", "010\\0108775015.jpg"): "010/0108775015.jpg",
+        ("Gr\xfcn", None): "Gru\u0308n.jpg",  # as a Mac writes names
+        ("x", "Gr\xfcn.jpg"): "Gru\u0308n.jpg",
+        ("x", "re\u0301.png"): "r\xe9.png",
         ("a/b", "../front.jpg"): "a%2Fb.png",  # the name is refused, and the item's id still leads to a picture
     }
     for (item, file), name in found.items():

@@ -175,7 +175,7 @@ class Table:
         return there & set(optional)
 
     def _tell_of_others(self, path: Path, columns: list[str], read: set[str]) -> None:
-        if others := [name for name in columns if name not in read]:
+        if others := [name for name in columns if name and name not in read]:
             self.conversions.remark(
                 f"{path}: columns that are not kept: {', '.join(others)}; of interactions users, items, times, ratings "
                 "and reviews are read (--rating and --review name them)"
