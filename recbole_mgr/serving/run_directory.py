@@ -183,6 +183,11 @@ def read_run(run_dir: Path) -> Run:
     """
     about = read_about(run_dir)
     settings = _read_yaml(run_dir / SETTINGS_FILE)
+    if about.get("model") not in MODELS and not (run_dir / TABLE_FILE).exists():
+        raise ValueError(
+            f"{run_dir}: a run of {about.get('model')}, which has no semantic IDs; name one of "
+            f"{', '.join(sorted(MODELS))}"
+        )
     if about.get("model") not in MODELS or settings.get("model") != about["model"]:
         raise ValueError(
             f"{run_dir / ABOUT_FILE}: model {about.get('model')!r} is not one of {sorted(MODELS)} or not that of "

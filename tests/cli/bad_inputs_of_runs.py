@@ -171,7 +171,7 @@ PERSONALIZING = [
     Bad("personalize gone --task rec --user u1", "gone/run.yaml"),
     Bad("personalize {run} --task rec", "--user --history"),
     Bad(f"{PERSONAL} --user u1", "TIGER & only recommends"),
-    Bad("personalize {bpr} --task rec --user u1", "BPR & only recommends|BPR"),
+    Bad("personalize {bpr} --task rec --user u1", "a run of BPR, which has no semantic IDs; name one of & UniMP"),
     Bad("personalize {run} --task dance --user u1", "dance|only recommends"),
     Bad(f"{PERSONAL} --user u1 --history i1", "not allowed with"),
     Bad(f"{PERSONAL} --user u1 --output x.jpg", "x.jpg & .png"),
