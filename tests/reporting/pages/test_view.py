@@ -3,6 +3,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import served_pages
 
@@ -207,6 +208,33 @@ def test_a_history_is_built_and_the_lists_change(service_address, shop_runs, ope
     expect(page.locator(".beams svg g").first).to_be_visible()
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("[data-view=try] .list-row")).to_have_count(1)
+
+
+def test_items_that_join_later_keep_their_places_in_lists(service_address, shop_data, open_page):
+    """The pages do not have them, so their ids stand there."""
+    from playwright.sync_api import expect
+
+    page = open_page(service_address)
+    vectors = {name: np.load(shop_data / f"tiny.{name}.npy").astype(float) for name in ("text", "image")}
+    new = [
+        {"item_id": f"fresh{row}", "vectors": {name: (rows[row] * 1.01).tolist() for name, rows in vectors.items()}}
+        for row in range(12)
+    ]
+    try:
+        answer = page.request.post(f"{service_address}/new-items", data={"items": new})
+        assert answer.ok, answer.text()
+        page.get_by_role("button", name="Add Thing 13 of wood").click()
+        cards = page.get_by_role("list", name="List of lf").get_by_role("listitem")
+        expect(cards).to_have_count(10)
+        answer = page.request.post(f"{service_address}/recommend", data={"histories": [["i13"]]}).json()
+        ids = [item["item_id"] for item in answer["lists"][0]["items"]]
+        fresh = [place for place, item in enumerate(ids) if item.startswith("fresh")]
+        assert fresh
+        for place in fresh:
+            expect(cards.nth(place)).to_contain_text(ids[place])
+            expect(cards.nth(place)).to_contain_text(f"{place + 1}. ")
+    finally:
+        page.request.post(f"{service_address}/reload", data={})
 
 
 def test_a_data_set_of_interactions_alone(write_dataset, tmp_path):
