@@ -101,10 +101,14 @@ def _check_metrics(values: dict[str, Any], given: dict[str, Any]) -> None:
     metric, _, cut = values["valid_metric"].partition("@")
     if metric.lower() not in [name.lower() for name in values["metrics"]]:
         raise ValueError(
-            f"valid_metric: {values['valid_metric']} needs {metric} in metrics, which is {values['metrics']}"
+            f"valid_metric: {values['valid_metric']} needs {metric} in metrics, which is {values['metrics']}; add it "
+            "there"
         )
     if metric.lower() not in _SCORE_METRICS and cut not in map(str, cuts):
-        raise ValueError(f"valid_metric: {values['valid_metric']} must be written {metric}@k with k in topk: {cuts}")
+        remedy = f"; add {cut} to topk" if cut.isdecimal() else ""
+        raise ValueError(
+            f"valid_metric: {values['valid_metric']} must be written {metric}@k with k in topk: {cuts}{remedy}"
+        )
     if "tail_ratio" in given and "tailpercentage" not in [name.lower() for name in values["metrics"]]:
         raise ValueError(
             f"tail_ratio: {given['tail_ratio']} means nothing without TailPercentage in metrics, which is "
