@@ -26,7 +26,7 @@ from recbole_mgr.data.interactions import ITEM, USER
 from recbole_mgr.data.provenance import Provenance, read_provenance, require_data_name
 from recbole_mgr.data.reviews import REVIEW, judged_reviews
 from recbole_mgr.data.semantic_id_file import read_table_file
-from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
+from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat, read_header
 from recbole_mgr.semantic_id.collisions import group_sizes
 
 
@@ -78,16 +78,17 @@ def check_dataset(
     review = folder / f"{name}.review"
     if review.is_file():
         parts["reviews"] = _reviews(review, interactions, format)
+    usable = interactions.item_counts is not None and all(p.level != ERROR for p in interactions.part.problems)
     inputs = Inputs(
         name=name,
-        interactions=interactions.item_counts is not None
-        and all(problem.level != ERROR for problem in interactions.part.problems),
+        interactions=usable,
         modalities=[modality for modality, checked in vectors.items() if checked.usable and not checked.grid],
         grids=[modality for modality, checked in vectors.items() if checked.usable and checked.grid],
         semantic_ids=semantic_ids if blocks else None,
         coded=blocks,
         fields=items.fields,
         pictures=items.pictures,
+        ratings=usable and read_header(folder / f"{name}.inter", format).get(format.rating) == "float",
         reviews=review.is_file(),
     )
     problems = sorted((p for part in parts.values() for p in part.problems), key=lambda p: LEVELS.index(p.level))

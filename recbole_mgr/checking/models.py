@@ -23,7 +23,7 @@ class Inputs(NamedTuple):
         coded: modalities that it has codes of.
         fields: of ``.item``.
         pictures: how many items have one.
-        reviews: whether there is ``.review``.
+        ratings, reviews: whether ``.inter`` has ratings, and whether there is ``.review``.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Inputs(NamedTuple):
     coded: list[str]
     fields: list[str]
     pictures: int
+    ratings: bool
     reviews: bool
 
 
@@ -105,8 +106,10 @@ def _unimp(inputs: Inputs) -> ModelNeeds:
         how = "--modality image_patches --reads image --patches --encoder open_clip:ViT-L-14@openai"
         missing.append(f"vectors of pictures: recbole-mgr encode {inputs.name} {how}")
     ready = [] if missing else [f"pictures from {', '.join(pictures)}{_text_fields(inputs)}"]
+    if not inputs.ratings:
+        missing.append(f"a column of ratings in {inputs.name}.inter, for the task preference only")
     if not inputs.reviews:
-        missing.append(f"{inputs.name}.review, for explanations only")
+        missing.append(f"{inputs.name}.review, for the task explanation only")
     return ModelNeeds(ready, missing)
 
 

@@ -85,6 +85,13 @@ def test_what_each_model_can_use(folder):
     assert models["MGRLFpp"]["ready"] == ["modalities=text+image"]
     fields = "text_fields={'title': 10} or other columns, since Shop.item has no brand, categories"
     assert models["UniMP"]["ready"] == [f"pictures from grid, image, {fields}"]
+    assert models["UniMP"]["missing"] == [
+        "a column of ratings in Shop.inter, for the task preference only",
+        "Shop.review, for the task explanation only",
+    ]
+    rows = (folder / "Shop.inter").read_text(encoding="utf-8").splitlines()
+    write(folder, "inter", [f"{rows[0]}\trating:float", *(f"{row}\t3" for row in rows[1:])])
+    assert check(folder)[1]["models"]["UniMP"]["missing"] == ["Shop.review, for the task explanation only"]
     assert verdict["sections"]["semantic IDs"]["fused"]["colliding items"] == 5
 
 
