@@ -39,7 +39,8 @@ def test_recboles_look_ups_find_our_classes(name, settings):
     assert model_class(name) is get_model(name)
     trainer_class = get_trainer(ModelType.SEQUENTIAL, name)
     assert trainer_class.__name__ == "UniMPTrainer" if name == "UniMP" else trainer_class is GenerativeTrainer
-    config = Config(model=name, dataset="tiny", config_dict=settings)
+    layers = {"n_layers": 2}  # the second of UniMP's sees pictures
+    config = Config(model=name, dataset="tiny", config_dict=settings | layers)
     assert config["code_softmax"] == "legal" and config["MODEL_TYPE"] is ModelType.SEQUENTIAL
     dataset = create_dataset(config)
     assert isinstance(dataset, GenerativeDataset)
