@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,6 +74,13 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+@functools.cache
+def require_tokenizer(path: str) -> None:
+    """Refuse what `load_tokenizer` refuses. One that was there is not read again: that takes seconds, and a table may
+    have many rows of one language model."""
+    load_tokenizer(path)
 
 
 def pretrained_source(path: str | Path) -> dict[str, str | bool]:

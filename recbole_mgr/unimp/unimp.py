@@ -53,7 +53,7 @@ from recbole_mgr.unimp.tasks.rating_line import RatingLine
 from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
 from recbole_mgr.unimp.tasks.task import training_popularity
 from recbole_mgr.unimp.token_meanings import meanings_of_new_tokens
-from recbole_mgr.unimp.tokenizer import load_tokenizer
+from recbole_mgr.unimp.tokenizer import require_tokenizer
 from recbole_mgr.unimp.vision import VisualConditioning
 from recbole_mgr.unimp.visual_features import require_visual_features
 
@@ -118,7 +118,7 @@ class UniMP(GenerativeRecommender):
         if settings["image_features"] and settings["image_attention"] != "none":
             require_visual_features(Path(settings["data_path"]), settings["dataset"], settings["image_features"])
         if settings["language_model"]:
-            load_tokenizer(settings["language_model"])
+            require_tokenizer(settings["language_model"])
         items = Path(settings["data_path"]) / f"{settings['dataset']}.item"
         require_fields(items, read_header(items, AtomicFormat.of(settings)), settings["text_fields"])
         for name in settings["tasks"]:

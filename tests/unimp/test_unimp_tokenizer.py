@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from recbole_mgr.unimp.tokenizer import load_tokenizer, train_tokenizer
+from recbole_mgr.unimp.tokenizer import load_tokenizer, require_tokenizer, train_tokenizer
 
 TEXTS = ["red lipstick matte", "matte red nail polish", "Crème brûlée 日本 lip balm", ""] * 5
 
@@ -60,3 +60,16 @@ def test_code_beside_a_tokenizer_never_runs_and_nobody_is_asked(tmp_path, monkey
     with contextlib.suppress(ValueError):
         load_tokenizer(tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_tokenizer_that_was_there_is_not_read_for_each_row_of_a_table(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr("recbole_mgr.unimp.tokenizer.load_tokenizer", lambda path: read.append(path))
+    folders = [str(tmp_path / name) for name in ("one", "another", "one")]
+    for folder in folders:
+        require_tokenizer(folder)
+    assert read == folders[:2]
+    monkeypatch.undo()
+    for _ in range(2):  # what is missing stays missing
+        with pytest.raises(ValueError, match="no tokenizer could be read"):
+            require_tokenizer(str(tmp_path / "nowhere"))
