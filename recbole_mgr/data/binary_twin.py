@@ -5,7 +5,6 @@ It is written with the file and knows its digest: a file that is edited, or repl
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +43,6 @@ def write_twin(path: Path, words: Mapping[str, Sequence[str]], arrays: Mapping[s
     tensors |= {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     with replacing(twin_path(path)) as unfinished:
         save_file(tensors, unfinished, metadata={"format": _FORMAT, "of": remembered_digest(path)})
-        os.chmod(unfinished, path.stat().st_mode)  # safetensors writes for the owner alone
 
 
 def read_twin(path: Path) -> Twin | None:

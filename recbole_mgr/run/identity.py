@@ -29,7 +29,7 @@ from recbole_mgr.integration.config import keys_of, model_properties, plain_sett
 from recbole_mgr.integration.histories import are_plain, plain_histories
 from recbole_mgr.integration.registry import OURS
 from recbole_mgr.run.results import RunResult
-from recbole_mgr.serving.run_directory import ABOUT_FILE, SETTINGS_FILE
+from recbole_mgr.serving.run_files import ABOUT_FILE, SETTINGS_FILE, read_about, read_settings
 from recbole_mgr.settings.recbole_keys import Overall
 
 # Raise it when the same settings and files teach a model something else than before: every model, or one.
@@ -100,7 +100,8 @@ def files_read(config: Config) -> dict[str, Path]:
 
 
 def require_files(rows: Iterable[tuple[str, Config]]) -> None:
-    """Refuse a table of which a row reads files that are not there, before any row is trained.
+    """Refuse a table of which a row reads files that are not there, or goes on from a run that does not fit it, before
+    any row is trained.
 
     Args:
         rows: their labels and settings.
@@ -112,6 +113,10 @@ def require_files(rows: Iterable[tuple[str, Config]]) -> None:
         if config["model"] in OURS:
             try:
                 config.model_class.require_files(config.final_config_dict)
+                if config["initial_run"]:  # a setting of UniMP's alone
+                    folder = Path(config["initial_run"])
+                    initial = read_settings(folder, read_about(folder))
+                    config.model_class.check_initial_run(folder, initial, config.final_config_dict)
             except ValueError as error:
                 raise ValueError(f"{label}: {error}") from error
 

@@ -49,8 +49,8 @@ from recbole_mgr.integration.validation import require_enough_items
 from recbole_mgr.run.id_level import id_level_metrics
 from recbole_mgr.run.identity import RunIdentity, about_run, is_trained, result_directory, run_directory
 from recbole_mgr.run.results import RunResult
-from recbole_mgr.serving.run_directory import TABLE_FILE, export_run, forget_histories, read_run
-from recbole_mgr.serving.run_files import ABOUT_FILE, CHECKPOINT_FILE, SETTINGS_FILE
+from recbole_mgr.serving.run_directory import export_run, forget_histories, read_run
+from recbole_mgr.serving.run_files import ABOUT_FILE, CHECKPOINT_FILE, SETTINGS_FILE, TABLE_FILE
 from recbole_mgr.version import __version__
 
 _LONGEST_FIELD = 200  # characters of an item's field that a run directory keeps, to be shown

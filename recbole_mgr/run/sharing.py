@@ -16,15 +16,8 @@ import yaml
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import write_text
 from recbole_mgr.run.model_card import model_card
-from recbole_mgr.serving.run_directory import (
-    ABOUT_FILE,
-    HISTORIES_FILE,
-    OLD_RATINGS_FILE,
-    RATINGS_FILE,
-    is_generative_run,
-    read_about,
-    read_run,
-)
+from recbole_mgr.serving.run_directory import HISTORIES_FILE, OLD_RATINGS_FILE, RATINGS_FILE, read_run
+from recbole_mgr.serving.run_files import ABOUT_FILE, is_generative_run, read_about
 
 CARD_FILE = "README.md"
 CONFIG_FILE = "config.json"  # by which the hub counts and shows a model

@@ -20,7 +20,7 @@ from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import ItemText, ItemTexts, read_item_fields
 from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.serving.messages import NewItems, Recommendations, Request
-from recbole_mgr.serving.run_directory import ITEMS_FILE
+from recbole_mgr.serving.run_files import ITEMS_FILE
 
 logger = logging.getLogger(__name__)
 _SKIP = "--unknown skip, in Python unknown='skip'"

@@ -17,17 +17,16 @@ from recbole_mgr.data.item_file import ItemTexts, read_all_item_texts
 from recbole_mgr.integration.checkpoint import load_checkpoint, rebuild_config, take_weights
 from recbole_mgr.integration.known_data import known_data
 from recbole_mgr.integration.registry import model_class
-from recbole_mgr.serving.run_directory import (
-    HISTORIES_FILE,
+from recbole_mgr.serving.run_directory import HISTORIES_FILE, TRAINING_FILE, read_histories, require_ids, require_sizes
+from recbole_mgr.serving.run_files import (
+    ABOUT_FILE,
+    CHECKPOINT_FILE,
     ITEMS_FILE,
-    TRAINING_FILE,
+    check_file,
+    mending,
     read_about,
-    read_histories,
     require_file,
-    require_ids,
-    require_sizes,
 )
-from recbole_mgr.serving.run_files import ABOUT_FILE, CHECKPOINT_FILE, check_file, mending
 
 
 class BaselineRun(NamedTuple):

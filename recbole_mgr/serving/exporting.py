@@ -34,7 +34,8 @@ from recbole_mgr.model.ranking import CODES
 from recbole_mgr.serving import exported_runtime
 from recbole_mgr.serving.programs import programs_of
 from recbole_mgr.serving.recommender import Recommender
-from recbole_mgr.serving.run_directory import is_generative_run, read_about, read_run
+from recbole_mgr.serving.run_directory import read_run
+from recbole_mgr.serving.run_files import is_generative_run, read_about
 
 FORMAT = 2
 

@@ -33,7 +33,8 @@ from recbole_mgr.serving.hub import fetched
 from recbole_mgr.serving.messages import NewItems, Request
 from recbole_mgr.serving.new_items import extend_table, last_codes_by_distance, mean_of_alike, widened_weights
 from recbole_mgr.serving.product_encoders import ProductEncoders
-from recbole_mgr.serving.run_directory import Run, is_generative_run, make_network, read_run
+from recbole_mgr.serving.run_directory import Run, make_network, read_run
+from recbole_mgr.serving.run_files import is_generative_run
 
 
 def load(run_dir: str | Path, *, device: str | torch.device | None = None) -> BaseRecommender:

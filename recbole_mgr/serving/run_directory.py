@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,12 +34,10 @@ from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import ItemText, ItemTexts, read_all_item_texts, write_item_texts
 from recbole_mgr.data.provenance import Provenance
 from recbole_mgr.data.vectors import Rows
-from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import replacing
-from recbole_mgr.integration.config import keys_of, model_properties
 from recbole_mgr.integration.dataset import semantic_id_settings
 from recbole_mgr.integration.environment import environment
-from recbole_mgr.integration.registry import MODELS, model_class
+from recbole_mgr.integration.registry import model_class
 from recbole_mgr.integration.resume import PROGRESS_FILE
 from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.semantic_id.table import SemanticIdTable
@@ -48,22 +45,19 @@ from recbole_mgr.semantic_id.tokenizer import ItemTokenizer
 from recbole_mgr.serving.known_content import KnownContent, read_content, save_content
 from recbole_mgr.serving.run_files import (
     ABOUT_FILE,
-    CHECKPOINT_FILE,
+    COPY_AGAIN,
+    FORMAT,
+    ITEMS_FILE,
     SETTINGS_FILE,
-    check_file,
-    mending,
+    TABLE_FILE,
+    WEIGHTS_FILE,
+    read_about,
+    read_settings,
     record_files,
 )
-from recbole_mgr.settings.recbole_keys import Overall
-from recbole_mgr.settings.schema import check_values
 
-FORMAT = 1  # raise it when an older reader could not read the folder
-TABLE_FILE = "best.semantic_ids.tsv"
-WEIGHTS_FILE, QUANTIZERS_FILE = "model.safetensors", "quantizers.npz"
-ITEMS_FILE, HISTORIES_FILE = "items.tsv", "histories.npz"
-CONTENT_FILE, TRAINING_FILE = "content.npz", "training.npz"
-_ABOUT = {"model": str, "data": dict, "items": int, "users": (int, NoneType), "files": (dict, NoneType)}
-_COPY_AGAIN = "copy the run directory again"
+QUANTIZERS_FILE, CONTENT_FILE = "quantizers.npz", "content.npz"
+HISTORIES_FILE, TRAINING_FILE = "histories.npz", "training.npz"
 # Settings that say how large a network is.
 _SIZES = ("hidden_size", "inner_size", "embedding_size", "branch_size", "n_layers")
 # which the model itself writes and reads, see PersonalData; the second name is that of earlier versions
@@ -155,7 +149,6 @@ def export_run(
 def _export_generative(run_dir: Path, network: GenerativeRecommender, tokenizer: ItemTokenizer | None) -> None:
     with replacing(run_dir / WEIGHTS_FILE) as path:
         save_model(network, str(path), metadata={"semantic_id_fingerprint": network.semantic_ids.fingerprint})
-        path.chmod((run_dir / TABLE_FILE).stat().st_mode)  # safetensors writes for the owner alone
     if tokenizer is not None:
         with replacing(run_dir / QUANTIZERS_FILE) as path:
             np.savez_compressed(path, **tokenizer.arrays())
@@ -182,27 +175,8 @@ def read_run(run_dir: Path) -> Run:
             version, or its files are damaged or belong to different runs.
     """
     about = read_about(run_dir)
-    settings = _read_yaml(run_dir / SETTINGS_FILE)
-    if about.get("model") not in MODELS and not (run_dir / TABLE_FILE).exists():
-        raise ValueError(
-            f"{run_dir}: a run of {about.get('model')}, which has no semantic IDs; name one of "
-            f"{', '.join(sorted(MODELS))}"
-        )
-    if about.get("model") not in MODELS or settings.get("model") != about["model"]:
-        raise ValueError(
-            f"{run_dir / ABOUT_FILE}: model {about.get('model')!r} is not one of {sorted(MODELS)} or not that of "
-            f"{SETTINGS_FILE} ({settings.get('model')!r}); copy the run directory whole"
-        )
-    for name in about.get("files") or {}:
-        if name != CHECKPOINT_FILE and "/ranking.npz" not in f"/{name}" and "/result.json" not in f"/{name}":
-            check_file(run_dir, about, name, remedy=mending(run_dir))
+    settings = read_settings(run_dir, about)
     class_ = model_class(about["model"])
-    settings = {**model_properties(class_), **settings}  # a setting that came later has a default that changes nothing
-    try:
-        check_values(settings, {key: kind for key, kind in keys_of(about["model"]).items() if key not in Overall.all()})
-    except ValueError as error:
-        raise ValueError(f"{run_dir / SETTINGS_FILE}: {error}; copy the run directory whole") from error
-    require_file(run_dir / ITEMS_FILE)
     item_texts = read_all_item_texts(run_dir / ITEMS_FILE)
     table = _read_table(run_dir / TABLE_FILE, about, item_texts.tokens, transitions=class_.has_transitions(settings))
     require_sizes(settings, _weight_shapes(run_dir / WEIGHTS_FILE), run_dir)
@@ -227,28 +201,6 @@ def read_run(run_dir: Path) -> Run:
     )
 
 
-def read_about(run_dir: Path) -> dict[str, Any]:
-    """What ``run.yaml`` says; raises ValueError where there is none, or one of a newer version."""
-    about = _read_yaml(run_dir / ABOUT_FILE)
-    if about.get("format") != FORMAT:
-        raise ValueError(
-            f"{run_dir / ABOUT_FILE}: format {about.get('format')!r}, this version reads {FORMAT}; install the "
-            f"recbole_mgr that wrote it ({about.get('environment')})"
-        )
-    for key, kind in _ABOUT.items():
-        if (key in about or key == "model") and not isinstance(about.get(key), kind):
-            found = repr(about.get(key))[:80]
-            raise ValueError(f"{run_dir / ABOUT_FILE}: {key}: {found} is not what belongs there; {_COPY_AGAIN}")
-    if about["model"] in MODELS and not isinstance(about.get("semantic_id_fingerprint"), str):
-        raise ValueError(f"{run_dir / ABOUT_FILE}: semantic_id_fingerprint is missing; {_COPY_AGAIN}")
-    return about
-
-
-def is_generative_run(run_dir: Path) -> bool:
-    """Whether a run directory is of one of our models; raises ValueError where there is none."""
-    return read_about(run_dir).get("model") in MODELS
-
-
 def make_network(settings: dict[str, Any], table: SemanticIdTable, extra_state: Any = None) -> GenerativeRecommender:
     """An untrained network for a table of semantic IDs, on the CPU, in eval mode.
 
@@ -262,7 +214,6 @@ def make_network(settings: dict[str, Any], table: SemanticIdTable, extra_state: 
 
 
 def _read_table(path: Path, about: dict[str, Any], item_tokens: list[str], *, transitions: bool) -> SemanticIdTable:
-    require_file(path)
     table = SemanticIdTable.load(path, item_tokens=item_tokens, transitions=transitions)
     if table.fingerprint != about["semantic_id_fingerprint"]:
         raise ValueError(
@@ -274,7 +225,6 @@ def _read_table(path: Path, about: dict[str, Any], item_tokens: list[str], *, tr
 
 def _weight_shapes(path: Path) -> list[tuple[int, ...]]:
     """Shapes of the stored weights, from the file's header."""
-    require_file(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             shapes = [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118 - no dictionary
@@ -286,7 +236,6 @@ def _weight_shapes(path: Path) -> list[tuple[int, ...]]:
 
 
 def _load_weights(network: GenerativeRecommender, path: Path) -> None:
-    require_file(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             trained_on = (file.metadata() or {}).get("semantic_id_fingerprint")
@@ -304,18 +253,18 @@ def _read_tokenizer(path: Path, settings: dict[str, Any], table: SemanticIdTable
         return None
     sizes = {modality: table.digits[table.block(modality).start].size for modality in table.modalities}
     how = semantic_id_settings(settings, model_class(settings["model"]))
-    arrays = read_arrays(path, remedy=_COPY_AGAIN)
+    arrays = read_arrays(path, remedy=COPY_AGAIN)
     try:
         return ItemTokenizer.from_arrays(arrays, how, sizes=sizes)
     except (ValueError, KeyError) as error:
-        raise ValueError(f"{path}: this file is damaged ({error}); {_COPY_AGAIN}") from error
+        raise ValueError(f"{path}: this file is damaged ({error}); {COPY_AGAIN}") from error
 
 
 def read_histories(path: Path, num_items: int) -> UserHistories | None:
     """The users' histories, or None where the run keeps none; raises ValueError where they are not of N items."""
     if not path.is_file():
         return None
-    arrays = read_arrays(path, remedy=_COPY_AGAIN)
+    arrays = read_arrays(path, remedy=COPY_AGAIN)
     try:
         starts, ids = arrays["starts"], arrays["item_ids"]
         if starts.dtype.kind not in "iu" or starts.ndim != 1 or not len(starts) or starts[0] != 0:
@@ -324,7 +273,7 @@ def read_histories(path: Path, num_items: int) -> UserHistories | None:
             raise ValueError("starts")
         histories = UserHistories.from_arrays(arrays)
     except (ValueError, KeyError) as error:
-        raise ValueError(f"{path}: this file is damaged ({error}); {_COPY_AGAIN}") from error
+        raise ValueError(f"{path}: this file is damaged ({error}); {COPY_AGAIN}") from error
     require_ids(path, ids, num_items)
     if len(histories) != len(starts) - 1 or histories.num_interactions != starts[-1]:
         raise ValueError(f"{path}: {len(histories)} users, {len(starts) - 1} histories; copy the run directory again")
@@ -357,15 +306,3 @@ def require_sizes(settings: Mapping[str, Any], shapes: Iterable[Sequence[int]], 
                 f"{run_dir / SETTINGS_FILE}: {key}: {value}, but no stored weight is larger than {largest}; copy the "
                 "run directory whole"
             )
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    require_file(path)
-    return read_yaml(path, remedy=_COPY_AGAIN)
-
-
-def require_file(path: Path) -> None:
-    if not path.is_file():
-        raise ValueError(
-            f"{path} does not exist; name the folder of a finished run (saved/<data>/<model>/seed-<n>), copied whole"
-        )

@@ -57,7 +57,7 @@ class UniMPDataset(GenerativeDataset):
     def build(self) -> list[UniMPDataset]:
         """Split, build the semantic IDs, and gather what the tasks need; every text file is read here, once."""
         if self.initial_run is not None:
-            self.initial_run.check(self.config, Path(self.config["data_path"]), self.dataset_name)
+            self.initial_run.check(self.config)
         users, item_ids, times = histories_of(self).in_time_order()
         if self.histories is not None:
             self._times = times

@@ -20,6 +20,7 @@ from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.semantic_id.tokenizer import ItemTokenizer
 from recbole_mgr.unimp.new_tokens import JoinedEmbedding, JoinedHead
 from recbole_mgr.unimp.personal_data import PersonalData
+from recbole_mgr.unimp.tasks import needs_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,39 +59,12 @@ class InitialRun(NamedTuple):
     @property
     def codec_folder(self) -> Path | None:
         """Its picture codec; None where it has not learned to draw."""
-        return self.folder / CODEC_FOLDER if self.network.personal.pictures else None
+        return _codec_folder(self.folder, self.settings)
 
-    def check(self, settings: Mapping[str, Any], folder: Path, name: str) -> None:
-        """Refuse settings and vectors that the run's network and quantisers do not fit.
-
-        Args:
-            settings: of the run that goes on.
-            folder, name: of its data set.
-
-        Raises:
-            ValueError: Naming the key, both values and the remedy.
-        """
-        if self.settings["model"] != "UniMP":
-            raise ValueError(f"initial_run: {self.folder} is a run of {self.settings['model']}; name one of UniMP")
-        for key in [*_ALIKE, *(_ALIKE_IN_PICTURES if self.codec_folder else ())]:
-            if settings[key] != self.settings[key]:
-                raise ValueError(
-                    f"{key}: {settings[key]}, but the initial_run {self.folder} was trained with {self.settings[key]}; "
-                    f"set {key} to that, or leave initial_run out"
-                )
-        if settings["picture_codec"] and self.codec_folder:
-            raise ValueError(
-                f"picture_codec: the initial_run {self.folder} has one of its own; leave picture_codec out"
-            )
-        if settings["item_ids"] == "atomic":
-            return
-        if self.tokenizer is None:
-            raise ValueError(
-                f"initial_run: {self.folder} has no quantisers, since its semantic IDs were user-supplied; name a run "
-                "that made its own, or leave initial_run out"
-            )
-        for modality in self.tokenizer.modalities:
-            refuse_other_encoder(self.folder, folder, name, modality)
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Raise what `refuse_unlike` does, and warn where nothing says how the run's vectors were made."""
+        refuse_unlike(self.folder, self.settings, settings)
+        for modality in self.tokenizer.modalities if self.tokenizer else ():
             if description_of_run(self.folder, modality).fingerprint is None:
                 logger.warning(
                     f"initial_run: nothing says how the {modality!r} vectors of {self.folder} were made; a code means "
@@ -130,6 +104,43 @@ class InitialRun(NamedTuple):
         initial = self.network.personal
         pairs = torch.tensor(list(_pairs(own, initial, with_digits=self.tokenizer is not None)))  # [n, 2]
         return pairs[:, 0] - own.vocabulary.base_size, pairs[:, 1] - initial.vocabulary.base_size
+
+
+def refuse_unlike(folder: Path, initial: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse settings and vectors that the network and the quantisers of an initial run do not fit.
+
+    Args:
+        folder: the run directory of the initial run.
+        initial: its settings.
+        settings: of the run that goes on.
+
+    Raises:
+        ValueError: Naming the key, both values and the remedy.
+    """
+    if initial["model"] != "UniMP":
+        raise ValueError(f"initial_run: {folder} is a run of {initial['model']}; name one of UniMP")
+    has_codec = _codec_folder(folder, initial) is not None
+    for key in [*_ALIKE, *(_ALIKE_IN_PICTURES if has_codec else ())]:
+        if settings[key] != initial[key]:
+            raise ValueError(
+                f"{key}: {settings[key]}, but the initial_run {folder} was trained with {initial[key]}; set {key} to "
+                "that, or leave initial_run out"
+            )
+    if settings["picture_codec"] and has_codec:
+        raise ValueError(f"picture_codec: the initial_run {folder} has one of its own; leave picture_codec out")
+    if settings["item_ids"] == "atomic":
+        return
+    if initial["semantic_ids"]:
+        raise ValueError(
+            f"initial_run: {folder} has no quantisers, since its semantic IDs were user-supplied; name a run that made "
+            "its own, or leave initial_run out"
+        )
+    for modality in initial["modalities"]:
+        refuse_other_encoder(folder, Path(settings["data_path"]), settings["dataset"], modality)
+
+
+def _codec_folder(folder: Path, settings: Mapping[str, Any]) -> Path | None:
+    return folder / CODEC_FOLDER if "pictures" in needs_of(settings["tasks"]) else None
 
 
 def _pairs(own: PersonalData, initial: PersonalData, *, with_digits: bool) -> Iterator[tuple[int, int]]:

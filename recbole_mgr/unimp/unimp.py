@@ -54,6 +54,7 @@ from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
 from recbole_mgr.unimp.tasks.task import training_popularity
 from recbole_mgr.unimp.token_meanings import meanings_of_new_tokens
 from recbole_mgr.unimp.tokenizer import require_tokenizer
+from recbole_mgr.unimp.transfer import refuse_unlike
 from recbole_mgr.unimp.vision import VisualConditioning
 from recbole_mgr.unimp.visual_features import require_visual_features
 
@@ -123,6 +124,11 @@ class UniMP(GenerativeRecommender):
         require_fields(items, read_header(items, AtomicFormat.of(settings)), settings["text_fields"])
         for name in settings["tasks"]:
             TASKS[name].require_files(settings)
+
+    @classmethod
+    def check_initial_run(cls, folder: Path, initial: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        """Refuse an ``initial_run``, its folder and its settings, that these settings do not fit."""
+        refuse_unlike(folder, initial, settings)
 
     @classmethod
     def files_read(cls, settings: Mapping[str, Any]) -> dict[str, Path]:

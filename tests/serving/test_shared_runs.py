@@ -9,7 +9,7 @@ from recbole_mgr.cli.main import main
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.run.sharing import save_pretrained
 from recbole_mgr.serving import Recommender, load
-from recbole_mgr.serving.run_directory import ABOUT_FILE, FORMAT
+from recbole_mgr.serving.run_files import ABOUT_FILE, FORMAT
 
 
 def test_a_shared_folder_gives_equal_lists_and_tells_nothing_of_users(run, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from tiny_shop import shop_settings, write_shop
 
 from recbole_mgr.integration.config import make_config
 from recbole_mgr.integration.dataset import read_dataset
-from recbole_mgr.run.identity import RunIdentity
+from recbole_mgr.run.identity import RunIdentity, shared_data
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison
 from recbole_mgr.serving.run_directory import read_run
 from recbole_mgr.unimp.new_tokens import JoinedEmbedding
@@ -166,6 +166,27 @@ def test_what_does_not_fit_is_refused_by_name(world, changes, error):
         built({**settings, **changes}, initial(run_dir))
 
 
+@pytest.mark.parametrize(
+    ("changes", "removed", "error"),
+    [
+        ({"hidden_size": 32}, (), "second: hidden_size: 32, but the initial_run"),
+        ({}, ("run.yaml",), "second: .*run.yaml does not exist; name the folder of a finished run"),
+        ({}, ("model.safetensors",), "second: .*model.safetensors does not exist; name the folder of a finished run"),
+    ],
+)
+def test_a_table_is_refused_before_its_first_row_where_a_run_does_not_fit(world, tmp_path, changes, removed, error):
+    settings, run_dir = world
+    copied = shutil.copytree(run_dir, tmp_path / "copied")
+    for name in removed:
+        (copied / name).unlink()
+    rows = {
+        "first": make_config("UniMP", "tiny", [], settings),
+        "second": make_config("UniMP", "tiny", [], {**settings, **changes, "initial_run": str(copied)}),
+    }
+    with pytest.raises(ValueError, match=error):
+        shared_data(rows, "tiny")
+
+
 def test_a_network_that_sees_no_pictures_does_not_fit_one_that_does(world):
     settings, run_dir = world
     with pytest.raises(ValueError, match="initial_run: .* only one of the two runs sees pictures; .*image_attention"):
@@ -176,7 +197,7 @@ def test_user_supplied_ids_and_runs_of_other_models_are_refused(world):
     settings, run_dir = world
     run = initial(run_dir)
     with pytest.raises(ValueError, match="its semantic IDs were user-supplied; name a run that made its own"):
-        built(settings, run._replace(tokenizer=None))
+        built(settings, run._replace(settings={**run.settings, "semantic_ids": "own.tsv"}))
     with pytest.raises(ValueError, match="is a run of MGRLF; name one of UniMP"):
         built(settings, run._replace(settings={**run.settings, "model": "MGRLF"}))
 

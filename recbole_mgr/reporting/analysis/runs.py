@@ -16,7 +16,7 @@ from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.identity import EVALUATIONS
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.run.table_page import RUNS_FILE
-from recbole_mgr.serving.run_directory import SETTINGS_FILE, TABLE_FILE
+from recbole_mgr.serving.run_files import SETTINGS_FILE, TABLE_FILE
 
 
 class FinishedRun(NamedTuple):

@@ -10,7 +10,8 @@ import numpy as np
 
 from recbole_mgr.data.interactions import Interactions
 from recbole_mgr.data.item_file import read_all_item_texts
-from recbole_mgr.serving.run_directory import HISTORIES_FILE, ITEMS_FILE, read_histories
+from recbole_mgr.serving.run_directory import HISTORIES_FILE, read_histories
+from recbole_mgr.serving.run_files import ITEMS_FILE
 
 _HELD_OUT = 2  # of each user: validation and test target
 

@@ -18,7 +18,8 @@ from recbole_mgr.reporting.pages.site import Site
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.serving.beams import beams_of, plain_beams
 from recbole_mgr.serving.recommender import load
-from recbole_mgr.serving.run_directory import ABOUT_FILE, read_about, read_run
+from recbole_mgr.serving.run_directory import read_run
+from recbole_mgr.serving.run_files import ABOUT_FILE, read_about
 
 PER_CHUNK = 20  # users
 _LENGTH = 10  # of a list

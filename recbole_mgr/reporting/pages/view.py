@@ -30,7 +30,8 @@ from recbole_mgr.reporting.pages.users_page import add_users_page
 from recbole_mgr.run.comparison import Comparison
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.semantic_id.table import SemanticIdTable
-from recbole_mgr.serving.run_directory import ITEMS_FILE, SETTINGS_FILE, TABLE_FILE, Run, read_about, read_run
+from recbole_mgr.serving.run_directory import Run, read_run
+from recbole_mgr.serving.run_files import ITEMS_FILE, SETTINGS_FILE, TABLE_FILE, read_about
 
 
 class DataFolder(NamedTuple):
