@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     experiment = read_experiment(asked.experiment)
     if asked.dataset:
         experiment = experiment._replace(dataset=asked.dataset)
-    plan = make_plan(experiment, asked.settings)
+    plan = make_plan(experiment, asked.settings, keeps=not asked.plan)
     labels = [_label(text, [row.label for row in experiment.rows]) for text in asked.rows or []]
     choice = {"labels": labels or [row.label for row in experiment.rows], "seeds": asked.seeds or experiment.seeds}
     if asked.plan:

@@ -162,6 +162,39 @@ def read_table_file(path: Path, *, item2id: Path | None = None) -> TableFile:
     )
 
 
+def rows_of_items(
+    path: Path, content: TableFile, item_tokens: Sequence[str], *, item2id: Path | None = None
+) -> np.ndarray:
+    """Where the items of a data set stand in a file of semantic IDs.
+
+    Args:
+        path: the file.
+        content: what it says.
+        item_tokens: N items.
+        item2id: as of `read_table_file`.
+
+    Returns:
+        Numbers of rows, int64 [N].
+
+    Raises:
+        ValueError: If items have no row.
+    """
+    wanted, there = (pl.Series("token", words, dtype=pl.String) for words in (item_tokens, content.item_tokens))
+    rows = wanted.to_frame().join(there.to_frame().with_row_index("row"), on="token", how="left", maintain_order="left")
+    missing = rows.filter(pl.col("row").is_null())["token"]
+    if len(missing):
+        how = "add them, or build the semantic IDs anew"
+        if len(missing) == len(item_tokens):
+            how = f"none matches: the file has {content.item_tokens[:2]}; write the ids as in .inter"
+            if is_json(path) and item2id is None:
+                how += ", or name the map of ids (item2id)"
+        raise ValueError(
+            f"{path}: {len(missing)} of {len(item_tokens)} items of the data set have no row, e.g. "
+            f"{missing[:5].to_list()}; {how}"
+        )
+    return rows["row"].cast(pl.Int64).to_numpy()
+
+
 def _clean_rows(path: Path, header: Sequence[str]) -> tuple[list[str], dict[str, np.ndarray]] | None:
     """Items and codes int64 [rows, levels] by column; None where a row is not as `write_table_file` writes it."""
     try:

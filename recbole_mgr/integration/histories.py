@@ -44,8 +44,16 @@ def are_plain(settings: Config) -> bool:
     return loads_these and set(load_col["inter"]) == wanted and not any(settings[key] for key in _RECBOLES_OWN)
 
 
-def plain_histories(config: Config, dataset: str) -> InteractionHistories:
+def plain_histories(
+    config: Config, dataset: str, *, dropped: list[str] | None = None, keeps: bool = True
+) -> InteractionHistories:
     """The histories of a data set under settings that `are_plain`: from the cache, or made and kept there.
+
+    Args:
+        config: the settings.
+        dataset: its name.
+        dropped: the modalities without which items are dropped; by default those of the settings.
+        keeps: whether what is made is kept; a command that only looks leaves nothing behind.
 
     Raises:
         ValueError: As `read_interactions`; also where the filters leave nothing.
@@ -56,26 +64,27 @@ def plain_histories(config: Config, dataset: str) -> InteractionHistories:
         "user_counts": config["user_inter_num_interval"],
         "item_counts": config["item_inter_num_interval"],
     }
-    kept = None
-    if config["drop_items_without"]:
-        kept = items_with_features(Path(config["data_path"]), dataset, config["drop_items_without"], format)
+    dropped = config["drop_items_without"] if dropped is None else dropped
+    kept = items_with_features(Path(config["data_path"]), dataset, dropped, format) if dropped else None
     if not path.is_file():
         check_interactions(path, format)  # which says so
     told = [_FORMAT, remembered_digest(path), format, filters, None if kept is None else sorted(kept)]
     name = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:20]
     cached = Path(config["checkpoint_dir"]) / _FOLDER / f"{dataset}-{name}.safetensors"
     if not cached.is_file():
+        if not keeps:
+            return _made(config, dataset, kept, dropped)
         with owned(cached, waits=True):  # of several commands one makes it
             if not cached.is_file():
-                _made(config, dataset, kept).save(cached)
+                _made(config, dataset, kept, dropped).save(cached)
     return InteractionHistories.load(cached)
 
 
-def _made(config: Config, dataset: str, kept: set[str] | None) -> InteractionHistories:
-    """The histories of a data set's file, with ``kept`` items alone where not all are."""
+def _made(config: Config, dataset: str, kept: set[str] | None, dropped: list[str] | None) -> InteractionHistories:
+    """The histories of a data set's file, with ``kept`` items alone where some are dropped."""
     interactions = read_interactions(Path(config["data_path"]) / f"{dataset}.inter", AtomicFormat.of(config))
     if kept is not None:
-        interactions = _of_items(interactions, kept, dataset, config["drop_items_without"])
+        interactions = _of_items(interactions, kept, dataset, dropped)
     counts = {name: _allowed(config[f"{name}_inter_num_interval"]) for name in ("user", "item")}
     made = InteractionHistories.of(
         interactions, repeats=config["rm_dup_inter"], user_counts=counts["user"], item_counts=counts["item"]

@@ -20,6 +20,7 @@ from recbole.config import Config
 
 from recbole_mgr.cleaners import print_line
 from recbole_mgr.data.features import feature_files
+from recbole_mgr.data.interaction_histories import InteractionHistories
 from recbole_mgr.data.interactions import check_interactions
 from recbole_mgr.data.provenance import Provenance, read_provenance
 from recbole_mgr.data.table import AtomicFormat
@@ -29,6 +30,7 @@ from recbole_mgr.integration.config import keys_of, model_properties, plain_sett
 from recbole_mgr.integration.histories import are_plain, plain_histories
 from recbole_mgr.integration.registry import OURS
 from recbole_mgr.run.results import RunResult
+from recbole_mgr.semantic_id.user_supplied import require_items
 from recbole_mgr.serving.run_files import ABOUT_FILE, SETTINGS_FILE, read_about, read_settings
 from recbole_mgr.settings.recbole_keys import Overall
 
@@ -121,12 +123,13 @@ def require_files(rows: Iterable[tuple[str, Config]]) -> None:
                 raise ValueError(f"{label}: {error}") from error
 
 
-def shared_data(configs: Mapping[str, Config], dataset: str) -> tuple[Provenance, list[str]]:
+def shared_data(configs: Mapping[str, Config], dataset: str, *, keeps: bool = True) -> tuple[Provenance, list[str]]:
     """What the rows of one table have in common, looked at before any of them is trained.
 
     Args:
         configs: the settings of each row by its label, for messages.
         dataset: its name.
+        keeps: whether the histories that are made are kept for the rows; nothing is written otherwise.
 
     Returns:
         Where the data come from, and the modalities without whose features an item is dropped: one table ranks one set
@@ -138,19 +141,41 @@ def shared_data(configs: Mapping[str, Config], dataset: str) -> tuple[Provenance
     if len({config["data_path"] for config in configs.values()}) > 1:
         raise ValueError("data_path: all rows of a table read the same files; give it for all, or as --data_path")
     dropped = sorted({modality for config in configs.values() for modality in config["drop_items_without"] or []})
-    provenance = checked_provenance(next(iter(configs.values())), dataset)
+    first = next(iter(configs.values()))
+    histories = _checked_histories(first, dataset, dropped=dropped, keeps=keeps)
     require_files(configs.items())
-    return provenance, dropped
+    if histories is not None:
+        _require_semantic_ids(configs, histories.item_tokens)
+    return read_provenance(Path(first["data_path"]), dataset), dropped
+
+
+def _require_semantic_ids(configs: Mapping[str, Config], item_tokens: list[str]) -> None:
+    """Refuse a row of which the user's semantic IDs are malformed, or lack items."""
+    found = set()
+    for label, config in configs.items():
+        files = [config[key] and Path(config[key]) for key in ("semantic_ids", "item2id")]
+        if config["model"] not in OURS or not files[0] or not config["modalities"] or tuple(files) in found:
+            continue
+        try:
+            require_items(files[0], item_tokens, item2id=files[1])
+        except ValueError as error:
+            raise ValueError(f"{label}: {error}") from error
+        found.add(tuple(files))
 
 
 def checked_provenance(config: Config, dataset: str) -> Provenance:
     """Label, origin and fingerprint of a data set; raises ValueError where its interactions are not fit to be read."""
-    folder = Path(config["data_path"])
+    _checked_histories(config, dataset)  # which are kept for what follows
+    return read_provenance(Path(config["data_path"]), dataset)
+
+
+def _checked_histories(config: Config, dataset: str, **options: Any) -> InteractionHistories | None:
+    """The histories, by the options of `plain_histories`; None where RecBole makes them, of interactions that are fit
+    to be read."""
     if are_plain(config):
-        plain_histories(config, dataset)  # which are kept for what follows
-    else:
-        check_interactions(folder / f"{dataset}.inter", AtomicFormat.of(config))
-    return read_provenance(folder, dataset)
+        return plain_histories(config, dataset, **options)
+    check_interactions(Path(config["data_path"]) / f"{dataset}.inter", AtomicFormat.of(config))
+    return None
 
 
 def run_directory(config: Config, provenance: Provenance, identity: RunIdentity | None = None) -> Path:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
@@ -23,8 +22,8 @@ from recbole_mgr.data.semantic_id_file import (
     TableFile,
     coded_modalities,
     description_path,
-    is_json,
     read_table_file,
+    rows_of_items,
     write_table_file,
 )
 from recbole_mgr.semantic_id.collisions import collision_ranks, group_ids, token_order
@@ -170,18 +169,7 @@ class SemanticIdTable:
         if unknown or not names:
             raise ValueError(f"{path}: no codes for the modalities {unknown}; it has {list(content.blocks)}")
         in_place = content.item_tokens == list(item_tokens)
-        rows = slice(None) if in_place else _rows_of(item_tokens, content.item_tokens)
-        missing = [] if in_place else [item_tokens[place] for place in np.flatnonzero(rows < 0)]
-        if missing:
-            how = "add them, or build the semantic IDs anew"
-            if len(missing) == len(item_tokens):
-                how = f"none matches: the file has {content.item_tokens[:2]}; write the ids as in .inter"
-                if is_json(path) and item2id is None:
-                    how += ", or name the map of ids (item2id)"
-            raise ValueError(
-                f"{path}: {len(missing)} of {len(item_tokens)} items of the data set have no row, "
-                f"e.g. {missing[:5]}; {how}"
-            )
+        rows = slice(None) if in_place else rows_of_items(path, content, item_tokens, item2id=item2id)
         ignored = len(content.item_tokens) - len(item_tokens)
         if ignored > 0:
             logger.info("%s: ignored %d rows of items that the data set does not have", path, ignored)
@@ -261,14 +249,6 @@ class SemanticIdTable:
     def token_order(self) -> np.ndarray:
         """Places of the items in the order of their tokens, int64 [N]."""
         return token_order(self.item_tokens)
-
-
-def _rows_of(wanted: Sequence[str], tokens: Sequence[str]) -> np.ndarray:
-    """The place of each wanted token among others, int64 [N]; -1 where it is not."""
-    frames = (pl.DataFrame({"token": pl.Series(words, dtype=pl.String)}) for words in (wanted, tokens))
-    left, right = frames
-    found = left.join(right.with_row_index("row"), on="token", how="left", maintain_order="left")
-    return found["row"].cast(pl.Int64).fill_null(-1).to_numpy()
 
 
 def _fingerprint(item_tokens: Sequence[str], digits: Sequence[Digit], codes: Tensor, order: np.ndarray) -> str:

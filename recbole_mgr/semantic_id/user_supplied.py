@@ -17,7 +17,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from recbole_mgr.data.semantic_id_file import coded_modalities, description_path, read_columns
+from recbole_mgr.data.semantic_id_file import (
+    coded_modalities,
+    description_path,
+    read_columns,
+    read_table_file,
+    rows_of_items,
+)
 from recbole_mgr.files import owned, remembered_digest, replacing
 from recbole_mgr.semantic_id.report import table_report
 from recbole_mgr.semantic_id.table import Digit, SemanticIdTable
@@ -36,6 +42,11 @@ def supplied_modalities(path: Path, modalities: Sequence[str]) -> list[str]:
     if not supplied:
         raise ValueError(f"{path}: no codes for the modalities {list(modalities)}; it has {read_columns(path)}")
     return supplied
+
+
+def require_items(path: Path, item_tokens: Sequence[str], *, item2id: Path | None = None) -> None:
+    """Refuse a file of semantic IDs that lacks items of a data set; raises as `read_table_file` and `rows_of_items`."""
+    rows_of_items(path, read_table_file(path, item2id=item2id), item_tokens, item2id=item2id)
 
 
 def read_supplied(

@@ -49,6 +49,8 @@ def test_plan_says_what_is_left_and_runs_nothing(capsys):
     assert printed.count("done   ") == 2 and printed.count("to do  ") == 2
     assert printed.endswith("2 runs to do\n")
     assert sorted(Path("saved").rglob("*")) == before
+    assert main(["experiment", "mine.yaml", "--plan", "--checkpoint_dir=elsewhere"]) == 0
+    assert "8 runs to do" in capsys.readouterr().out and not Path("elsewhere").exists()
     assert main(["experiment", "mine.yaml", "--plan", "--rows", "MGRLF+"]) == 2
     assert "--rows MGRLF+: the experiment has" in capsys.readouterr().err
 

@@ -118,12 +118,13 @@ class Plan(NamedTuple):
         return f"{self.experiment.name}-{slug(self.provenance.label)}-{self.provenance.fingerprint}-{digest}"
 
 
-def make_plan(experiment: Experiment, given: dict[str, Any]) -> Plan:
+def make_plan(experiment: Experiment, given: dict[str, Any], *, keeps: bool = True) -> Plan:
     """Check an experiment's settings and data, and lay out its runs.
 
     Args:
         experiment: what is asked for.
         given: parsed settings of the command line; they hold for every row that knows them.
+        keeps: as of `shared_data`.
 
     Raises:
         ValueError: For settings that are unknown or contradict each other, for two rows that come out the same, and
@@ -138,7 +139,7 @@ def make_plan(experiment: Experiment, given: dict[str, Any]) -> Plan:
     main_policy = PER_SEED if experiment.retrain_quantizer == PER_SEED else ONCE
     configs = [_config(experiment, row, given, experiment.seeds[0], ONCE, []) for row in experiment.rows]
     by_name = {_name(experiment, row): config for row, config in zip(experiment.rows, configs, strict=True)}
-    provenance, dropped = shared_data(by_name, experiment.dataset)
+    provenance, dropped = shared_data(by_name, experiment.dataset, keeps=keeps)
 
     def planned(row: Row, seed: int, quantizer: str) -> PlannedRun:
         config = _config(experiment, row, given, seed, quantizer, dropped)

@@ -59,7 +59,8 @@ def test_where_ids_are_user_supplied_no_quantiser_is_retrained(experiment, tmp_p
     plan = make_plan(experiment(retrain_quantizer="both"), given)
     assert plan.runs[0].config["semantic_ids"] == str(table)
     assert not plan.variance_runs
-    table.write_text("item_id:token\timage_codes:token_seq\ni0\t0\n")
+    rows = "".join(f"i{n}\t{n}\n" for n in range(24))
+    table.write_text("item_id:token\timage_codes:token_seq\n" + rows)
     plan = make_plan(experiment(retrain_quantizer="both", rows=ROWS[1:]), given)  # text and image: the text's are built
     assert [run.builds_semantic_ids for run in plan.runs] == [True, False] * 2
     with pytest.raises(ValueError, match=r"no codes for the modalities \['text'\]"):
@@ -136,12 +137,28 @@ def test_what_a_task_reads_is_there_before_anything_runs(experiment, tmp_path, s
         make_plan(experiment(rows=[*ROWS, row]), {})
 
 
+@pytest.mark.parametrize("row", [Row("c", "TIGER", {}), Row("c", "ItemMemory", {"modalities": ["text"]})])
+def test_user_supplied_ids_that_lack_items_are_told_before_anything_runs(experiment, tmp_path, row):
+    table = tmp_path / "own.tsv"
+    rows = "".join(f"i{n}\t{n}\n" for n in range(24) if n not in (3, 5))
+    table.write_text("item_id:token\ttext_codes:token_seq\n" + rows)
+    row = row._replace(settings=row.settings | {"semantic_ids": str(table)})
+    with pytest.raises(
+        ValueError, match=r"row 'c': .*own.tsv: 2 of 24 items of the data set have no row, e.g. \['i\d'"
+    ):
+        make_plan(experiment(rows=[*ROWS, row]), {})
+    # what another row drops, all drop: i3 has no vector
+    table.write_text("item_id:token\ttext_codes:token_seq\ni5\t5\n" + rows)
+    dropping = Row("dropping", "TIGER", {"missing_modality": "drop"})
+    assert len(make_plan(experiment(rows=[*ROWS, dropping, row]), {}).runs) == 10
+
+
 @pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.yaml")))
 def test_the_settings_of_those_that_come_along_are_sound(name, tmp_path, write_dataset):
     experiment = read_experiment(name)
     folder = write_dataset(tmp_path, experiment.dataset, modalities=("text", "image", "collaborative"))
     (folder / f"{experiment.dataset}.semantic_ids.tsv").write_text(
-        "item_id:token\ttext_codes:token_seq\timage_codes:token_seq\n"  # its columns alone are looked at
+        "item_id:token\ttext_codes:token_seq\timage_codes:token_seq\n" + "".join(f"i{n}\t{n}\t{n}\n" for n in range(24))
     )
     if any(row.model == "UniMP" for row in experiment.rows):
         words = "title brand categories genres director".split()  # the columns alone are looked at
