@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from workload import load, synchronize
 
-from recbole_mgr.model.backbone.t5 import START, T5Backbone
+from recbole_mgr.model.backbone.t5 import T5Backbone
 
 TIGER_SIZES = {
     "hidden_size": 128,
@@ -76,20 +76,7 @@ def plain_transformers(backbone: T5Backbone) -> nn.Module:
     """transformers' own ``T5ForConditionalGeneration`` with the backbone's weights."""
     from transformers import T5Config, T5ForConditionalGeneration  # not above recbole_mgr, which mends its imports
 
-    sizes = backbone.t5.sizes
-    config = T5Config(
-        vocab_size=sizes.vocabulary_size,
-        d_model=sizes.hidden_size,
-        num_layers=sizes.num_layers,
-        num_heads=sizes.num_heads,
-        d_kv=sizes.head_size,
-        d_ff=sizes.inner_size,
-        dropout_rate=sizes.dropout,
-        pad_token_id=START,
-        decoder_start_token_id=START,
-        eos_token_id=None,
-    )
-    model = T5ForConditionalGeneration(config)
+    model = T5ForConditionalGeneration(T5Config(**backbone.t5.sizes.of_transformers))
     model.load_state_dict(backbone.t5.state_dict())
     return model.to(backbone.token_ids.device)
 

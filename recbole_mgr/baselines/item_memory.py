@@ -61,10 +61,8 @@ class ItemMemory(ClosedFormRecommender):
 
     def _likeness(self, dataset: CheckedDataset) -> sparse.csr_matrix:
         """Which items are alike, over all modalities: by codes where the user supplied them, else by vectors."""
-        tokens, with_vectors = (
-            tokens_of(dataset, dataset.iid_field),
-            self.modalities_read(self.config.final_config_dict),
-        )
+        tokens = tokens_of(dataset, dataset.iid_field)
+        with_vectors = self.modalities_read(self.config.final_config_dict)
         with_codes = [modality for modality in self.config["modalities"] if modality not in with_vectors]
         parts = []
         if with_codes:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recbole_mgr.generation.trie import AllowedItems
 from recbole_mgr.model.generative import GenerativeRecommender
+from recbole_mgr.model.ranking import Wanted
 
 KEPT = 12  # prefixes shown of a depth, beside those that lead to the list
 
@@ -86,12 +87,9 @@ def beams_of(
         seen.append((nodes[0], scores[0]))
 
     device = network.trie.device
-    options: dict[str, Any] = {"trace": trace, "allowed_items": allowed_items}
-    if exclude:
-        options["exclude"] = torch.tensor([list(exclude)], device=device)
-    interaction = history_of(network, [history])
-    ranked = network.generate(interaction, k, **options)
-    ranker = network.ranker(interaction)
+    excluded = torch.tensor([list(exclude)], device=device) if exclude else None
+    ranker = network.ranker(history_of(network, [history]))
+    (ranked,) = ranker.lists(Wanted(k, max(network.beam_size, k), [excluded], allowed_items, trace))
     priors = ranker.pushed
     item_ids = [item_id for item_id in ranked.item_ids[0].tolist() if item_id]
     trie = network.trie

@@ -7,7 +7,6 @@ from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.backbone.packed_t5 import Sizes
 from recbole_mgr.model.backbone.t5 import T5Backbone
 from recbole_mgr.semantic_id.table import SemanticIdTable
-from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
 
 TEXT = np.array([[0, 0, 0], [0, 0, 1], [0, 2, 0], [1, 0, 1], [1, 1, 0], [1, 1, 1]])
 TEXT_COLLIDING = np.array([[0, 0], [0, 1], [0, 1], [1, 0], [1, 1], [2, 1]])
@@ -49,20 +48,7 @@ def build(world: str, code_softmax: str = "legal", dropout: float = 0.0, seed: i
 def transformers_t5_of(sizes: Sizes) -> torch.nn.Module:
     from transformers import T5Config, T5ForConditionalGeneration  # not above recbole_mgr, which mends its imports
 
-    config = T5Config(
-        vocab_size=sizes.vocabulary_size,
-        d_model=sizes.hidden_size,
-        num_layers=sizes.num_layers,
-        num_heads=sizes.num_heads,
-        d_kv=sizes.head_size,
-        d_ff=sizes.inner_size,
-        dropout_rate=sizes.dropout,
-        feed_forward_proj="relu",
-        pad_token_id=CodeVocabulary.PAD,
-        decoder_start_token_id=CodeVocabulary.PAD,
-        eos_token_id=None,
-    )
-    return T5ForConditionalGeneration(config).eval()
+    return T5ForConditionalGeneration(T5Config(**sizes.of_transformers)).eval()
 
 
 def transformers_t5(backbone: T5Backbone) -> torch.nn.Module:

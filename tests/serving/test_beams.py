@@ -36,6 +36,13 @@ def test_the_levels_lead_to_the_list_that_the_model_generates(network):
     assert [prefix.item_id for prefix in beams.levels[-1] if prefix.leads] == beams.item_ids
 
 
+def test_a_history_is_read_once(network, monkeypatch):
+    read, start = [], network.backbone.start
+    monkeypatch.setattr(network.backbone, "start", lambda *history: read.append(history) or start(*history))
+    beams_of(network, [1, 2, 3], 5, wanted=1, exclude=[2])
+    assert len(read) == 1
+
+
 def test_a_prefix_is_at_least_as_likely_as_what_extends_it(network):
     beams = beams_of(network, [4], 3)
     for above, level in zip(beams.levels, beams.levels[1:], strict=False):

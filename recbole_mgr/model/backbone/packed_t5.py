@@ -10,7 +10,7 @@ its version, so that one seed gives other weights with another version.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +44,23 @@ class Sizes(NamedTuple):
     head_size: int
     inner_size: int
     dropout: float
+
+    @property
+    def of_transformers(self) -> dict[str, Any]:
+        """Arguments of transformers' ``T5Config`` for the same T5; token id 0 is the padding and starts the decoder."""
+        return {
+            "vocab_size": self.vocabulary_size,
+            "d_model": self.hidden_size,
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "d_kv": self.head_size,
+            "d_ff": self.inner_size,
+            "dropout_rate": self.dropout,
+            "feed_forward_proj": "relu",
+            "pad_token_id": 0,
+            "decoder_start_token_id": 0,
+            "eos_token_id": None,
+        }
 
 
 class PackedTokens(NamedTuple):
