@@ -29,6 +29,7 @@ from recbole_mgr.integration.registry import OURS, model_class
 from recbole_mgr.integration.validation import require_comparable, validate
 from recbole_mgr.settings import KnowledgeGraph, Overall, Processes, declared_keys, ignored_reason
 from recbole_mgr.settings.baseline_keys import baseline_keys
+from recbole_mgr.settings.recbole_keys import Training
 from recbole_mgr.settings.schema import Key, check_values
 
 
@@ -194,6 +195,8 @@ def keys_of(model: str) -> dict[str, Key]:
             del keys["early_fusion"]
         return keys
     keys = {**keys_of_its_own(model), **Overall.all()}
+    if class_.type == ModelType.TRADITIONAL:  # made in one go: RecBole trains one epoch, whatever is asked for
+        keys = {name: key for name, key in keys.items() if name not in Training.model_fields}
     return {**keys, **KnowledgeGraph.all()} if class_.type == ModelType.KNOWLEDGE else keys
 
 

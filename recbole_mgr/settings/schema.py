@@ -13,7 +13,9 @@ property file's. Rules that involve two keys stand in :mod:`recbole_mgr.integrat
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from types import MappingProxyType, UnionType
@@ -27,6 +29,7 @@ from recbole_mgr.settings.wording import range_of, rule, type_name, words_of
 
 _CHECKS = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 _LONGEST_VALUE = 120  # characters of a wrong value that an error repeats
+_ANY_DICTIONARY = "{'word': 5, 'other word': 'text'}"
 
 
 class Keys(BaseModel):
@@ -188,8 +191,20 @@ def _sentence(key: Key, value: Any, errors: Iterable[Mapping[str, Any]]) -> str:
         return f"{name} has no key {wrong.unknown!r}{hint} it has {', '.join(known)}"
     if isinstance(wrong.value, str):
         hint = near_miss(wrong.value, words_of(wrong.annotation))
+        if wrong.value.startswith("{") and len(wrong.path) == 1:
+            hint = f"; on a command line with quotes: {_typed(name, wrong.value)}"
     found = f" ({wrong.found})" if wrong.found else ""
     return f"{name}: {shown(wrong.value)} must be {rule(wrong.annotation)}{found}{hint}"
+
+
+def _typed(name: str, text: str) -> str:
+    """A dictionary as a shell passes it on, made of one whose words lack their quotes, or of any where that fails."""
+    quoted = re.sub(r"\b(?!(?:True|False|None)\b)[^\W\d]\w*", r"'\g<0>'", text)
+    try:
+        legal = isinstance(ast.literal_eval(quoted), dict) and not set(text) & set("\"'$`\\!")
+    except (ValueError, SyntaxError):
+        legal = False
+    return f'--{name}="{quoted if legal else _ANY_DICTIONARY}"'
 
 
 def _located(key: Key, value: Any, error: Mapping[str, Any]) -> _Wrong:

@@ -12,7 +12,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.trainer import Trainer
 from recbole.utils import get_trainer, init_seed
 
-from recbole_mgr.integration.config import make_config
+from recbole_mgr.integration.config import make_config, settings_read
 from recbole_mgr.integration.histories import histories_of
 from recbole_mgr.integration.seen_items import SeenItems, mark_seen_items
 from recbole_mgr.integration.trainer import ComparableTrainer, GenerativeTrainer, comparable
@@ -34,11 +34,7 @@ def prepare(folder, tiny_settings, tmp_path, monkeypatch):
 
     def prepare(name="MGRLFpp", **changes):
         settings = tiny_settings(folder, n_layers=1, checkpoint_dir=str(tmp_path / "saved"))
-        if name not in ("TIGER", "MGREF", "MGRLF", "MGRLFpp"):
-            settings = {
-                key: settings[key] for key in ("data_path", "checkpoint_dir", "epochs", "topk", "gpu_id", "state")
-            }
-        config = make_config(name, "tiny", [], {**settings, **changes})
+        config = make_config(name, "tiny", [], {**settings_read(name, settings), **changes})
         init_seed(1, True)
         dataset = create_dataset(config)
         histories = histories_of(dataset)

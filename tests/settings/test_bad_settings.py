@@ -1,5 +1,7 @@
 """Settings that must be refused, each with a sentence that names the key, the value and what to do."""
 
+import shlex
+
 import pytest
 
 from recbole_mgr.cli.run import parse_model, parse_settings
@@ -172,6 +174,7 @@ BAD = [
     ("LightGCN:n_layers=two", "n_layers: 'two' must be a whole number >= 0"),
     ("LightGCN:reg_weight=-1", "reg_weight: -1 must be a number >= 0"),
     ("GRU4Rec:num_layers=0", "num_layers: 0 must be a whole number >= 1"),
+    ("Pop:epochs=5", "epochs: means nothing to model Pop: it changes nothing there; leave it out"),
     ("ItemKNN:k=0", "k: 0 must be a whole number >= 1"),
     ("ItemKNN:knn_method=both", "knn_method: 'both' must be one of item, user"),
     ("NeuMF:mlp_hidden_size=[128,0]", r"mlp_hidden_size: \[128, 0\] must be a list of whole numbers >= 1"),
@@ -264,3 +267,23 @@ def test_every_key_of_a_model_has_a_meaning_for_somebody():
     for model in [*MODELS, "BPR", "SASRec", "KGAT"]:
         assert {"model", "dataset", "epochs", "topk", "seed"} <= known_keys(model)
     assert "entity_kg_num_interval" in known_keys("KGAT")
+
+
+@pytest.mark.parametrize(
+    ("model", "typed", "example", "value"),
+    [
+        ("MGRLF", "--quantizer_options={epochs:100}", "{'epochs':100}", {"epochs": 100}),
+        ("BPR", "--eval_args={order:TO}", "{'order':'TO'}", {"order": "TO"}),
+        ("UniMP", "--lora_options={r:8,lora_alpha:1e1}", "{'r':8,'lora_alpha':1e1}", {"r": 8, "lora_alpha": 10.0}),
+        ("BPR", "--val_interval={rating:[4,inf)}", "{'word': 5, 'other word': 'text'}", None),
+        ("BPR", "--threshold={$HOME:4}", "{'word': 5, 'other word': 'text'}", None),
+    ],
+)
+def test_a_dictionary_without_quotes_is_told_with_those_that_a_shell_wants(model, typed, example, value):
+    with pytest.raises(ValueError) as error:
+        as_typed(f"{model} {typed}")
+    (line,) = shlex.split(str(error.value).rpartition("with quotes: ")[2])
+    key = typed.partition("=")[0]
+    assert line == f"{key}={example}"
+    if value:
+        assert parse_settings([line]) == {key.removeprefix("--"): value}
