@@ -13,7 +13,8 @@ from recbole_mgr.serving.prompt_text import prompt_text
 from recbole_mgr.serving.recommender import Recommender
 from recbole_mgr.serving.run_directory import HISTORIES_FILE, RATINGS_FILE, Run
 from recbole_mgr.unimp.tasks import make_tasks, task_names
-from recbole_mgr.unimp.tasks.task import Question, Reply, Task
+from recbole_mgr.unimp.tasks.cases import Question, Reply
+from recbole_mgr.unimp.tasks.task import Task
 
 
 class PersonalRequest(NamedTuple):

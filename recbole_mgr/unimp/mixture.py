@@ -17,7 +17,8 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_mgr.unimp.rows import collate
-from recbole_mgr.unimp.tasks.task import Case, Task
+from recbole_mgr.unimp.tasks.cases import Case
+from recbole_mgr.unimp.tasks.task import Task
 
 REPLAYED = 0.25
 BATCHES_PER_POOL = 16  # rows laid out at once, and sorted by length

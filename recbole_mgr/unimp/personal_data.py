@@ -81,6 +81,11 @@ class PersonalData:
         """Users' items in a part: ``train``, or ``valid`` and ``test``, where the last item is the target."""
         return self._sequences.get(part, [])
 
+    def training_popularity(self) -> np.ndarray:
+        """How often each item was taken in the training part, int64 [N+1] by item id; 0 in a loaded run."""
+        taken = [np.empty(0, dtype=np.int64), *(sequence.item_ids for sequence in self.sequences("train"))]
+        return np.bincount(np.concatenate(taken), minlength=len(self.table.codes))
+
     def rating(self, interactions: np.ndarray) -> np.ndarray:
         """Ratings float64, nan where there is none, of interactions int64 [...]."""
         return self._ratings[interactions]

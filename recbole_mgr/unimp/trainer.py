@@ -19,8 +19,9 @@ from recbole_mgr.integration.trainer import GenerativeTrainer
 from recbole_mgr.unimp.mixture import TaskMixture
 from recbole_mgr.unimp.rows import RowBatch, collate
 from recbole_mgr.unimp.tasks import TASKS, make_tasks
+from recbole_mgr.unimp.tasks.cases import Case
 from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
-from recbole_mgr.unimp.tasks.task import Case, Task
+from recbole_mgr.unimp.tasks.task import Task
 
 _VALID_CASES = 200  # of each task, to compute its loss from
 _LEAST_LOSS = 1e-9  # a loss of 0 has no logarithm

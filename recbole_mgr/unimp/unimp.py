@@ -51,7 +51,6 @@ from recbole_mgr.unimp.tasks import TASKS, make_tasks, needs_of, ranking_tasks
 from recbole_mgr.unimp.tasks.rating_baseline import best_on_validation
 from recbole_mgr.unimp.tasks.rating_line import RatingLine
 from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
-from recbole_mgr.unimp.tasks.task import training_popularity
 from recbole_mgr.unimp.token_meanings import meanings_of_new_tokens
 from recbole_mgr.unimp.tokenizer import require_tokenizer
 from recbole_mgr.unimp.transfer import refuse_unlike
@@ -190,7 +189,7 @@ class UniMP(GenerativeRecommender):
         return RatingLine(data.table.num_items, best_on_validation(data, task.cases("valid")) if is_learning else None)
 
     def _count_items(self, dataset) -> None:
-        counts = torch.from_numpy(training_popularity(dataset.personal))
+        counts = torch.from_numpy(dataset.personal.training_popularity())
         self.register_buffer("item_counts", counts.float())  # [N + 1]
 
     def _build_backbone(self, config, dataset) -> PromptBackbone:

@@ -6,7 +6,6 @@ from recbole.data.interaction import Interaction
 from tiny_shop import NUM_ITEMS
 
 from recbole_mgr.generation.priors import FAINTEST
-from recbole_mgr.unimp.tasks.task import training_popularity
 
 
 @torch.no_grad()
@@ -83,7 +82,7 @@ def test_a_search_with_equal_logits_is_the_one_by_words_alone_and_rises_from_the
     world = make_world(tasks="rec,search", query_words=True, ranking="beams", prior_weights=given)
     task = next(task for task in world.tasks if task.name == "search")
     targets = world.users["item_id"]
-    popularity = training_popularity(world.model.personal)
+    popularity = world.model.personal.training_popularity()
     assert torch.equal(world.model.item_counts, torch.from_numpy(popularity).float())
     by_words = world.model.query_match.scores([task.query(target) for target in targets.tolist()], popularity)
     by_words = torch.from_numpy(by_words)[:, 1:]

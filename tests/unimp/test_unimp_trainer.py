@@ -24,7 +24,7 @@ from recbole_mgr.serving.prompt_text import prompt_text
 from recbole_mgr.serving.recommender import load
 from recbole_mgr.serving.run_directory import read_run
 from recbole_mgr.unimp.tasks import make_tasks
-from recbole_mgr.unimp.tasks.task import Case
+from recbole_mgr.unimp.tasks.cases import Case
 from recbole_mgr.unimp.trainer import UniMPTrainer
 from recbole_mgr.unimp.unimp import UniMP
 

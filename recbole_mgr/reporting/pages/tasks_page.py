@@ -17,10 +17,11 @@ from recbole_mgr.serving.prompt_text import prompt_parts
 from recbole_mgr.serving.run_directory import Run
 from recbole_mgr.unimp.rows import Row
 from recbole_mgr.unimp.tasks import instructions, make_tasks
+from recbole_mgr.unimp.tasks.cases import Case, Question
 from recbole_mgr.unimp.tasks.explanation import ExplanationTask
 from recbole_mgr.unimp.tasks.preference import PreferenceTask
 from recbole_mgr.unimp.tasks.selection import SelectionCase
-from recbole_mgr.unimp.tasks.task import Case, Question, Task
+from recbole_mgr.unimp.tasks.task import Task
 from recbole_mgr.unimp.user_sequences import UserSequence
 
 CASES = 12  # of a task

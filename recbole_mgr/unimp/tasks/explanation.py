@@ -13,8 +13,9 @@ from recbole_mgr.integration.task_results import Estimate, TaskResult
 from recbole_mgr.integration.validation import require
 from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
 from recbole_mgr.unimp.tasks.bert_score import BertScore
+from recbole_mgr.unimp.tasks.cases import Case, Question, Reply
 from recbole_mgr.unimp.tasks.explanation_baselines import ExplanationBaselines
-from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, ItemQuestionTask, Question, Reply
+from recbole_mgr.unimp.tasks.task import AnsweringModel, ItemQuestionTask
 from recbole_mgr.unimp.tasks.text_metrics import bleu, distinct, feature_match, grounded, rouge_l, variety
 
 NO_REVIEWS = "task explanation: the data set has no .review file; leave the task out of tasks"

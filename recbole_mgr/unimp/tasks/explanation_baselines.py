@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from recbole_mgr.unimp.personal_data import PersonalData
-from recbole_mgr.unimp.tasks.task import Case
+from recbole_mgr.unimp.tasks.cases import Case
 from recbole_mgr.unimp.tasks.text_metrics import words_of
 
 _MOST_ITEMS = 0.5  # share of items beyond which a word says nothing of one

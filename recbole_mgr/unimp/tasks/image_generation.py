@@ -18,7 +18,8 @@ from recbole_mgr.unimp.pictures.contact_sheet import SheetRow, contact_sheet
 from recbole_mgr.unimp.pictures.likeness import PictureLikeness
 from recbole_mgr.unimp.pictures.pixels import read_pixels
 from recbole_mgr.unimp.rows import SEES_ALL, Row, RowBuilder
-from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, EvaluatedTask, Question, Reply, training_popularity
+from recbole_mgr.unimp.tasks.cases import Case, Question, Reply
+from recbole_mgr.unimp.tasks.task import AnsweringModel, EvaluatedTask
 from recbole_mgr.unimp.user_sequences import UserSequence
 
 SHEET_FILE = "contact_sheet.png"
@@ -182,7 +183,7 @@ class ImageGenerationTask(EvaluatedTask):
 
     def _most_popular_of_query(self, targets: np.ndarray) -> np.ndarray:
         """For each target, the item with a picture and the same query that training users took most often."""
-        popularity = training_popularity(self.data)
+        popularity = self.data.training_popularity()
         best: dict[str, int] = {}
         for item in np.flatnonzero(self._has_picture)[np.argsort(-popularity[self._has_picture], kind="stable")]:
             best.setdefault(self.catalogue.queries[item], item)

@@ -18,8 +18,9 @@ from recbole_mgr.data.table import AtomicFormat, read_header
 from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
 from recbole_mgr.unimp.focal_loss import focal_posterior
 from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
+from recbole_mgr.unimp.tasks.cases import Case, Question, Reply
 from recbole_mgr.unimp.tasks.rating_baseline import best_on_validation
-from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, ItemQuestionTask, Question, Reply
+from recbole_mgr.unimp.tasks.task import AnsweringModel, ItemQuestionTask
 
 NO_RATINGS = "task preference: the .inter file has no column rating:float; leave the task out of tasks"
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_mgr.unimp.personal_data import PersonalData
-from recbole_mgr.unimp.tasks.task import Case
+from recbole_mgr.unimp.tasks.cases import Case
 
 _ROUNDS = 10  # of alternating least squares
 _SHRINKAGES = (1, 2, 5, 10, 15, 30)

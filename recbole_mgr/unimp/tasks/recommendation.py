@@ -9,7 +9,8 @@ import numpy as np
 
 from recbole_mgr.unimp.personal_data import UserSequence
 from recbole_mgr.unimp.rows import Row
-from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, Question, Reply, Task
+from recbole_mgr.unimp.tasks.cases import Case, Question, Reply
+from recbole_mgr.unimp.tasks.task import AnsweringModel, Task
 
 
 class RecommendationTask(Task):

@@ -12,8 +12,9 @@ from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
 from recbole_mgr.unimp.personal_data import PersonalData
 from recbole_mgr.unimp.query_match import QueryMatch
 from recbole_mgr.unimp.rows import SEES_ALL, Row, RowBuilder
+from recbole_mgr.unimp.tasks.cases import Case, Question, Reply
 from recbole_mgr.unimp.tasks.recommendation import RecommendationTask
-from recbole_mgr.unimp.tasks.task import AnsweringModel, Case, Question, Reply, training_popularity
+from recbole_mgr.unimp.tasks.task import AnsweringModel
 
 _SCORES_AT_ONCE = 1 << 24  # float64, queries times items
 _NOTHING = np.empty(0, dtype=np.int64)
@@ -103,7 +104,7 @@ class SearchTask(RecommendationTask):
             user_ids: int [n], whose they are.
             topk: cut-offs of the metrics.
         """
-        popularity = training_popularity(self.data)
+        popularity = self.data.training_popularity()
         seen = {user.user_id: user.item_ids[:-1] for user in self.data.sequences("test")}
         histories = [seen[user_id] for user_id in user_ids.tolist()]
         by_query = self._ranks_by_query(targets, popularity, [_NOTHING] * len(targets))

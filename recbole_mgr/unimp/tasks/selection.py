@@ -15,16 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from recbole_mgr.integration.task_results import Estimate, TaskResult, estimate
 from recbole_mgr.unimp.personal_data import PersonalData, UserSequence
 from recbole_mgr.unimp.rows import RowBuilder
-from recbole_mgr.unimp.tasks.task import (
-    AnsweringModel,
-    Case,
-    EvaluatedTask,
-    Question,
-    Reply,
-    case_of,
-    in_parts,
-    training_popularity,
-)
+from recbole_mgr.unimp.tasks.cases import Case, Question, Reply, case_of, in_parts
+from recbole_mgr.unimp.tasks.task import AnsweringModel, EvaluatedTask
 
 _SHARE_OF_TWO = 0.4
 
@@ -122,7 +114,7 @@ class SelectionTask(EvaluatedTask):
     def evaluate(self, model: AnsweringModel, cases: Sequence[SelectionCase], run_dir: Path) -> TaskResult:
         by_marks = _set_metrics(self.choose_by_marks(model, cases), cases)
         by_likelihood = {"generated marks": by_marks} if self.goes_by_likelihood(model) else {}
-        popularity = training_popularity(self.data)
+        popularity = self.data.training_popularity()
         favourites = [np.arange(len(case.candidates)) == popularity[case.candidates].argmax() for case in cases]
         return TaskResult(
             task=self.name,

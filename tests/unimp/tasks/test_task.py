@@ -5,7 +5,7 @@ import pytest
 
 from recbole_mgr.unimp.rows import SEES_ALL
 from recbole_mgr.unimp.tasks import make_tasks, task_names
-from recbole_mgr.unimp.tasks.task import Case
+from recbole_mgr.unimp.tasks.cases import Case
 
 OWN = ["recommendation", "search", "preference", "explanation", "selection"]
 
