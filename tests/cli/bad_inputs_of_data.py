@@ -47,7 +47,7 @@ INTERACTIONS = [
     (HEADER.encode() + bytes(200), "bad.inter"),
     (folder, "bad.inter"),
 ]
-READERS = ("check bad --data_path .", "run --model Pop --dataset bad --data_path=. --epochs=1 --state=ERROR")
+READERS = ("check bad --data_path .", "run --model Pop --dataset bad --data_path=. --state=ERROR")
 DATA = [
     *(Bad(command, says, inter(content)) for content, says in INTERACTIONS for command in READERS),
     Bad("check bad --data_path .", "bad"),

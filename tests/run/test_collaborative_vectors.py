@@ -97,7 +97,7 @@ def test_wrong_arguments_are_named(walkers, capsys, arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("model", "message"), [("Pop", "keeps no item_embedding"), ("TIGER", "has no vectors of items")]
+    ("model", "message"), [("MultiVAE", "keeps no item_embedding"), ("TIGER", "has no vectors of items")]
 )
 def test_models_without_item_vectors_are_refused(walkers, capsys, model, message):
     assert collaborative(model=model) == 2

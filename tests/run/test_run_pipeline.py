@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recbole_mgr.integration.config import settings_read
 from recbole_mgr.model.generative import GenerativeRecommender
 from recbole_mgr.run.identity import slug
 from recbole_mgr.run.pipeline import ModelRequest, run_comparison
@@ -86,7 +87,7 @@ def test_general_models_are_tested_with_and_without_seen_items(make_settings):
         for user in range(12)
         for time, item in enumerate([*neighbours, f"i{3 + user}", f"i{3 + (user + 1) % 12}"])
     ]
-    settings = for_any_model(make_settings(dataset={"interactions": rows}, topk=[3, 15]))
+    settings = settings_read("ItemKNN", make_settings(dataset={"interactions": rows}, topk=[3, 15]))
     settings["valid_metric"] = "NDCG@3"
     (result,) = run_comparison([request("ItemKNN")], "tiny", settings=settings).results
     assert result.num_items == 15
