@@ -30,7 +30,9 @@ def port(run):
     import uvicorn
 
     service = Service({"lf": run.folder}, device="cpu")
-    server = uvicorn.Server(uvicorn.Config(create_app(service), port=0, log_config=None))
+    # on a busy machine neither a slow answer nor a client that pauses is to be taken for a lost one
+    patient = uvicorn.Config(create_app(service, timeout=300), port=0, log_config=None, timeout_keep_alive=300)
+    server = uvicorn.Server(patient)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
