@@ -102,6 +102,24 @@ def test_branches_move_with_their_prefixes_when_items_join():
     assert all(moved[name] is weights[name] for name in list(weights)[2:])
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [(0,), (1,), (7, 30)])
+def test_blocks_of_rows_say_what_single_rows_say(shape):
+    """A node has none, one or several blocks of rows; some rows have no node."""
+    branches = build(branch_size=3).decoder.branches
+    generator = torch.Generator().manual_seed(1)
+    for depth in range(1, branches.trie.num_digits):
+        nodes = torch.randint(-1, 3, shape, generator=generator)
+        features = torch.randn(*shape, branches.query.in_features, generator=generator)
+        logits = torch.randn(*shape, branches.trie.sizes[depth], generator=generator)
+        found = branches(depth, nodes, features, logits)
+        with torch.enable_grad():
+            expected = branches(depth, nodes, features, logits)
+        torch.testing.assert_close(found, expected)
+        assert torch.equal(found[nodes < 0], logits[nodes < 0])
+        assert nodes.numel() == 0 or branches.trie.max_children(depth) == 1 or not torch.equal(found, logits)
+
+
 @pytest.mark.parametrize("size", [1, 5])
 def test_a_branch_has_a_bias_and_a_vector_of_the_size_asked_for(size):
     branches = build(branch_size=size).decoder.branches

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.backbone.layers import Dropout
 
+ROWS_OF_BLOCK = 16  # of one node, that a CPU multiplies together
 _BRANCH_WEIGHT = re.compile(r"\.branches\.(?:bias|vectors)\.(\d+)$")
 
 
@@ -50,13 +52,40 @@ class BranchScores(nn.Module):
         """
         query = self.dropout(self.query(features))  # [..., R]
         if depth == 0:  # all stand at the root
-            children = self.trie.children_of(0, nodes.new_zeros(()))  # [C]
-            scores = query @ self.vectors[0].T  # [..., C]
-        else:
-            children = self.trie.children_of(depth, nodes)  # [..., C]
-            scores = (self.vectors[depth][children.nodes.clamp(min=0)] @ query.unsqueeze(-1)).squeeze(-1)
-        scores = (scores + self.bias[depth][children.nodes.clamp(min=0)]).masked_fill(~children.valid, 0.0)
-        return logits.scatter_add(-1, children.codes.expand_as(scores), scores.to(logits.dtype))
+            scores, codes = self._scores(0, nodes.new_zeros(()), query)
+        elif nodes.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            scores, codes = self._scores(depth, nodes, query.unsqueeze(-2))
+            scores = scores.squeeze(-2)
+        else:  # a search meets the same nodes in many rows
+            found = self._scores_by_node(depth, nodes.flatten(), query.flatten(0, -2))
+            scores, codes = (part.view(*nodes.shape, part.shape[-1]) for part in found)
+        return logits.scatter_add(-1, codes.expand_as(scores), scores.to(logits.dtype))
+
+    def _scores(self, depth: int, nodes: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores [..., Q, C] of the branches below ``nodes`` [...] for ``queries`` [..., Q, R] of each, 0 where there
+        is none; and their codes, [..., C]."""
+        children = self.trie.children_of(depth, nodes)  # [..., C]
+        branches = children.nodes.clamp(min=0)
+        scores = queries @ self.vectors[depth][branches].mT + self.bias[depth][branches].unsqueeze(-2)
+        return scores.masked_fill(~children.valid.unsqueeze(-2), 0.0), children.codes
+
+    def _scores_by_node(self, depth: int, nodes: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and codes [n, C] of the branches below each of ``nodes`` [n] for its own ``query`` [n, R].
+
+        Rows of the same node are multiplied in blocks, for each of which a CPU reads the branches' vectors once.
+        """
+        nodes, order = nodes.sort()
+        row = torch.arange(len(nodes), device=nodes.device)
+        is_first = F.pad(nodes[1:] != nodes[:-1], (1, 0), value=True)  # of its node
+        of_node = row - row.masked_fill(~is_first, 0).cummax(dim=0).values  # [n], 0 for the first row of each node
+        is_start = of_node % ROWS_OF_BLOCK == 0
+        block = is_start.cumsum(dim=0) - 1
+        place = torch.empty_like(order)
+        place[order] = block * ROWS_OF_BLOCK + of_node % ROWS_OF_BLOCK  # of the rows as they came
+        blocks = query.new_zeros(int(is_start.sum()), ROWS_OF_BLOCK, query.shape[1])
+        blocks.flatten(0, 1).index_copy_(0, place, query)
+        scores, codes = self._scores(depth, nodes[is_start], blocks)
+        return scores.flatten(0, 1).index_select(0, place), codes.index_select(0, place // ROWS_OF_BLOCK)
 
 
 def moved_branches(old: PrefixTrie, new: PrefixTrie, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
