@@ -114,7 +114,7 @@ def _owned(path: Path, waits: bool) -> Iterator[None]:
         try:
             file = lock.open("a+", encoding="utf-8")  # noqa: SIM115 - closed below, when the lock may go
         except FileNotFoundError:  # a command that failed has just removed the folder
-            lock.parent.mkdir(parents=True)
+            lock.parent.mkdir(parents=True, exist_ok=True)
             continue
         if not _locked(file):
             if waits:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -176,3 +177,16 @@ def test_one_waits_for_the_other_and_finds_its_work(tmp_path):
     for thread in threads:
         thread.join()
     assert made == [1] and [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_folder_may_come_back_while_its_lock_is_made(tmp_path, monkeypatch):
+    """A command that failed removes it, and a third one makes it again at once."""
+    opened = Path.open
+
+    def gone_for_a_moment(self, *args, **kwargs):
+        monkeypatch.setattr(Path, "open", opened)
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "open", gone_for_a_moment)
+    with owned(tmp_path / "saved" / "run"):
+        assert (tmp_path / "saved" / ".run.lock").is_file()

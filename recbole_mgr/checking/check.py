@@ -28,6 +28,7 @@ from recbole_mgr.data.reviews import REVIEW, judged_reviews
 from recbole_mgr.data.semantic_id_file import read_table_file
 from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat, read_header
 from recbole_mgr.semantic_id.collisions import group_sizes
+from recbole_mgr.semantic_id.table import described_sizes
 
 
 class Checked(NamedTuple):
@@ -129,6 +130,7 @@ def _semantic_ids(path: Path, interaction_items: set[str]) -> tuple[list[str], P
     """Modalities whose codes can be used, and the section."""
     try:
         table = read_table_file(path)
+        described_sizes(path, table)  # a run refuses another content than is described
     except (ValueError, OSError) as error:
         return [], Part({}, [Problem(ERROR, path.name, str(error), "correct the file, or take it away")])
     facts: dict[str, Any] = {"items": len(table.item_tokens)}

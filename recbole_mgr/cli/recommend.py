@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
         served, asked, unknown = _of_all(served, asked, unknown)
         if not asked:
             raise ValueError("nobody to recommend to: the list of users or histories is empty")
-    if unknown and processes.is_owner():
+    if processes.is_owner():
         _report_unknown(list(unknown), request.output)
     if request.output is not None:
         print_line(f"{served} of {asked} users served, written to {request.output}")
@@ -161,9 +161,13 @@ def _add_new_items(recommender: BaseRecommender, folder: Path) -> None:
 
 def _report_unknown(tokens: list[str], output: Path | None) -> None:
     """Tell of skipped ids: the first ones on the screen, and all of them beside the output."""
+    path = output and output.with_name(f"{output.name}.unknown.txt")
+    if not tokens:
+        if path is not None:
+            path.unlink(missing_ok=True)  # of lists that these take the place of
+        return
     text = f"unknown ids skipped: {_first(tokens)}"
-    if output is not None:
-        path = output.with_name(f"{output.name}.unknown.txt")
+    if path is not None:
         write_text(path, "".join(f"{token}\n" for token in tokens))
         text += f"; all of them in {path}"
     print_line(text, file=sys.stderr)

@@ -20,7 +20,7 @@ import polars as pl
 import yaml
 
 from recbole_mgr.data.binary_twin import read_twin, write_twin
-from recbole_mgr.data.semantic_id_json import read_json_codes
+from recbole_mgr.data.semantic_id_json import LARGEST_CODE, read_json_codes
 from recbole_mgr.data.table import read_lines
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import replacing, write_text
@@ -30,7 +30,6 @@ DEDUP_COLUMN = "dedup:token"
 CODES_SUFFIX = "_codes:token_seq"
 CODES = "codes:"  # before the name of a modality, in the binary form
 UNNAMED = "*"  # the modality of codes in JSON
-LARGEST_CODE = 2**20 - 1  # a model has weights for each code below the largest
 
 
 class TableFile(NamedTuple):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from recbole_mgr.data.table import read_lines
 
+LARGEST_CODE = 2**20 - 1  # a model has weights for each code below the largest
 _TOKEN = re.compile(r"<?([A-Za-z]*)_?(\d{1,7})>?")
 _SHOWN = 60  # characters of a foreign value in a message
 
@@ -65,8 +67,7 @@ def _read_object(path: Path, form: str) -> dict[str, Any]:
     def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
         if len(content) < len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated = next(key for key in content if keys.count(key) > 1)
+            repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
             raise ValueError(f"the key {_short(repeated)} stands there twice")
         return content
 
@@ -92,7 +93,12 @@ def _codes(path: Path, key: str, tokens: Any) -> tuple[list[int], tuple[str, ...
         raise ValueError(
             f'{path}: item {_short(key)}: {_short(tokens)} is no list of tokens such as "<a_1>" or of numbers >= 0'
         )
-    return [int(match[2]) for match in parsed], tuple(match[1] for match in parsed)
+    codes = [int(match[2]) for match in parsed]
+    if max(codes) > LARGEST_CODE:
+        raise ValueError(
+            f"{path}: item {_short(key)}: code {max(codes)} is above {LARGEST_CODE:,}; number the codes from 0 on"
+        )
+    return codes, tuple(match[1] for match in parsed)
 
 
 def _read_map(item2id: Path, path: Path, keys: set[str]) -> dict[str, str]:

@@ -12,16 +12,18 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import timedelta
 from itertools import chain
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
+from recbole_mgr import files
 from recbole_mgr.distributed.environment import place_on_machine, started_together
 
 Result = TypeVar("Result")
@@ -200,6 +202,11 @@ def on_owner(work: Callable[[], Result]) -> Result:
         raise
     broadcast((result, None))
     return result
+
+
+def owned(path: Path) -> AbstractContextManager[None]:
+    """`recbole_mgr.files.owned`: the lock of a file or folder that is being made, which the owner holds for all."""
+    return files.owned(path) if is_owner() else nullcontext()
 
 
 @contextmanager

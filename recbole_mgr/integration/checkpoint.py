@@ -58,10 +58,8 @@ def save_checkpoint(state: dict[str, Any], path: str | os.PathLike) -> None:
         TypeError: If something in ``state`` is not plain data.
     """
     plain = _to_plain(state, "state")
-    with replacing(Path(path)) as unfinished, open(unfinished, "wb") as file:
+    with replacing(Path(path)) as unfinished, open(unfinished, "wb") as file:  # torch writes a path's name into it
         torch.save(plain, file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def load_checkpoint(path: str | os.PathLike, map_location: Any = None) -> dict[str, Any]:

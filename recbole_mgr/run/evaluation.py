@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,14 @@ def evaluate_runs(run_dirs: list[Path], settings: dict[str, Any]) -> Comparison:
     known = set().union(*(known_keys(about["model"]) for about in stored))
     refuse_unknown_keys(settings, known, "any of " + ", ".join(about["model"] for about in stored))
     configs = [_config_of(about, settings, run_dir) for about, run_dir in zip(stored, run_dirs, strict=True)]
+    labels = _labels(configs)
     provenances = [checked_provenance(config, config["dataset"]) for config in configs]
     for run_dir, provenance in zip(run_dirs, provenances, strict=True):
         if provenance.fingerprint != provenances[0].fingerprint:
             raise ValueError(f"{run_dir}: of other interactions than {run_dirs[0]}; one table shows one data set")
     results = [
-        test_again(config, _label(run_dir, about, run_dirs), provenance, run_dir)
-        for config, about, provenance, run_dir in zip(configs, stored, provenances, run_dirs, strict=True)
+        test_again(config, label, provenance, run_dir)
+        for config, label, provenance, run_dir in zip(configs, labels, provenances, run_dirs, strict=True)
     ]
     comparison = Comparison(provenances[0], results)
     comparison.check_same_targets()
@@ -103,7 +105,9 @@ def _config_of(about: Mapping[str, Any], settings: Mapping[str, Any], run_dir: P
     return config
 
 
-def _label(run_dir: Path, about: Mapping[str, Any], run_dirs: list[Path]) -> str:
-    """The model's name, with the folder's where several runs of it differ in their settings."""
-    folders = {other.resolve().parent for other in run_dirs if other.resolve().parent.name.startswith(about["model"])}
-    return about["model"] if len(folders) == 1 else run_dir.resolve().parent.name
+def _labels(configs: list[Config]) -> list[str]:
+    """The models' names, with what their folders are called after them where runs of a model differ in more than their
+    seeds: only runs of one label are averaged."""
+    runs = [(config["model"], RunIdentity.of(config).training_digest) for config in configs]
+    trainings = Counter(model for model, _ in set(runs))
+    return [model if trainings[model] == 1 else f"{model}-{digest}" for model, digest in runs]

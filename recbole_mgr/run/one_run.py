@@ -10,7 +10,6 @@ import dataclasses
 import logging
 import os
 import time
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from recbole_mgr.distributed import processes
 from recbole_mgr.distributed.environment import place_on_machine
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.encoding.description import keep_encoders
-from recbole_mgr.files import owned, sweep, write_text
+from recbole_mgr.files import sweep, write_text
 from recbole_mgr.integration.checkpoint import load_checkpoint, take_weights
 from recbole_mgr.integration.collector import Ranking
 from recbole_mgr.integration.config import plain_settings
@@ -85,7 +84,7 @@ def run_one(config: Config, label: str, provenance: Provenance, tracker: Tracker
     if processes.on_owner(lambda: RunResult.exists(folder)):
         print_line(f"{label}, seed {config['seed']}: finished before, read from {folder}")
         return processes.on_owner(lambda: _read_back(config, label, run_dir, folder))
-    with _owned(run_dir):
+    with processes.owned(run_dir):
         followed = tracker or tracker_of(config, label, provenance)
         return _begun(config, label, provenance, identity, run_dir, followed).result(folder)
 
@@ -115,11 +114,6 @@ def _describe(config: Config, provenance: Provenance, identity: RunIdentity, run
         write_text(run_dir / SETTINGS_FILE, yaml.safe_dump(about, sort_keys=False))
 
 
-def _owned(run_dir: Path) -> AbstractContextManager[None]:
-    """The lock of a run directory, which the owner of the processes holds for all."""
-    return owned(run_dir) if processes.is_owner() else nullcontext()
-
-
 def train_one(config: Config, label: str, provenance: Provenance) -> dict[str, Any]:
     """Train one model with one seed and complete its run directory, without a test, where that is not done yet.
 
@@ -133,7 +127,7 @@ def train_one(config: Config, label: str, provenance: Provenance) -> dict[str, A
     run_dir = processes.on_owner(lambda: run_directory(config, provenance, identity))
     if processes.on_owner(lambda: is_trained(run_dir)):
         return processes.on_owner(lambda: _trained_before(run_dir))
-    with _owned(run_dir):
+    with processes.owned(run_dir):
         nobody = Tracker(Followed(provenance.label, label, run_dir.parts[-3:], {}))  # follows what is not tested
         return _begun(config, label, provenance, identity, run_dir, nobody).trained()
 
@@ -141,7 +135,7 @@ def train_one(config: Config, label: str, provenance: Provenance) -> dict[str, A
 def test_again(config: Config, label: str, provenance: Provenance, run_dir: Path) -> RunResult:
     """Test a trained run by the settings of ``config``, whatever was tested before, and complete its folder anew."""
     folder = result_directory(run_dir, RunIdentity.of(config))
-    with _owned(run_dir):
+    with processes.owned(run_dir):
         processes.on_owner(lambda: sweep(run_dir))
         return _Work(config, label, provenance, run_dir, tracker_of(config, label, provenance)).result(folder)
 

@@ -1,6 +1,6 @@
 """A search for good settings: Optuna proposes, each trial is a run judged on validation, the best is tested.
 
-Trials stand in a journal, a file that any number of processes append to; a killed search goes on from it, with the
+Trials stand in a journal, a file that the processes of a command append to; a killed search goes on from it, with the
 trial that was interrupted, which resumes like any run.
 """
 
@@ -36,12 +36,17 @@ _REFUSED = "refused"  # an attribute of trials whose settings do not go together
 
 
 class Range(NamedTuple):
-    """Numbers from ``low`` to ``high``, whole ones where both are; ``log`` draws their logarithm evenly."""
+    """Numbers from ``low`` to ``high``, whole ones where both are, and ``step`` is; ``log`` draws their logarithm
+    evenly."""
 
     low: int | float
     high: int | float
     log: bool = False
     step: int | float | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return all(type(number) is int for number in (self.low, self.high, self.step or 1))
 
 
 class Search(NamedTuple):
@@ -123,6 +128,8 @@ def _values(where: str, entry: Any) -> list[Any] | Range:
         raise ValueError(f"{where}: {entry!r} must be numbers, low below high")
     if entry.get("log") and (entry["low"] <= 0 or entry.get("step") is not None):
         raise ValueError(f"{where}: {entry!r}: log wants low above 0, and no step")
+    if entry.get("step") is not None and entry["step"] <= 0:
+        raise ValueError(f"{where}: {entry!r}: step must be above 0")
     return Range(**entry)
 
 
@@ -151,12 +158,13 @@ def tune(search: Search, given: dict[str, Any], results: Path) -> tuple[Path, Co
     digest = hashlib.sha256(json.dumps(identity, default=str, sort_keys=True).encode()).hexdigest()[:8]
     folder = results / f"tune-{search.name}-{slug(provenance.label)}-{provenance.fingerprint}-{digest}"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    limit = processes.on_owner(lambda: _begin(search, folder))
-    rank = processes.rank()
-    with processes.alone():
-        _work(search, _study(search, folder, rank), provenance, limit)
-    processes.wait()
-    best = processes.on_owner(lambda: _settings_of(search, _report(search, folder).best_trial))
+    with processes.owned(folder):  # another command would take the trials that run for interrupted ones
+        limit = processes.on_owner(lambda: _begin(search, folder))
+        rank = processes.rank()
+        with processes.alone():
+            _work(search, _study(search, folder, rank), provenance, limit)
+        processes.wait()
+        best = processes.on_owner(lambda: _settings_of(search, _report(search, folder).best_trial))
     return folder, run_comparison([ModelRequest(search.model, {})], search.dataset, settings=best)
 
 
@@ -239,7 +247,7 @@ def _proposed(search: Search, trial: optuna.Trial) -> dict[str, Any]:
         if isinstance(values, list):
             texts = [json.dumps(value) for value in values]
             settings[key] = json.loads(trial.suggest_categorical(key, texts))
-        elif all(type(number) is int for number in (values.low, values.high)):
+        elif values.is_whole:
             settings[key] = trial.suggest_int(key, values.low, values.high, step=values.step or 1, log=values.log)
         else:
             settings[key] = trial.suggest_float(key, values.low, values.high, step=values.step, log=values.log)

@@ -163,7 +163,7 @@ class SemanticIdTable:
         if list(content.blocks) == [UNNAMED] and modalities is not None:
             (modality,) = coded_modalities(path, modalities)
             content = content._replace(blocks={modality: content.blocks[UNNAMED]})
-        sizes = _described_sizes(path, content)
+        sizes = described_sizes(path, content)
         names = list(content.blocks) if modalities is None else list(modalities)
         unknown = [name for name in names if name not in content.blocks]
         if unknown or not names:
@@ -272,8 +272,12 @@ def _codes_tensor(
     return codes
 
 
-def _described_sizes(path: Path, content: TableFile) -> dict[str, list[int]]:
-    """Sizes by modality: from the description, once the content is found to be the one described."""
+def described_sizes(path: Path, content: TableFile) -> dict[str, list[int]]:
+    """Codes of each level by modality: from the description of a file, where it has one, else those that occur.
+
+    Raises:
+        ValueError: If the content is another one than is described.
+    """
     if content.description is None:
         return {modality: (block.max(0) + 1).tolist() for modality, block in content.blocks.items()}
     digits = _described_digits(path, content)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from recbole_mgr.cli.main import main
+from recbole_mgr.semantic_id.table import SemanticIdTable
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 NOW = 1_600_000_000
@@ -348,3 +349,13 @@ def test_wrong_usage_is_2(folder, capsys):
     assert main(["check", "Nothing", "--data_path", str(folder.parent)]) == 2
     assert main(["check", "Shop", "--data_path", str(folder.parent), "--pictures", "some"]) == 2
     assert "--pictures some: expected a number or all" in capsys.readouterr().err
+
+
+def test_semantic_ids_of_another_description_are_told_as_a_run_tells_them(folder):
+    table = SemanticIdTable.from_blocks({"text": np.array([[0], [1], [2], [3], [4]])}, list("abcde"))
+    table.save(folder / "Shop.semantic_ids.tsv")
+    assert not [error for error in problems(check(folder)[1], "error") if "semantic_ids" in error]
+    rows = (folder / "Shop.semantic_ids.tsv").read_text().replace("e\t4", "e\t5")
+    (folder / "Shop.semantic_ids.tsv").write_text(rows)
+    (error,) = (error for error in problems(check(folder)[1], "error") if "semantic_ids" in error)
+    assert "the content is not the one that Shop.semantic_ids.yaml describes" in error

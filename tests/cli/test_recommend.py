@@ -172,6 +172,9 @@ def test_unknown_ids_fail_without_a_file_or_are_listed(folder, tmp_path, capsys)
     assert (tmp_path / "lists.jsonl.unknown.txt").read_text() == "gone\nlost\n"
     lists = [json.loads(line)["items"] for line in (tmp_path / "lists.jsonl").read_text().splitlines()]
     assert [len(items) for items in lists] == [10, 10, 0]
+    (tmp_path / "baskets.txt").write_text("i1\ni2\n")
+    assert run(folder, *ask) == 0
+    assert not (tmp_path / "lists.jsonl.unknown.txt").exists()
 
 
 def test_new_items_of_a_folder(folder, tmp_path, capsys):

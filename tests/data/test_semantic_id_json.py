@@ -63,6 +63,7 @@ BAD = {
     "a fraction": ('{"0": [1.5]}', "is no list of tokens"),
     "true": ('{"0": [true]}', "is no list of tokens"),
     "huge": ('{"0": [123456789012]}', "is no list of tokens"),
+    "too large": ('{"0": ["<a_1>", "<b_1048576>"]}', "item '0': code 1048576 is above 1,048,575"),
     "ragged": ('{"0": ["<a_1>", "<b_1>"], "1": ["<a_1>"]}', "item '1' has the levels .*first item"),
     "levels swapped": ('{"0": ["<a_1>", "<b_1>"], "1": ["<b_1>", "<a_1>"]}', "item '1' has the levels"),
     "key twice": ('{"0": [1], "0": [2]}', "the key '0' stands there twice"),

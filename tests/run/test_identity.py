@@ -175,6 +175,22 @@ def test_evaluate_is_the_test_of_the_run(world, name):
     assert world.trained == 1
 
 
+def test_evaluate_averages_no_runs_that_differ_wherever_they_were_copied_to(world):
+    for name in ("MGRLF", "MGRLFpp"):
+        world(name)
+        the_run(name).rename(name)
+    world("MGRLF", learning_rate=0.5)
+    the_run().rename("other")
+    world("MGRLF", seed=7)
+    the_run().rename("seed")
+    of_two = evaluate_runs([Path("MGRLF"), Path("MGRLFpp")], {})
+    assert list(of_two.rows) == ["MGRLF", "MGRLFpp"]
+    rows = evaluate_runs([Path(name) for name in ("MGRLF", "MGRLFpp", "other", "seed")], {}).rows
+    assert sorted(len(runs) for runs in rows.values()) == [1, 1, 2]
+    assert [run.seed for runs in rows.values() for run in runs if len(runs) == 2] == [2020, 7]
+    assert all(label.startswith(f"{runs[0].model}-") or label == "MGRLFpp" for label, runs in rows.items())
+
+
 def test_evaluate_refuses_what_would_not_be_the_run(world, tmp_path):
     world("MGRLF")
     run_dir = the_run()

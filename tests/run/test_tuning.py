@@ -89,6 +89,31 @@ def test_an_interrupted_search_goes_on_with_the_trial_that_was_interrupted(folde
     assert len(asked) == 6 and len(set(asked)) == 5
 
 
+def test_a_second_command_does_not_take_running_trials_for_interrupted_ones(folder, monkeypatch):
+    search, asked = read_search(Path("search.yaml")), []
+
+    def another_command(config, *_):
+        asked.append(config)
+        if len(asked) == 1:
+            with pytest.raises(ValueError, match="is being made by process"):
+                tuning.tune(search, {}, Path("results"))
+        return {"valid": {"ndcg@10": 0.5}}
+
+    monkeypatch.setattr(tuning, "train_one", another_command)
+    monkeypatch.setattr(tuning, "run_comparison", lambda *_, **__: None)
+    tuning.tune(search, {}, Path("results"))
+    assert len(asked) == 3
+
+
+def test_whole_numbers_in_steps_that_are_none_are_numbers(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(tuning, "train_one", lambda config, *_: asked.append(config) or {"valid": {"ndcg@10": 0.5}})
+    monkeypatch.setattr(tuning, "run_comparison", lambda *_, **__: None)
+    write_search(search={"weight_decay": {"low": 0, "high": 2, "step": 0.5}}, trials=8)
+    tuning.tune(read_search(Path("search.yaml")), {"data_path": str(folder)}, Path("results"))
+    assert {config["weight_decay"] for config in asked} <= {0, 0.5, 1, 1.5, 2}
+
+
 def test_what_was_tried_is_not_tried_again(folder, monkeypatch):
     asked = []
     monkeypatch.setattr(tuning, "train_one", lambda config, *_: asked.append(1) or {"valid": {"ndcg@10": 0.5}})
@@ -125,6 +150,7 @@ def test_settings_that_do_not_go_together_are_told_and_passed_over(folder, capsy
         ({"search": {"learning_rate": 0.1}}, "search: learning_rate: 0.1 must be a list of choices, or low and high"),
         ({"search": {"learning_rate": {"low": 1, "high": 0.1}}}, "must be numbers, low below high"),
         ({"search": {"learning_rate": {"low": 0, "high": 1, "log": True}}}, "log wants low above 0"),
+        ({"search": {"learning_rate": {"low": 0, "high": 1, "step": 0}}}, "step must be above 0"),
     ],
 )
 def test_bad_files_are_refused(folder, changes, message):
