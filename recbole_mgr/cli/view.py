@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from recbole_mgr.cleaners import print_line
-from recbole_mgr.cli.parser import CommandParser, whole
+from recbole_mgr.cli.parser import CommandParser, add_format_options, format_of, whole
 
 _DESCRIPTION = """\
 Write pages with pictures that open in any browser, without a server and without a network:
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     from recbole_mgr.reporting.pages.view import find_targets, write_view
     from recbole_mgr.run.identity import slug
 
-    data, runs = find_targets(asked.targets, asked.data_path)
+    data, runs = find_targets(asked.targets, asked.data_path, format_of(asked))
     output = asked.output
     if output is None:
         output = Path("views") / slug(data.name if data else _name_of(runs))
@@ -59,4 +59,5 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--users", type=whole(0), default=200, help="test users shown one by one at most (default: 200)"
     )
+    add_format_options(parser)  # of a data set that is named; a run knows those of its own
     return parser.parse_args(arguments)

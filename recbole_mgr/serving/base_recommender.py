@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from recbole_mgr.data.histories import UserHistories
 from recbole_mgr.data.item_file import ItemText, ItemTexts, read_item_fields
+from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
 from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.serving.messages import NewItems, Recommendations, Request
 from recbole_mgr.serving.run_files import ITEMS_FILE
@@ -148,6 +149,11 @@ class BaseRecommender(ABC):
             KeyError: If there is no such item.
         """
         return []
+
+    @property
+    def format(self) -> AtomicFormat:
+        """How the atomic files of new items are written: as those that the run was trained on."""
+        return DEFAULT_FORMAT
 
     @property
     def modalities(self) -> list[str]:

@@ -20,8 +20,8 @@ def add_items_of_folder(recommender: BaseRecommender, folder: Path) -> NewItems:
     Args:
         recommender: the trained run.
         folder: ``<name>/`` with feature files ``<name>.<modality>`` (or ``.npy`` + ``.ids``) and, for titles,
-            ``<name>.item``; items of the catalogue may be among them. Items of ``<name>.item`` without any vector are
-            left out.
+            ``<name>.item``, written as the data of the run; items of the catalogue may be among them. Items of
+            ``<name>.item`` without any vector are left out.
 
     Raises:
         ValueError: If there is no feature file of the run's modalities, or one is malformed or was made by another
@@ -36,12 +36,12 @@ def add_items_of_folder(recommender: BaseRecommender, folder: Path) -> NewItems:
         )
     for modality in modalities:
         refuse_other_encoder(recommender.run_dir, folder, name, modality)
-    files = {modality: read_feature_file(folder, name, modality) for modality in modalities}
+    files = {modality: read_feature_file(folder, name, modality, recommender.format) for modality in modalities}
     known = set(recommender.item_ids)
     items = folder / f"{name}.item"
     named = [file.item_tokens for file in files.values()]
     if items.is_file():
-        named.append(read_all_item_texts(items).tokens)
+        named.append(read_all_item_texts(items, recommender.format).tokens)
     tokens = [token for token in dict.fromkeys(itertools.chain(*named)) if token not in known]
     features = {}
     for modality, file in files.items():
@@ -49,5 +49,5 @@ def add_items_of_folder(recommender: BaseRecommender, folder: Path) -> NewItems:
         rows = np.array([row_of.get(token, -1) for token in tokens], dtype=np.int64)  # [n]
         features[modality] = np.full((len(tokens), file.vectors.shape[1]), np.nan, dtype=file.vectors.dtype)
         features[modality][rows >= 0] = file.vectors[rows[rows >= 0]]
-    titles = [text.title for text in read_item_texts(items, tokens)]
+    titles = [text.title for text in read_item_texts(items, tokens, recommender.format)]
     return recommender.add_items(tokens, features, titles=titles)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_mgr.data.item_file import ItemText
+from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.generation.beam_search import RankedList
 from recbole_mgr.generation.trie import AllowedItems
 from recbole_mgr.model.backbone.branches import moved_branches
@@ -163,6 +164,10 @@ class Recommender(BaseRecommender):
         return beams_of(
             catalogue.network, item_ids, k, exclude=exclude, allowed_items=allowed_items
         ), catalogue.network.semantic_ids
+
+    @property
+    def format(self) -> AtomicFormat:
+        return AtomicFormat.of(self._settings)
 
     @property
     def modalities(self) -> list[str]:

@@ -11,7 +11,8 @@ import torch
 
 import recbole_mgr
 from recbole_mgr.integration.registry import MODELS
-from recbole_mgr.serving import Request
+from recbole_mgr.serving import Request, load
+from recbole_mgr.serving.new_item_folder import add_items_of_folder
 
 OTHERS = [name for name in MODELS if name != "UniMP"]  # whose runs tests/model/unimp uses
 
@@ -359,3 +360,16 @@ def test_a_call_that_has_begun_does_not_see_new_items(run):
     model.add_items(["new"], random_features(model, run, 1))
     assert [*batches, *stream] == before
     assert "new" in model.recommend(users=["u1"], k=21, beam_size=21).item_ids[0]
+
+
+def test_a_folder_of_new_items_is_written_as_the_runs_data_were(run, tmp_path):
+    recommender = load(run.folder)
+    recommender.run.settings.update({"ITEM_ID_FIELD": "asin", "encoding": "latin-1"})
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "shop.item").write_bytes("asin:token\ttitle:token_seq\nnew\tCafé\n".encode("latin-1"))
+    for modality, vectors in run.features.items():
+        np.save(folder / f"shop.{modality}.npy", vectors["i1"][None] * 0.5)
+        (folder / f"shop.{modality}.ids").write_text("new\n")
+    assert add_items_of_folder(recommender, folder).added == ["new"]
+    assert recommender.find_items("café")["items"][0]["item_id"] == "new"

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from recbole_mgr.data.interactions import Interactions, judged_interactions, numbered
-from recbole_mgr.data.table import PROBLEM
+from recbole_mgr.data.table import DEFAULT_FORMAT, PROBLEM, AtomicFormat
 from recbole_mgr.preparation.filtering import Counts, core_sizes
 from recbole_mgr.preparation.interactions import Interactions as PreparedInteractions
 
@@ -18,7 +18,7 @@ CORES = range(1, 11)
 _UNIX_SECONDS = (3e8, 1e10)
 
 
-def read_data_interactions(folder: Path, name: str) -> Interactions:
+def read_data_interactions(folder: Path, name: str, format: AtomicFormat = DEFAULT_FORMAT) -> Interactions:
     """Read ``<name>.inter``, sorted by user, then time, then order of the file.
 
     Rows that a run would refuse are left out (``recbole-mgr check`` names them).
@@ -27,7 +27,7 @@ def read_data_interactions(folder: Path, name: str) -> Interactions:
         ValueError: If there is no such file, it lacks a column, or no row is left.
     """
     path = folder / f"{name}.inter"
-    rows, _ = judged_interactions(path)
+    rows, _ = judged_interactions(path, format)
     rows = rows.filter(pl.col(PROBLEM).is_null())
     if rows.is_empty():
         raise ValueError(f"{path}: no row with user, item and time; recbole-mgr check names what is wrong")

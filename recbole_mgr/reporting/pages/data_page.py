@@ -11,6 +11,7 @@ import numpy as np
 from recbole_mgr.checking.check import check_dataset
 from recbole_mgr.data.features import FeatureFile
 from recbole_mgr.data.interactions import Interactions
+from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.preparation.filtering import Counts
 from recbole_mgr.reporting.pages import data_facts
 from recbole_mgr.reporting.pages.figures import Figure, bars, curve, histogram
@@ -26,6 +27,7 @@ def add_data_page(
     site: Site,
     folder: Path,
     name: str,
+    format: AtomicFormat,
     data: Interactions,
     items: ShownItems,
     shown: Mapping[str, Any],
@@ -36,14 +38,14 @@ def add_data_page(
 
     Args:
         site: gets the page.
-        folder, name: of the data set.
+        folder, name, format: of the data set.
         data: its interactions.
         items: all items.
         shown: what `write_items` returned.
         vectors: modality -> its file.
         nearest: modality -> nearest items.
     """
-    verdict = check_dataset(folder, name, pictures=200).verdict
+    verdict = check_dataset(folder, name, pictures=200, format=format).verdict
     lengths, counts = data_facts.history_lengths(data), data_facts.item_counts(data)
     targets = data_facts.targets(data)
     cores = data_facts.cores(data)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from recbole_mgr.cleaners import for_terminal
 from recbole_mgr.data.item_file import ITEM_FIELD, PICTURE_FIELD, TITLE_FIELD, ItemText, picture_file, read_items
+from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
 from recbole_mgr.reporting.pages.site import Site
 from recbole_mgr.reporting.pages.thumbnails import make_thumbnails, shape_of
 
@@ -40,12 +41,15 @@ class ShownItems(NamedTuple):
         return {token: number for number, token in enumerate(self.tokens)}
 
 
-def items_of_data(folder: Path, name: str, more: Sequence[str] = ()) -> ShownItems:
+def items_of_data(
+    folder: Path, name: str, more: Sequence[str] = (), format: AtomicFormat = DEFAULT_FORMAT
+) -> ShownItems:
     """Items of a data set: those of ``<name>.item``, then others that its interactions have.
 
     Args:
         folder, name: of the data set.
         more: tokens of all items that are to be there.
+        format: how the file is written.
 
     Raises:
         ValueError: If ``<name>.item`` is malformed.
@@ -55,7 +59,7 @@ def items_of_data(folder: Path, name: str, more: Sequence[str] = ()) -> ShownIte
     facts: list[str] = []
     names: list[str] = []
     if (folder / f"{name}.item").is_file():
-        table, types = read_items(folder, name)
+        table, types = read_items(folder, name, format)
         tokens = table[ITEM_FIELD].to_list()
         titles = table[TITLE_FIELD].to_list() if TITLE_FIELD in table.columns else [""] * len(tokens)
         names = table[PICTURE_FIELD].to_list() if PICTURE_FIELD in table.columns else [""] * len(tokens)

@@ -15,6 +15,7 @@ from recbole_mgr.data.interactions import Interactions
 from recbole_mgr.data.item_file import read_all_item_texts
 from recbole_mgr.data.provenance import read_provenance
 from recbole_mgr.data.semantic_id_file import read_table_file
+from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.reporting.analysis.runs import read_runs
 from recbole_mgr.reporting.pages import data_facts
@@ -35,10 +36,11 @@ from recbole_mgr.serving.run_files import ITEMS_FILE, SETTINGS_FILE, TABLE_FILE,
 
 
 class DataFolder(NamedTuple):
-    """A data set on disk."""
+    """A data set on disk, and how its atomic files are written."""
 
     path: Path
     name: str
+    format: AtomicFormat = DEFAULT_FORMAT
 
 
 class View(NamedTuple):
@@ -48,12 +50,15 @@ class View(NamedTuple):
     item_tokens: list[str]
 
 
-def find_targets(targets: Sequence[str], data_path: Path) -> tuple[DataFolder | None, list[Path]]:
+def find_targets(
+    targets: Sequence[str], data_path: Path, format: AtomicFormat = DEFAULT_FORMAT
+) -> tuple[DataFolder | None, list[Path]]:
     """Tell data sets from runs.
 
     Args:
         targets: names of data sets, folders of data sets, run directories, folders above them, or results.
         data_path: folder of data sets.
+        format: of the atomic files of a data set that is named.
 
     Returns:
         The data set (where none is named: the one that the first run was trained on, if it is there), and the folders
@@ -66,7 +71,7 @@ def find_targets(targets: Sequence[str], data_path: Path) -> tuple[DataFolder | 
     runs: list[Path] = []
     for target in targets:
         path = Path(target)
-        if (found := _data_folder(path)) or (found := _data_folder(data_path / target)):
+        if (found := _data_folder(path, format)) or (found := _data_folder(data_path / target, format)):
             data.append(found)
         elif path.is_dir():
             runs.append(path)
@@ -80,9 +85,9 @@ def find_targets(targets: Sequence[str], data_path: Path) -> tuple[DataFolder | 
     return (data[0] if data else None), runs
 
 
-def _data_folder(path: Path) -> DataFolder | None:
+def _data_folder(path: Path, format: AtomicFormat) -> DataFolder | None:
     name = path.resolve().name
-    return DataFolder(path, name) if (path / f"{name}.inter").is_file() else None
+    return DataFolder(path, name, format) if (path / f"{name}.inter").is_file() else None
 
 
 def write_view(
@@ -119,7 +124,7 @@ def write_view(
     label = read_provenance(data.path, data.name).label if data else runs[0][1].data
     site = Site(output, label=label, single_file=single_file)
     tables = _tables(data, runs)
-    interactions = data_facts.read_data_interactions(data.path, data.name) if data else None
+    interactions = data_facts.read_data_interactions(*data) if data else None
     items = _items(data, interactions, runs, tables)
     counts = None if interactions is None else _counts(interactions, items)
     vectors = _vectors(data) if data else {}
@@ -130,7 +135,7 @@ def write_view(
         write_neighbours(site, modality, nearest[modality])
     shown |= {"modalities": list(vectors), "tables": len(tables)}
     if data:
-        add_data_page(site, data.path, data.name, interactions, items, shown, vectors, nearest)
+        add_data_page(site, *data, interactions, items, shown, vectors, nearest)
     if tables:
         add_ids_page(site, tables, items, shown, counts)
     if comparison is not None and comparison.ranked:
@@ -154,7 +159,7 @@ def _data_of_run(folder: Path) -> DataFolder | None:
     """The data set that a run was trained on, where its folder still is what its settings say."""
     settings = read_yaml(folder / SETTINGS_FILE, remedy="copy the run directory again")
     path, name = Path(str(settings.get("data_path"))), str(settings.get("dataset"))
-    return DataFolder(path, name) if (path / f"{name}.inter").is_file() else None
+    return DataFolder(path, name, AtomicFormat.of(settings)) if (path / f"{name}.inter").is_file() else None
 
 
 def _personal_runs(runs: Sequence[tuple[Path, RunResult]]) -> dict[str, Run]:
@@ -191,7 +196,7 @@ def _items(
 ) -> ShownItems:
     tokens = [token for labelled in tables for token in labelled.table.item_tokens]
     if data:
-        return items_of_data(data.path, data.name, [*interactions.item_tokens, *tokens])
+        return items_of_data(data.path, data.name, [*interactions.item_tokens, *tokens], data.format)
     texts = {}
     for folder, _ in runs:
         if (folder / ITEMS_FILE).is_file():
@@ -231,7 +236,7 @@ def _vectors(data: DataFolder) -> dict[str, FeatureFile]:
     files = {}
     for modality in find_modalities(data.path, data.name):
         try:
-            files[modality] = read_feature_file(data.path, data.name, modality)
+            files[modality] = read_feature_file(data.path, data.name, modality, data.format)
         except ValueError:
             continue
     return files

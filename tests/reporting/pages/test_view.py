@@ -8,7 +8,9 @@ import pytest
 from browser import served_pages
 
 from recbole_mgr.cli.main import main
+from recbole_mgr.integration.config import settings_read
 from recbole_mgr.reporting.pages.view import DataFolder, find_targets, write_view
+from recbole_mgr.run.pipeline import ModelRequest, run_comparison
 from recbole_mgr.serving import load
 
 
@@ -245,3 +247,23 @@ def test_a_data_set_of_interactions_alone(write_dataset, tmp_path):
     assert "No source is named." in text
     assert "There are no vectors to compare." in text
     assert chunk(tmp_path / "view", "items-0")["tokens"] == ["a", "b"]
+
+
+def test_files_written_in_another_way_are_read_so(tmp_path, write_dataset, tiny_settings, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = write_dataset(tmp_path)
+    columns = {"USER_ID_FIELD": "buyer", "ITEM_ID_FIELD": "asin", "TIME_FIELD": "at", "encoding": "latin-1"}
+    inter = data / "tiny.inter"
+    inter.write_text(
+        inter.read_text().replace("user_id:token\titem_id:token\ttimestamp", "buyer:token\tasin:token\tat")
+    )
+    (data / "tiny.item").write_bytes("asin:token\ttitle:token_seq\ni1\tCafé\n".encode("latin-1"))
+    asked = ModelRequest("HistoryAgain", columns)
+    settings = settings_read("HistoryAgain", tiny_settings(tmp_path, checkpoint_dir="saved"))
+    folders = run_comparison([asked], "tiny", settings=settings).folders
+    write_view(None, folders, tmp_path / "of_run")
+    options = [f"--{key}={value}" for key, value in columns.items()]
+    assert main(["view", "tiny", "--data_path=.", "--output=of_data", *options]) == 0
+    for pages in ("of_run", "of_data"):
+        assert "Café" in chunk(tmp_path / pages, "items-0")["titles"]
+        assert "30" in (tmp_path / pages / "data.html").read_text()
