@@ -34,7 +34,8 @@ def missing_values_filled() -> None:
     """pandas 3 copies on write, so ``feat[field].fillna(..., inplace=True)`` changes nothing (pandas#61724).
 
     RecBole fills missing tokens (``[PAD]``) and missing floats (the mean) that way: without the patch NaN
-    stays, and a missing token becomes a random number when the column turns into integers.
+    stays, and a missing token becomes a random number when the column turns into integers. (Empty cells of sequences,
+    which the same no-op hits while they are read, are filled by our reader.)
     """
     from recbole.data.dataset import Dataset
 
@@ -53,23 +54,6 @@ def missing_values_filled() -> None:
         fill_nan(self)  # finds nothing left to fill
 
     Dataset._fill_nan = fill_and_assign
-
-
-def missing_sequences_filled() -> None:
-    """The same no-op hits empty cells of ``*_seq`` columns while they are read: ``NaN.split`` raises."""
-    from recbole.data.dataset import dataset as dataset_module
-
-    if _chained_fillna_works():
-        return
-
-    @functools.wraps(pd.read_csv)
-    def read_csv(*args: Any, **kwargs: Any) -> pd.DataFrame:
-        frame = pd.read_csv(*args, **kwargs)
-        sequences = [column for column in frame.columns if column.endswith("_seq")]  # "<field>:<type>"
-        frame[sequences] = frame[sequences].fillna("")
-        return frame
-
-    dataset_module.pd = ModuleView(pd, read_csv=read_csv)
 
 
 def sequence_lengths() -> None:
@@ -190,7 +174,6 @@ _patches = PatchSet(
     scikit_learn_on_demand,
     ray_only_in_ray_sessions,
     missing_values_filled,
-    missing_sequences_filled,
     sequence_lengths,
     exhaustive_search_generator,
     mended_breaks_unreported,

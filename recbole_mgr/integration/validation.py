@@ -206,6 +206,11 @@ def _check_priors(values: dict[str, Any]) -> None:
             raise ValueError(
                 f"prior_weights: {sorted(unknown)} is not among {['codes', *on]}; switch it on or leave it out"
             )
+        parts = [*(["codes"] if values["code_weight"] else []), *on]
+        of_search_too = [part for part in parts if part != "query_words"]  # what words weigh ranks a search alone
+        for ranking in (parts, of_search_too if of_search_too != ["codes"] else parts):
+            if not any(weights.get(part, 1) for part in ranking):
+                raise ValueError(f"prior_weights: {weights} leaves nothing to rank by; give one of {ranking} a weight")
     if on and values["ranking"] == "beams":
         if values["code_softmax"] != "legal" or values["code_weight"] == 0:
             raise ValueError(

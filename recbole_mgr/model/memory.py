@@ -12,6 +12,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from recbole_mgr.data.features import feature_path, load_features
+from recbole_mgr.data.table import AtomicFormat
 from recbole_mgr.generation.item_memory import Counts, FittedMemory, MemorySettings
 from recbole_mgr.generation.likeness import by_codes, by_vectors, nearest_items
 from recbole_mgr.generation.priors import DENSE_ITEMS, LISTED, DensePrior, Prior, ShortListPrior
@@ -122,9 +123,8 @@ def item_likeness(dataset: GenerativeDataset) -> sparse.csr_matrix:
         if modality == COLLABORATIVE:
             continue
         if feature_path(folder, dataset.dataset_name, modality):
-            found = load_features(
-                folder, dataset.dataset_name, modality, dataset.item_tokens, config["missing_modality"]
-            )
+            how = config["missing_modality"], AtomicFormat.of(config)
+            found = load_features(folder, dataset.dataset_name, modality, dataset.item_tokens, *how)
             alike.append(by_vectors(found.vectors, present=found.present))
         elif modality in table.modalities:
             alike.append(by_codes(table.codes[1:, table.block(modality)].numpy()))

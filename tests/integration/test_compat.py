@@ -116,7 +116,7 @@ def test_without_the_patch_missing_values_stay(incomplete, monkeypatch):
 
 
 @pandas_3
-def test_without_the_patch_missing_sequences_crash(incomplete, monkeypatch):
+def test_without_our_reader_missing_sequences_crash(incomplete, monkeypatch):
     monkeypatch.setattr(dataset_module, "pd", pd)
     with pytest.raises(AttributeError, match="split"):
         load(incomplete)
@@ -196,7 +196,7 @@ def can_import(name):
 
 fragile = ["torchvision", "thop.profile", "recbole.quick_start"]
 patches = {"torchvision_schemas", "distutils_for_thop", "ray_only_in_ray_sessions"}
-compat.apply(skip=patches | {"missing_values_filled", "missing_sequences_filled", "sequence_lengths"})
+compat.apply(skip=patches | {"missing_values_filled", "sequence_lengths"})
 before = {name: can_import(name) for name in fragile}
 compat.apply()
 after = {name: can_import(name) for name in fragile}

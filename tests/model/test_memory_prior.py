@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from prior_world import NUM_ITEMS
+from prior_world import NUM_ITEMS, World
 from scipy import sparse
 
 from recbole_mgr.generation.item_memory import Counts, FittedMemory, MemorySettings
@@ -67,6 +67,19 @@ def test_what_a_memory_knew_of_items_that_count_as_new_is_forgotten():
         memory = memory.with_new_items(sparse.csr_matrix(likeness))
         found.append(torch.zeros(7, 7).scatter(1, memory.targets.long(), memory.weights))
     torch.testing.assert_close(*found)
+
+
+def test_content_is_read_as_the_data_are_written(tmp_path, write_dataset, tiny_settings):
+    data = write_dataset(tmp_path)
+    (data / "tiny.inter").write_text((data / "tiny.inter").read_text().replace("\t", ","))
+    for modality in ("text", "image"):
+        vectors, tokens = np.load(data / f"tiny.{modality}.npy"), (data / f"tiny.{modality}.ids").read_text().split()
+        rows = [f"{token},{' '.join(map(str, row))}" for token, row in zip(tokens, vectors, strict=True)]
+        header = f"{modality}_item_id:token,{modality}_vector:float_seq"
+        (data / f"tiny.{modality}").write_text("\n".join([header, *rows]) + "\n")
+        (data / f"tiny.{modality}.npy").unlink()
+    world = World(tiny_settings(tmp_path, n_layers=1, field_separator=",", memory=True), "MGRLF")
+    np.testing.assert_allclose(item_likeness(world.train._dataset).sum(axis=1).A1[1:], 1.0, rtol=1e-5)
 
 
 def test_content_is_what_the_items_vectors_say(make_prior_world):

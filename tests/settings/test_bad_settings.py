@@ -48,6 +48,11 @@ BAD = [
     ("UniMP --query_words=some", "query_words: 'some' must be True or False"),
     ("UniMP:memory=True,tasks=search", "memory: it ranks what is recommended, and tasks: search has no recommendation"),
     ("UniMP --context_targets=all", "context_targets: 'all' must be True or False"),
+    ("MGRLF:memory=True,prior_weights={'codes':0,'memory':0}", "prior_weights: .* leaves nothing to rank by; give one"),
+    (
+        "UniMP:query_words=True,memory=True,prior_weights={'codes':0,'memory':0,'query_words':1}",
+        r"prior_weights: .* leaves nothing to rank by; give one of \['codes', 'memory'\] a weight",
+    ),
     # evaluation
     ("BPR --topk=0", "topk: 0 must be a list of whole numbers >= 1"),
     ("BPR --topk=ten", "topk: 'ten' must be a list of whole numbers >= 1"),
