@@ -23,7 +23,7 @@ from recbole_mgr.checking.verdict import (
     match_problems,
 )
 from recbole_mgr.data.interactions import ITEM, USER
-from recbole_mgr.data.provenance import Provenance, read_provenance, require_data_name
+from recbole_mgr.data.provenance import Provenance, no_such_data, read_provenance, require_data_name
 from recbole_mgr.data.reviews import REVIEW, judged_reviews
 from recbole_mgr.data.semantic_id_file import read_table_file
 from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat, read_header
@@ -56,7 +56,7 @@ def check_dataset(
     """
     require_data_name(name)
     if not folder.is_dir():
-        raise ValueError(f"{folder} does not exist; --data_path must name the folder that holds {name}/")
+        raise ValueError(no_such_data(folder / f"{name}.inter"))
     parts: dict[str, Part] = {}
     provenance, parts["provenance"] = _provenance(folder, name)
     interactions = check_interaction_file(folder / f"{name}.inter", k=k, format=format)
@@ -81,6 +81,7 @@ def check_dataset(
         parts["reviews"] = _reviews(review, interactions, format)
     usable = interactions.item_counts is not None and all(p.level != ERROR for p in interactions.part.problems)
     inputs = Inputs(
+        folder=folder,
         name=name,
         interactions=usable,
         modalities=[modality for modality, checked in vectors.items() if checked.usable and not checked.grid],

@@ -12,6 +12,7 @@ import polars as pl
 from recbole_mgr.checking.verdict import ERROR, NOTE, WARNING, Part, Problem, found_faults, match_problems
 from recbole_mgr.data.item_file import ITEM_FIELD, PICTURE_FIELD, TITLE_FIELD, judged_items, picture_file
 from recbole_mgr.data.pictures import read_picture
+from recbole_mgr.data.provenance import as_arguments
 from recbole_mgr.data.table import LINE, AtomicFormat, open_table
 
 _SEED = 0
@@ -110,7 +111,9 @@ def _check_pictures(
     facts["pictures"] |= {"opened": len(opened), "unreadable": len(broken)}
     if broken:
         what = f"{len(broken):,} of {len(opened):,} opened pictures are unreadable: {broken[0]}"
-        remedy = f"fetch them again; recbole-mgr encode {name} --modality image lists every one"
+        remedy = (
+            f"fetch them again; recbole-mgr encode {as_arguments(path.parent, name)} --modality image lists every one"
+        )
         problems.append(Problem(WARNING, "images", what, remedy))
     return len(there)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recbole_mgr.checking.verdict import ModelNeeds
+from recbole_mgr.data.provenance import as_arguments
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import PROPERTIES
 from recbole_mgr.semantic_id.build import FUSED
@@ -15,7 +16,7 @@ class Inputs(NamedTuple):
     """What of a data set can be used.
 
     Attributes:
-        name: of the data set.
+        folder, name: of the data set.
         interactions: whether ``.inter`` can be read.
         modalities: with vectors [n, dim].
         grids: modalities with vectors [n, T, dim].
@@ -26,6 +27,7 @@ class Inputs(NamedTuple):
         ratings, reviews: whether ``.inter`` has ratings, and whether there is ``.review``.
     """
 
+    folder: Path
     name: str
     interactions: bool
     modalities: list[str]
@@ -55,7 +57,8 @@ def model_needs(inputs: Inputs) -> dict[str, ModelNeeds]:
 
 
 def _encode(inputs: Inputs, modalities: list[str]) -> str:
-    return "; ".join(f"recbole-mgr encode {inputs.name} --modality {modality}" for modality in modalities)
+    place = as_arguments(inputs.folder, inputs.name)
+    return "; ".join(f"recbole-mgr encode {place} --modality {modality}" for modality in modalities)
 
 
 def _lacking(inputs: Inputs) -> list[str]:
@@ -104,7 +107,7 @@ def _unimp(inputs: Inputs) -> ModelNeeds:
     pictures = [*inputs.grids, *(modality for modality in inputs.modalities if modality == "image")]
     if not pictures:
         how = "--modality image_patches --reads image --patches --encoder open_clip:ViT-L-14@openai"
-        missing.append(f"vectors of pictures: recbole-mgr encode {inputs.name} {how}")
+        missing.append(f"vectors of pictures: recbole-mgr encode {as_arguments(inputs.folder, inputs.name)} {how}")
     ready = [] if missing else [f"pictures from {', '.join(pictures)}{_text_fields(inputs)}"]
     if not inputs.ratings:
         missing.append(f"a column of ratings in {inputs.name}.inter, for the task preference only")

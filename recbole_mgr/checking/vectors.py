@@ -10,6 +10,7 @@ import numpy as np
 
 from recbole_mgr.checking.verdict import ERROR, NOTE, WARNING, Part, Problem, match_problems
 from recbole_mgr.data.features import read_feature_file
+from recbole_mgr.data.provenance import as_arguments
 from recbole_mgr.data.table import AtomicFormat
 
 _CHUNK_VALUES = 2**22
@@ -49,7 +50,9 @@ def check_vectors(folder: Path, name: str, modality: str, interaction_items: set
         # grid vectors [n, T, dim] too, which only some models read
         _, item_tokens, vectors = read_feature_file(folder, name, modality, format, grids=True)
     except ValueError as error:
-        remedy = f"recbole-mgr encode {name} --modality {modality} --overwrite, or correct the file"
+        remedy = (
+            f"recbole-mgr encode {as_arguments(folder, name)} --modality {modality} --overwrite, or correct the file"
+        )
         return Vectors(Part({}, [Problem(ERROR, where, str(error), remedy)]), False)
     facts: dict[str, Any] = {"shape": " x ".join(map(str, vectors.shape)), "dtype": str(vectors.dtype)}
     problems: list[Problem] = []
@@ -88,7 +91,7 @@ def check_vectors(folder: Path, name: str, modality: str, interaction_items: set
         level,
         "vectors equal that of another item",
         "such items share their codes and differ by a last digit only; encode more of what tells them apart: "
-        f"recbole-mgr encode {name} --modality {modality} --fields ...",
+        f"recbole-mgr encode {as_arguments(folder, name)} --modality {modality} --fields ...",
     )
     found(flat, NOTE, "dimensions are the same for all items", "they say nothing; nothing needs to be done")
     return Vectors(Part(facts, problems), usable, vectors.ndim == 3, norms)

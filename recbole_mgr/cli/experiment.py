@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from recbole_mgr.cleaners import print_line
-from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.cli.parser import CommandParser, read_seeds
 from recbole_mgr.cli.run import parse_settings
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import PROPERTIES, require_folder
@@ -56,15 +56,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("experiment", help="name of an experiment, or path of a .yaml file")
     parser.add_argument("--dataset", help="another data set than the file names")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows: labels, or numbers from 1")
-    parser.add_argument("--seeds", metavar="A,B", help="only these seeds")
+    parser.add_argument("--seeds", nargs="+", metavar="SEED", help="only these seeds, e.g. 1 2")
     parser.add_argument("--results", type=Path, default=Path("results"), help="where tables go (default: results)")
     parser.add_argument("--plan", action="store_true", help="list the chosen runs, done and not, and run nothing")
     asked, settings = parser.parse_known_args(arguments)
     asked.settings = parse_settings(settings)
-    try:
-        asked.seeds = [int(seed) for seed in asked.seeds.split(",")] if asked.seeds is not None else None
-    except ValueError:
-        raise ValueError(f"--seeds {asked.seeds}: expected whole numbers separated by commas, e.g. 1,2") from None
+    asked.seeds = read_seeds(asked.seeds)
     return asked
 
 

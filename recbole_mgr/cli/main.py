@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows few characters stops no command
     if arguments in (["--help"], ["-h"]):
         print("recbole-mgr [command] ...; recbole-mgr <command> --help says more. Commands, run being the default:\n")
-        print("\n".join(f"  {name:<13} {meaning}" for name, meaning in COMMANDS.items()) + "\n")
+        print("\n".join(f"  {name:<14} {meaning}" for name, meaning in COMMANDS.items()) + "\n")
     traceback_wanted = "--traceback" in arguments
     arguments = [argument for argument in arguments if argument != "--traceback"]
     command = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "run"

@@ -29,6 +29,16 @@ def split_names(given: list[str]) -> list[str]:
     return [name for part in given for name in part.split(",")]
 
 
+def read_seeds(given: list[str] | None) -> list[int] | None:
+    """The numbers of ``--seeds``, whether blanks or commas part them; None where it was not given."""
+    if given is None:
+        return None
+    try:
+        return [int(seed) for seed in split_names(given)]
+    except ValueError:
+        raise ValueError(f"--seeds {' '.join(given)}: expected whole numbers, e.g. 1 2 3") from None
+
+
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     """The type of an option that is a whole number in a range, of both ends inclusive."""
     words = f">= {least}" if most is None else f"in [{least}, {most}]"

@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_mgr.cli.parser import CommandParser
+from recbole_mgr.cleaners import print_line
+from recbole_mgr.cli.parser import CommandParser, read_seeds
 from recbole_mgr.files import require_folder
 
 # What imports torch and RecBole is imported inside the functions that need it: --help takes no seconds.
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     require_folder(Path(request.results))  # before anything is trained
 
     from recbole_mgr.distributed import processes
-    from recbole_mgr.run.identity import slug
+    from recbole_mgr.run.identity import run_of_result, slug
     from recbole_mgr.run.pipeline import run_comparison
     from recbole_mgr.run.table_page import markdown, save
 
@@ -52,7 +53,9 @@ def main(arguments: list[str]) -> int:
     folder = Path(request.results) / f"{slug(provenance.label)}-{provenance.fingerprint}-{digest}"
     processes.on_owner(lambda: save(comparison, folder))
     print("\n" + markdown(comparison))
-    print(f"Written to {folder}/table.md, .csv and .json")
+    print(f"Written to {folder}/table.md, .csv and .json; the runs, for recommend, view, serve and others:")
+    for result, place in zip(comparison.results, comparison.folders, strict=True):
+        print_line(f"  {result.label}, seed {result.seed}: {run_of_result(place)}")
     return 0
 
 
@@ -62,16 +65,15 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--model", required=True, metavar="NAME[:key=value,...]", help="models to compare", **several)
     parser.add_argument("--dataset", required=True, help="name of the folder and files under data_path")
     parser.add_argument("--config_files", metavar="FILE", help="YAML files, later ones win", **several)
-    parser.add_argument("--seeds", default=None, help="comma-separated seeds, e.g. 1,2,3 (default: the setting seed)")
+    parser.add_argument(
+        "--seeds", nargs="+", metavar="SEED", help="one run each, e.g. 1 2 3 (default: the setting seed alone)"
+    )
     parser.add_argument("--results", default="results", metavar="FOLDER", help="where tables go (default: results)")
     ours, settings = _split_off_settings(arguments)
     known = parser.parse_args(ours)
     known.settings = parse_settings(settings)
     known.requests = [parse_model(text) for text in known.model]
-    try:
-        known.seeds = [int(seed) for seed in known.seeds.split(",")] if known.seeds is not None else None
-    except ValueError:
-        raise ValueError(f"--seeds {known.seeds}: expected whole numbers separated by commas, e.g. 1,2,3") from None
+    known.seeds = read_seeds(known.seeds)
     if known.seeds and any("seed" in own for own in (known.settings, *(r.settings for r in known.requests))):
         raise ValueError("--seeds and the setting seed contradict each other; leave one of them out")
     return known
@@ -126,7 +128,10 @@ def parse_model(text: str) -> ModelRequest:
     for part in _split_outside_brackets(own):
         key, equals, value = part.partition("=")
         if not equals or not key:
-            raise ValueError(f"--model {text}: {part!r} is not key=value")
+            raise ValueError(
+                f"--model {text}: {part!r} is not key=value; the values of one setting are joined by +, as in "
+                "modalities=text+image"
+            )
         settings[key] = parse_value(value)
     return ModelRequest(name, settings)
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recbole_mgr.data.provenance import as_arguments
 from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat, read_lines
 from recbole_mgr.data.vectors import OrderedRows, chunk_slices
 
@@ -55,10 +56,19 @@ def require_features(folder: Path, name: str, modality: str) -> Path:
     if path is None:
         raise ValueError(
             f"modalities: {modality!r} has no features: neither {folder / f'{name}.{modality}.npy'} nor "
-            f"{folder / f'{name}.{modality}'} exists. Encode them, bring semantic IDs "
-            f"(semantic_ids: <path>), or take {modality!r} out of modalities"
+            f"{folder / f'{name}.{modality}'} exists. Make them ({_command(folder, name, modality)}), give semantic "
+            f"IDs of your own (semantic_ids: <path>), or take {modality!r} out of modalities"
         )
     return path
+
+
+def _command(folder: Path, name: str, modality: str) -> str:
+    """What makes a modality's vectors."""
+    place = as_arguments(folder, name)
+    if modality == "collaborative":
+        return f"recbole-mgr collaborative {place} --method ppmi_svd"
+    reads = "" if modality in ("text", "image") else " --reads text, or image"
+    return f"recbole-mgr encode {place} --modality {modality}{reads}"
 
 
 def feature_files(folder: Path, name: str, modality: str) -> dict[str, Path]:

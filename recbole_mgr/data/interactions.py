@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from recbole_mgr.data.provenance import no_such_data
 from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat, Fault, judged, open_table, refuse_faults
 
 USER, ITEM, TIME, RATING = "user", "item", "time", "rating"
@@ -57,9 +58,7 @@ def check_interactions(path: Path, format: AtomicFormat = DEFAULT_FORMAT) -> Non
         status = path.stat()
         _check(path.resolve(), path, format, status.st_mtime_ns, status.st_size)
     else:
-        raise ValueError(
-            f"{path} does not exist; --data_path must name the folder that holds {path.parent.name}/{path.name}"
-        )
+        raise ValueError(no_such_data(path))
 
 
 @functools.lru_cache(maxsize=8)  # a good file is read once for all models of a table; an error is never kept

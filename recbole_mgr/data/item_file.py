@@ -11,6 +11,7 @@ import polars as pl
 
 from recbole_mgr.data.binary_twin import read_twin, write_twin
 from recbole_mgr.data.pictures import inside
+from recbole_mgr.data.provenance import no_such_data
 from recbole_mgr.data.table import (
     DEFAULT_FORMAT,
     LINE,
@@ -118,6 +119,8 @@ def read_items(folder: Path, name: str, format: AtomicFormat = DEFAULT_FORMAT) -
             word in a column of numbers.
     """
     path = folder / f"{name}.item"
+    if not folder.is_dir():
+        raise ValueError(no_such_data(path))
     if not path.is_file():
         raise ValueError(f"{path} does not exist; it must hold {format.item}:token and what is known of each item")
     return _read(path, format)

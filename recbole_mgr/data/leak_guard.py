@@ -11,6 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from recbole_mgr.data.provenance import as_arguments
 from recbole_mgr.data.semantic_id_file import coded_modalities, is_json
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import content_digest
@@ -73,7 +74,7 @@ def refuse_leaking_vectors(dataset: Any, valid: Any, test: Any) -> None:
                 raise ValueError(
                     f"{path}: the vectors of {modality!r} were trained on interactions, and this run differs from "
                     f"that training in {what}: they may know what this run tests on. Make them again with this run's "
-                    f"filters: recbole-mgr collaborative {name} --modality {modality}"
+                    f"filters: recbole-mgr collaborative {as_arguments(path.parent, name)} --modality {modality}"
                 )
 
 

@@ -1,12 +1,15 @@
-"""Where a data set comes from: its provenance file, and the fingerprint of its content."""
+"""Where a data set lies, under which name, and where it comes from: its provenance file and its fingerprint."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import remembered_digest
+
+_NAMES_SHOWN = 5
 
 
 class Provenance(NamedTuple):
@@ -26,7 +29,27 @@ class Provenance(NamedTuple):
 def require_data_name(name: str) -> None:
     """Raises ValueError if a data set is called what could lead out of the folder of data sets, or name none in it."""
     if not name or Path(name).name != name or name == ".." or "\\" in name or not name.isprintable():
-        raise ValueError(f"data set {name!r}: no name; a data set is called as its folder, and --data_path says where")
+        raise ValueError(
+            f"data set {name!r}: not a name; give the name of its folder alone, and the folder around it as --data_path"
+        )
+
+
+def as_arguments(folder: Path, name: str) -> str:
+    """How commands are given a data set: its name and ``--data_path``, quoted for a shell."""
+    return f"{shlex.quote(name)} --data_path {shlex.quote(str(folder.parent))}"
+
+
+def no_such_data(file: Path) -> str:
+    """That a file of a data set, ``<data_path>/<name>/<file>``, does not exist, and what may have been meant."""
+    name, data_path = file.parent.name, file.parent.parent
+    message = f"{file} does not exist; --data_path must name the folder that holds {name}/{file.name}"
+    if (data_path / file.name).is_file():  # the data set's own folder was given
+        return f"{message}: {data_path.resolve().parent}"
+    others = sorted(found.stem for found in data_path.glob("*/*.inter") if found.stem == found.parent.name)
+    if not others:
+        return message
+    more = ", ..." if len(others) > _NAMES_SHOWN else ""
+    return f"{message}. {data_path} holds {', '.join(others[:_NAMES_SHOWN])}{more}"
 
 
 def read_provenance(folder: Path, name: str) -> Provenance:

@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 
 from recbole_mgr.data.arrays import read_arrays
+from recbole_mgr.data.provenance import as_arguments
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.encoding.encoder import Encoder, EncoderRequest, array_fingerprint, data_fingerprint
 from recbole_mgr.encoding.registry import make_encoder
@@ -204,7 +205,7 @@ def refuse_other_encoder(run_dir: Path, folder: Path, name: str, modality: str) 
         raise ValueError(
             f"{folder / name}.{modality}: these vectors were made {how}, those of the run's catalogue by "
             f"{ours.fingerprint}: their codes would mean nothing. Encode them as the catalogue was: "
-            f"recbole-mgr encode {name} --data_path {folder.parent} --modality {modality} --like {run_dir}"
+            f"recbole-mgr encode {as_arguments(folder, name)} --modality {modality} --like {run_dir}"
         )
 
 

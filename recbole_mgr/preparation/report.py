@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import NamedTuple
 
+from recbole_mgr.data.provenance import as_arguments
 from recbole_mgr.preparation.filtering import Counts
 from recbole_mgr.preparation.joins import Join
 
@@ -106,7 +106,7 @@ class Report(NamedTuple):
 
 def next_commands(name: str, output: Path, *, texts: bool, pictures: bool) -> list[str]:
     """What to type after a preparation, from vectors to a first comparison."""
-    place = f"{shlex.quote(name)} --data_path {shlex.quote(str(output))}"
+    place = as_arguments(output / name, name)
     modalities = ["text"] * texts + ["image"] * pictures
     commands = [f"recbole-mgr encode {place} --modality {modality}" for modality in modalities]
     if not modalities:

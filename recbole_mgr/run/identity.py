@@ -213,6 +213,11 @@ def result_directory(run_dir: Path, identity: RunIdentity) -> Path:
     return run_dir
 
 
+def run_of_result(folder: Path) -> Path:
+    """The run directory of a folder that `result_directory` named."""
+    return folder.parent.parent if folder.parent.name == EVALUATIONS else folder
+
+
 def is_trained(run_dir: Path) -> bool:
     """Whether training has ended there; the results of 0.1 say so, later run directories themselves."""
     return (run_dir / SETTINGS_FILE).is_file() and ((run_dir / ABOUT_FILE).is_file() or RunResult.exists(run_dir))

@@ -330,7 +330,8 @@ class BaseRecommender(ABC):
         if request.history is None:
             if self._histories is None:
                 raise ValueError(
-                    f"{self._run_dir} keeps no histories of its users (keep_histories: False); give histories instead"
+                    f"{self._run_dir} keeps no histories of its users (keep_histories: False, or shared without them); "
+                    "give histories instead"
                 )
             history = self._histories.of_user(request.name)
             if history is None:
@@ -348,6 +349,8 @@ class BaseRecommender(ABC):
         not_there = [token for token in request.history if token not in id_of]
         if asked.unknown == "fail" and (not_there or not len(request.history)):
             problem = f"no such items: {', '.join(map(repr, not_there[:NAMES_SHOWN]))}" if not_there else "it is empty"
+            if any("," in token and all(part in id_of for part in token.split(",")) for token in not_there):
+                problem += " (blanks part the ids, not commas)"
             raise ValueError(f"history {request.name}: {problem}; correct it, or skip unknown ids ({_SKIP})")
         missing.update(dict.fromkeys(not_there))
         return np.array([id_of[token] for token in request.history if token in id_of], dtype=np.int64)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_mgr.data.features import feature_path, read_feature_file, rows_of_items
+from recbole_mgr.data.provenance import as_arguments
 from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
 
 
@@ -34,7 +35,7 @@ def require_visual_features(folder: Path, name: str, modality: str) -> None:
     if feature_path(folder, name, modality) is None:
         raise ValueError(
             f"image_features: {folder} has neither {name}.{modality}.npy nor {name}.{modality}; encode the pictures "
-            f"(recbole-mgr encode {name} --modality {modality}) or set image_features: none"
+            f"(recbole-mgr encode {as_arguments(folder, name)} --modality {modality}) or set image_features: none"
         )
 
 

@@ -73,7 +73,8 @@ def test_what_each_model_can_use(folder):
     models = check(folder)[1]["models"]
     assert models["TIGER"] == {"ready": ["modalities=text"], "missing": []}
     assert not models["MGRLFpp"]["ready"]
-    assert models["MGRLFpp"]["missing"] == ["vectors of two modalities: recbole-mgr encode Shop --modality image"]
+    how = f"recbole-mgr encode Shop --data_path {folder.parent} --modality image"
+    assert models["MGRLFpp"]["missing"] == [f"vectors of two modalities: {how}"]
     assert "--patches" in models["UniMP"]["missing"][0]
     write_vectors(folder, "image", "abcde", np.eye(5))
     write_vectors(folder, "grid", "abcde", np.random.default_rng(0).normal(size=(5, 2, 3)))

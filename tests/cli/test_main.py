@@ -122,9 +122,10 @@ def test_bad_model_settings_are_refused(text):
 # -- what each model gets -----------------------------------------------------------------------------------------
 
 
-def test_each_row_gets_its_settings_and_seeds(folder, runs):
+@pytest.mark.parametrize("seeds", [["1,2"], ["1", "2"]])
+def test_each_row_gets_its_settings_and_seeds(folder, runs, capsys, seeds):
     status = command(
-        *("run", "--model", "SASRec", "TIGER:modalities=image,epochs=7", "MGRLF", "--seeds", "1,2"),
+        *("run", "--model", "SASRec", "TIGER:modalities=image,epochs=7", "MGRLF", "--seeds", *seeds),
         *("--epochs=5", "--beam_size", "30", "--topk=[5,10]"),
     )
     assert status == 0
@@ -136,6 +137,12 @@ def test_each_row_gets_its_settings_and_seeds(folder, runs):
     assert [config["beam_size"] for _, config in runs] == [None, None, 30, 30, 30, 30]  # SASRec has no beams
     assert [config["modalities"] for _, config in runs[::2]] == [None, ["image"], ["text", "image"]]
     assert {config["data_path"] for _, config in runs} == {"./Beauty"}
+    printed = capsys.readouterr().out.splitlines()[-7:]
+    assert printed[0].startswith("Written to results/Beauty-") and "the runs" in printed[0]
+    assert [line.partition(": saved")[0] for line in printed[1:]] == [
+        f"  {label}, seed {seed}" for label in labels for seed in (1, 2)
+    ]
+    assert printed[-1].endswith("/seed-2")
 
 
 def test_settings_of_the_command_win_over_files(folder, runs):
@@ -188,6 +195,10 @@ WRONG_INPUT = {
     "second model after =": (["--model=BPR", "Pop"], "unrecognized arguments: Pop"),
     "no value": (["--model", "BPR", "--epochs"], "--epochs needs a value"),
     "not key=value": (["--model", "BPR:epochs"], "'epochs' is not key=value"),
+    "list by commas": (
+        ["--model", "TIGER:modalities=text,image"],
+        "'image' is not key=value; the values of one setting",
+    ),
     "seeds in words": (["--model", "BPR", "--seeds=one"], "--seeds one: expected whole numbers"),
     "seed twice": (["--model", "BPR", "--seeds=1,1"], "--seeds: 1 is given twice"),
     "model twice": (["--model", "BPR", "BPR"], "--model: BPR is given twice"),

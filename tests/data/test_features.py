@@ -94,6 +94,8 @@ def test_files_in_another_encoding_are_refused(tmp_path):
 
 
 def test_missing_files_say_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match=rf"recbole-mgr collaborative tiny --data_path {tmp_path} --method ppmi_svd"):
+        read_feature_file(tmp_path / "tiny", "tiny", "collaborative")
     with pytest.raises(ValueError, match=r"modalities: 'audio' has no features.*take 'audio' out of modalities"):
         read_feature_file(tmp_path, "t", "audio")
     np.save(tmp_path / "t.audio.npy", TWO)

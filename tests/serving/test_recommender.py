@@ -252,6 +252,10 @@ def test_unknown_ids_fail_or_are_skipped_by_name(model):
         model.recommend(users=["u1", "u99"])
     with pytest.raises(ValueError, match="history 2: no such items: 'x', 'y'"):
         model.recommend(histories=[["i1"], ["x", "i1", "y"]])
+    with pytest.raises(ValueError, match="history 1: no such items: 'i1,i2' \\(blanks part the ids, not commas\\)"):
+        model.recommend(histories=[["i1,i2"]])
+    with pytest.raises(ValueError, match="history 1: no such items: 'i1,x'; correct it"):
+        model.recommend(histories=[["i1,x"]])
     with pytest.raises(ValueError, match="history 1: it is empty"):
         model.recommend(histories=[[]])
     found = model.recommend(histories=[["i1"], ["x", "i1", "y"], ["x"], []], unknown="skip", k=2, batch_size=1)

@@ -156,16 +156,19 @@ class Table:
             columns = parquet_columns(path)
         else:
             columns = header(path, self._separator(path), self._form.encoding)
-        there = set()
-        for meaning in (*needed, *optional):
-            name = getattr(self._names, meaning)
-            if name in columns:
-                there.add(meaning)
-            elif meaning in needed or name != Columns._field_defaults[meaning]:
-                raise ValueError(
-                    f"{path}: has no column {name!r}; name the right one with --{meaning}: "
-                    f"{', '.join(map(repr, columns))}"
-                )
+        named = {meaning: getattr(self._names, meaning) for meaning in (*needed, *optional)}
+        there = {meaning for meaning, name in named.items() if name in columns}
+        lacking = {
+            meaning: name
+            for meaning, name in named.items()
+            if meaning not in there and (meaning in needed or name != Columns._field_defaults[meaning])
+        }
+        if lacking:
+            wanted, ones = ("column", "the right one") if len(lacking) == 1 else ("columns", "the right ones")
+            raise ValueError(
+                f"{path}: has no {wanted} {', '.join(map(repr, lacking.values()))}; name {ones} with "
+                f"{', '.join(f'--{meaning}' for meaning in lacking)}: {', '.join(map(repr, columns))}"
+            )
         for name in set(columns) & set(RESERVED) - {self._names.item, self._names.image}:
             raise ValueError(f"{path}: the column name {name!r} has a meaning of its own here; rename the column")
         if "user" in needed:

@@ -13,7 +13,7 @@ from recbole_mgr.data.semantic_id_file import TableFile, read_table_file
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.comparison import Comparison
-from recbole_mgr.run.identity import EVALUATIONS
+from recbole_mgr.run.identity import EVALUATIONS, run_of_result
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.run.table_page import RUNS_FILE
 from recbole_mgr.serving.run_files import SETTINGS_FILE, TABLE_FILE
@@ -82,7 +82,7 @@ def _labelled(path: Path) -> dict[Path, str]:
 
 def _read(folder: Path, label: str | None) -> FinishedRun:
     # a table's row may be another evaluation of a run, which stands below the run directory
-    run_dir = folder.parent.parent if folder.parent.name == EVALUATIONS else folder
+    run_dir = run_of_result(folder)
     result = RunResult.load(folder, run_dir)
     if label is not None:
         result = dataclasses.replace(result, label=label)

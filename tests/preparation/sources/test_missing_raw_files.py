@@ -31,6 +31,10 @@ def test_missing_columns_are_named(tmp_path):
     (tmp_path / "x.csv").write_text("user,item_id,timestamp,line_number\n")
     with pytest.raises(ValueError, match="has no column 'user_id'; name the right one with --user: 'user', 'item_id'"):
         Table(tmp_path / "x.csv", None, Columns())
+    with pytest.raises(
+        ValueError, match="has no columns 'user_id', 'stars'; name the right ones with --user, --rating"
+    ):
+        Table(tmp_path / "x.csv", None, Columns(rating="stars"))
     with pytest.raises(ValueError, match="has no column 'stars'; name the right one with --rating"):
         Table(tmp_path / "x.csv", None, Columns(user="user", rating="stars"))
     with pytest.raises(ValueError, match="'line_number' has a meaning of its own here"):

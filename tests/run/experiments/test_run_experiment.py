@@ -11,7 +11,14 @@ from recbole_mgr.integration.trackers import TENSORBOARD_FOLDER
 from recbole_mgr.run.experiments.definition import Experiment, Row
 from recbole_mgr.run.experiments.plan import make_plan
 from recbole_mgr.run.experiments.run import run_experiment
-from recbole_mgr.run.identity import RunIdentity, about_run, is_trained, result_directory, run_directory
+from recbole_mgr.run.identity import (
+    RunIdentity,
+    about_run,
+    is_trained,
+    result_directory,
+    run_directory,
+    run_of_result,
+)
 from recbole_mgr.run.results import RunResult
 
 USERS = 40
@@ -56,6 +63,7 @@ def trained(monkeypatch):
         identity = RunIdentity.of(config)
         run_dir = run_directory(config, provenance, identity)
         folder = result_directory(run_dir, identity)
+        assert run_of_result(folder) == run_dir  # rows that differ in their beams alone share a run
         if not is_trained(run_dir):
             write_text(run_dir / "settings.yaml", yaml.safe_dump(about_run(config, provenance, identity, "1")))
         result.save(folder, run_dir)
