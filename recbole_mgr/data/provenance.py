@@ -30,7 +30,7 @@ def require_data_name(name: str) -> None:
     """Raises ValueError if a data set is called what could lead out of the folder of data sets, or name none in it."""
     if not name or Path(name).name != name or name == ".." or "\\" in name or not name.isprintable():
         raise ValueError(
-            f"data set {name!r}: not a name; give the name of its folder alone, and the folder around it as --data_path"
+            f"data set {name!r}: no name; give that of its folder alone, and the folder around it as --data_path"
         )
 
 
