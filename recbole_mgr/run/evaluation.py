@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,14 @@ from recbole.config import Config
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.integration.config import known_keys, make_config, plain_settings, refuse_unknown_keys, settings_read
 from recbole_mgr.run.comparison import Comparison
-from recbole_mgr.run.identity import OPERATIONAL, RunIdentity, checked_provenance, is_trained, learned_differences
+from recbole_mgr.run.identity import (
+    OPERATIONAL,
+    RunIdentity,
+    apart,
+    checked_provenance,
+    is_trained,
+    learned_differences,
+)
 from recbole_mgr.run.one_run import test_again
 from recbole_mgr.serving.run_files import CHECKPOINT_FILE, SETTINGS_FILE
 
@@ -44,7 +50,8 @@ def evaluate_runs(run_dirs: list[Path], settings: dict[str, Any]) -> Comparison:
     known = set().union(*(known_keys(about["model"]) for about in stored))
     refuse_unknown_keys(settings, known, "any of " + ", ".join(about["model"] for about in stored))
     configs = [_config_of(about, settings, run_dir) for about, run_dir in zip(stored, run_dirs, strict=True)]
-    labels = _labels(configs)
+    models = [about["model"] for about in stored]
+    labels = apart(models, [RunIdentity.of(config).training_digest for config in configs])
     provenances = [checked_provenance(config, config["dataset"]) for config in configs]
     for run_dir, provenance in zip(run_dirs, provenances, strict=True):
         if provenance.fingerprint != provenances[0].fingerprint:
@@ -103,11 +110,3 @@ def _config_of(about: Mapping[str, Any], settings: Mapping[str, Any], run_dir: P
                 "the data sets with --data_path, or train again with recbole-mgr run"
             )
     return config
-
-
-def _labels(configs: list[Config]) -> list[str]:
-    """The models' names, with what their folders are called after them where runs of a model differ in more than their
-    seeds: only runs of one label are averaged."""
-    runs = [(config["model"], RunIdentity.of(config).training_digest) for config in configs]
-    trainings = Counter(model for model, _ in set(runs))
-    return [model if trainings[model] == 1 else f"{model}-{digest}" for model, digest in runs]

@@ -12,7 +12,8 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +49,9 @@ OPERATIONAL = frozenset(
 )
 # Settings that change what is tested and not what is learned; ``eval_args`` is both, see `_split`.
 EVALUATION = frozenset("topk metrics beam_size eval_type test_neg_sample_args bert_score".split())
+
+# What ``settings.yaml`` of a run directory holds beside settings.
+_NO_SETTINGS = ("data", "data_fingerprint", "recbole_mgr", "training_format", "files_read")
 
 # What RecBole reads of a data set where ``load_col`` names no kinds of files.
 _ATOMIC_KINDS = ("inter", "user", "item", "kg", "link", "net")
@@ -246,6 +250,23 @@ def learned_differences(about: Mapping[str, Any], identity: RunIdentity, config:
     different = [key for key, value in asked.items() if stored.get(key, defaults.get(key, value)) != value]
     unread = Overall.all().keys() - keys_of(config["model"])
     return [key for key in different if key not in unread]
+
+
+def training_digest_of(run_dir: Path) -> str:
+    """What a run learned from and how, as its folder says: equal for runs that differ in their seed alone."""
+    about = _read_about(run_dir)
+    files = about.get("files_read") or {}
+    settings = {key: value for key, value in about.items() if key not in _NO_SETTINGS}
+    return _digest([about.get("training_format"), _split(settings, files)[0], files])
+
+
+def apart(labels: Sequence[str], trainings: Sequence[str]) -> list[str]:
+    """Labels of n runs under which only those of one training (a digest) are averaged: where a label stands for several
+    trainings, their digests are added."""
+    counts = Counter(label for label, _ in set(zip(labels, trainings, strict=True)))
+    return [
+        label if counts[label] == 1 else f"{label}-{digest}" for label, digest in zip(labels, trainings, strict=True)
+    ]
 
 
 def slug(text: str) -> str:

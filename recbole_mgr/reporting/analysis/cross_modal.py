@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from recbole_mgr.model.generative import GenerativeRecommender
-from recbole_mgr.run.results import RunResult
 from recbole_mgr.semantic_id.collisions import group_ids
 from recbole_mgr.serving.run_directory import HISTORIES_FILE, read_run
 
@@ -43,11 +42,12 @@ class CrossModalAccuracy(NamedTuple):
     all_legal: float
 
 
-def cross_modal_accuracies(run_dir: Path, *, num_users: int) -> list[CrossModalAccuracy]:
+def cross_modal_accuracies(run_dir: Path, users: np.ndarray, *, num_users: int) -> list[CrossModalAccuracy]:
     """Accuracy of each modality but the first, on test targets of a fixed random sample of users.
 
     Args:
         run_dir: a finished run of a generating model.
+        users: tokens of those that it was tested on.
         num_users: at most so many users.
 
     Raises:
@@ -61,7 +61,7 @@ def cross_modal_accuracies(run_dir: Path, *, num_users: int) -> list[CrossModalA
             f"{run_dir / HISTORIES_FILE} does not exist, so the users' histories are not known; run it with "
             "keep_histories: True, or leave this run out"
         )
-    users = np.sort(RunResult.load(run_dir).users)
+    users = np.sort(users)
     sample = np.sort(np.random.default_rng(0).permutation(len(users))[:num_users])
     sequences = [run.histories.of_user(str(user)) for user in users[sample]]  # in time order, the test target last
     return accuracies(

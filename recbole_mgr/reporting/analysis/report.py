@@ -41,7 +41,12 @@ def analyse(comparison: Comparison, runs: Sequence[FinishedRun], *, num_users: i
     Args:
         comparison, runs: from `recbole_mgr.reporting.analysis.runs.read_runs`.
         num_users: of the cross-modal accuracy, which asks the networks.
+
+    Raises:
+        ValueError: If no run recommends.
     """
+    if not comparison.ranked:
+        raise ValueError("none of these runs recommends, so there are no lists to analyse; name others")
     return [_dominance(runs), *_overlaps(comparison), _correspondence(comparison), _cross_modal(runs, num_users)]
 
 
@@ -177,7 +182,7 @@ def _cross_modal(runs: Sequence[FinishedRun], num_users: int) -> Analysis:
     found: dict[tuple[str, str], list[CrossModalAccuracy]] = {}
     for run in runs:
         if run.semantic_ids is not None and len(run.semantic_ids.blocks) > 1:
-            for entry in cross_modal_accuracies(run.folder, num_users=num_users):
+            for entry in cross_modal_accuracies(run.folder, run.result.users, num_users=num_users):
                 found.setdefault((run.result.label, entry.modality), []).append(entry)
     columns = {
         "first code, free": "first_free",

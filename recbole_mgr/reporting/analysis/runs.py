@@ -13,7 +13,7 @@ from recbole_mgr.data.semantic_id_file import TableFile, read_table_file
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.integration.registry import is_generative
 from recbole_mgr.run.comparison import Comparison
-from recbole_mgr.run.identity import EVALUATIONS, run_of_result
+from recbole_mgr.run.identity import EVALUATIONS, apart, run_of_result, training_digest_of
 from recbole_mgr.run.results import RunResult
 from recbole_mgr.run.table_page import RUNS_FILE
 from recbole_mgr.serving.run_files import SETTINGS_FILE, TABLE_FILE
@@ -25,6 +25,10 @@ class FinishedRun(NamedTuple):
     folder: Path
     result: RunResult
     semantic_ids: TableFile | None
+
+    def labelled(self, label: str) -> FinishedRun:
+        """The same run under another label."""
+        return self._replace(result=dataclasses.replace(self.result, label=label))
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[Comparison, list[FinishedRun]]:
@@ -50,6 +54,9 @@ def read_runs(paths: Sequence[Path]) -> tuple[Comparison, list[FinishedRun]]:
             )
         folders.update(found)
     runs = [_read(folder, label) for folder, label in folders.items()]
+    if not any(folders.values()):  # no table says which belong together, and results are named by their models
+        labels = apart([run.result.label for run in runs], [training_digest_of(run.folder) for run in runs])
+        runs = [run.labelled(label) for run, label in zip(runs, labels, strict=True)]
     data = list(dict.fromkeys(run.result.data for run in runs))
     if len(data) > 1:
         raise ValueError(f"the runs are of different data: {', '.join(data)}; analyse each table for itself")
@@ -84,7 +91,6 @@ def _read(folder: Path, label: str | None) -> FinishedRun:
     # a table's row may be another evaluation of a run, which stands below the run directory
     run_dir = run_of_result(folder)
     result = RunResult.load(folder, run_dir)
-    if label is not None:
-        result = dataclasses.replace(result, label=label)
     semantic_ids = read_table_file(run_dir / TABLE_FILE) if is_generative(result.model) else None
-    return FinishedRun(run_dir, result, semantic_ids)
+    run = FinishedRun(run_dir, result, semantic_ids)
+    return run if label is None else run.labelled(label)

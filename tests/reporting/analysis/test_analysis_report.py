@@ -3,7 +3,13 @@
 import csv
 from types import SimpleNamespace
 
-from recbole_mgr.reporting.analysis.report import Analysis, write_analyses
+import numpy as np
+import pytest
+from made_results import make_result
+
+from recbole_mgr.data.provenance import Provenance
+from recbole_mgr.reporting.analysis.report import Analysis, analyse, write_analyses
+from recbole_mgr.run.comparison import Comparison
 
 
 def test_long_tables_are_cut_in_markdown_and_whole_in_csv(tmp_path):
@@ -18,3 +24,9 @@ def test_long_tables_are_cut_in_markdown_and_whole_in_csv(tmp_path):
     assert "more rows in of_30.csv" not in text and "3 more rows in of_33.csv" in text
     with (tmp_path / "of_33.csv").open() as file:
         assert [row["set"] for row in csv.DictReader(file)] == [f"s{i}" for i in range(33)]
+
+
+def test_runs_that_do_not_recommend_are_told_so():
+    result = make_result("UniMP", ranks=np.empty(0, dtype=np.int64))
+    with pytest.raises(ValueError, match="none of these runs recommends"):
+        analyse(Comparison(Provenance("tiny", "f0", {}), [result]), [], num_users=5)

@@ -1,5 +1,6 @@
 """Run directories as they stand: found, labelled, and refused when they do not belong together."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,21 @@ def test_runs_are_found_below_and_by_name(saved):
     assert read_runs([run.folder for run in runs])[0].rows.keys() == comparison.rows.keys()
 
 
+def test_runs_that_were_trained_otherwise_are_no_seeds_of_one_row(saved, tmp_path):
+    """As experiments leave them, which name results by their models alone."""
+    folders = [
+        shutil.copytree(run.folder, tmp_path / f"run {place}") for place, run in enumerate(read_runs([saved])[1])
+    ]
+    for folder in folders:
+        result = json.loads((folder / "result.json").read_text())
+        (folder / "result.json").write_text(json.dumps({**result, "label": result["model"]}))
+        (folder / "run.yaml").unlink()  # it has the files' digests
+    comparison, runs = read_runs([tmp_path])
+    assert len(comparison.rows) == 3 and "TIGER" in comparison.rows
+    digests = {run.result.label.removeprefix("MGRLF-") for run in runs} - {"TIGER"}
+    assert {path.parent.name.removeprefix("MGRLF-") for path in saved.glob("*/MGRLF-*/seed-*")} == digests
+
+
 def test_a_table_names_its_runs(saved, tmp_path):
     folders = [run.folder for run in read_runs([saved])[1]]
     lines = [f"row {number}\t1\t{folder}" for number, folder in enumerate(folders)]
@@ -59,17 +75,18 @@ def test_runs_of_other_data_or_none_are_refused(saved, tmp_path, write_dataset, 
 def test_cross_modal_accuracy_reads_histories_and_weights_of_the_run(saved, tmp_path, backbone):
     folders = saved.glob("*/MGRLF-*/seed-*")
     (folder,) = [path for path in folders if f"backbone: {backbone}\n" in (path / "settings.yaml").read_text()]
-    (found,) = cross_modal_accuracies(folder, num_users=1000)
+    users = np.array([f"u{n}" for n in range(30)])
+    (found,) = cross_modal_accuracies(folder, users, num_users=1000)
     run = read_run(folder)
     sequences = [run.histories.of_user(f"u{n}").astype(np.int64) for n in range(30)]
     assert found.first_free == pytest.approx(share_of_first_codes(run.network, sequences))
-    (fewer,) = cross_modal_accuracies(folder, num_users=1)
+    (fewer,) = cross_modal_accuracies(folder, users, num_users=1)
     assert fewer.first_free in (0, 1)
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     (copy / "histories.npz").unlink()
     with pytest.raises(ValueError, match="histories.npz does not exist, so the users' histories are not known"):
-        cross_modal_accuracies(copy, num_users=10)
+        cross_modal_accuracies(copy, users, num_users=10)
 
 
 @torch.no_grad()
