@@ -14,7 +14,6 @@ Shapes: B users of a batch, L history items, N items (ids 1..N, 0 is padding), R
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -98,14 +97,9 @@ class Sequences(NamedTuple):
         order = np.argsort(users, kind="stable")
         return cls(item_ids[order].astype(np.int64), np.concatenate([[0], np.cumsum(counts)]))
 
-    def of_users(self, chosen: np.ndarray) -> Sequences:
-        """Those of some users alone; ``chosen`` is bool [U]."""
-        lengths = np.diff(self.starts)
-        return Sequences(self.item_ids[np.repeat(chosen, lengths)], np.concatenate([[0], np.cumsum(lengths[chosen])]))
-
 
 class Counts(NamedTuple):
-    """What the regression needs of the interactions; sums over users, so parts can be added.
+    """What the regression needs of the interactions: sums over users.
 
     Attributes:
         gram: float32 CSR [N + 1, N + 1], X'X.
@@ -121,9 +115,6 @@ class Counts(NamedTuple):
         past = _window(sequences, num_items, settings.history_decay, settings.history_length, -1)
         future = _window(sequences, num_items, settings.future_decay, settings.future_length, +1)
         return cls((past.T @ past).tocsr(), (past.T @ future).tocsr())
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.gram + other.gram, self.forward + other.forward)
 
 
 class FittedMemory:
@@ -192,10 +183,6 @@ class FittedMemory:
         )
         return cls(settings, weights, targets)
 
-    @property
-    def num_items(self) -> int:
-        return len(self.weights) - 1
-
     def to(self, device: torch.device | str) -> FittedMemory:
         """The same on another device."""
         targets = None if self.targets is None else self.targets.to(device)
@@ -217,24 +204,6 @@ class FittedMemory:
         scores = torch.zeros(history.shape[0], len(self.weights), device=self.weights.device)
         weights = self.weights[newest] * decays.unsqueeze(-1)  # [B, k, R]
         return scores.scatter_add_(1, self.targets[newest].long().flatten(1), weights.flatten(1))
-
-    def score_of(self, history: Tensor, lengths: Tensor, item_ids: Tensor) -> Tensor:
-        """Score some items of each history.
-
-        Args:
-            history, lengths: as for :meth:`scores`.
-            item_ids: int64 [B, X].
-
-        Returns:
-            float32 [B, X].
-        """
-        newest, decays = self._newest(history, lengths)  # [B, k] each
-        if self.targets is None:
-            weights = self.weights[newest.unsqueeze(-1), item_ids.unsqueeze(1)]  # [B, k, X]
-            return (weights * decays.unsqueeze(-1)).sum(1)
-        found, totals = self._summed(newest, decays)  # [B, k * R] each, sorted by item
-        place = torch.searchsorted(found, item_ids).clamp(max=found.shape[1] - 1)  # the first of equal items
-        return totals.gather(1, place).masked_fill(found.gather(1, place) != item_ids, 0.0)
 
     def best(self, history: Tensor, lengths: Tensor, count: int) -> RankedList:
         """The M items of the highest scores above 0, without a score for every item where few entries are kept.
@@ -276,51 +245,6 @@ class FittedMemory:
         group = first.cumsum(1) - 1
         totals = torch.zeros_like(weights).scatter_add_(1, group, weights)  # one a group, in the order of the groups
         return targets, totals.gather(1, group).masked_fill(~first, 0.0)
-
-
-def cross_fitted(
-    sequences: Sequences,
-    fold_of_user: np.ndarray,
-    num_items: int,
-    settings: MemorySettings,
-    likeness: sparse.csr_matrix | None = None,
-    **options,
-) -> list[FittedMemory]:
-    """One memory a fold of users, made without them: a score for them has not seen what follows in their sequences.
-
-    Args:
-        sequences: training items of U users.
-        fold_of_user: int [U], 0..folds-1.
-        num_items, settings, likeness, options: as for `Counts.of` and `FittedMemory.fit`.
-
-    Returns:
-        The memories, by fold.
-
-    Raises:
-        ValueError: For fewer than two folds, or a number of folds other than that of users.
-    """
-    folds = int(fold_of_user.max(initial=0)) + 1
-    if folds < 2 or len(fold_of_user) != len(sequences.starts) - 1:
-        raise ValueError(
-            f"fold_of_user: {folds} fold(s) of {len(fold_of_user)} users; give every one of the "
-            f"{len(sequences.starts) - 1} users one of at least 2 folds"
-        )
-    counts = [Counts.of(sequences.of_users(fold_of_user == fold), num_items, settings) for fold in range(folds)]
-    memories = []
-    for left_out in range(folds):
-        others = functools.reduce(Counts.__add__, [part for fold, part in enumerate(counts) if fold != left_out])
-        memories.append(FittedMemory.fit(others, settings, likeness, **options))
-    return memories
-
-
-def scores_by_fold(memories: list[FittedMemory], folds: Tensor, history: Tensor, lengths: Tensor) -> Tensor:
-    """Scores [B, N + 1] of each history by the memory that was made without its user; ``folds`` is int64 [B]."""
-    scores = torch.empty(len(history), memories[0].num_items + 1, device=history.device)
-    for fold, memory in enumerate(memories):
-        rows = (folds == fold).nonzero().flatten()
-        if len(rows):
-            scores[rows] = memory.scores(history[rows], lengths[rows])
-    return scores
 
 
 def _window(sequences: Sequences, num_items: int, decay: float, length: int, direction: int) -> sparse.csr_matrix:

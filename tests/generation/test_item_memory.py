@@ -12,8 +12,6 @@ from recbole_mgr.generation.item_memory import (
     FittedMemory,
     MemorySettings,
     Sequences,
-    cross_fitted,
-    scores_by_fold,
 )
 
 N = 9
@@ -61,7 +59,7 @@ def test_fitted_weights_are_those_of_the_formula(walks):
     counts = Counts.of(sequences(walks), N, settings)
     memory = FittedMemory.fit(counts, settings, sparse.csr_matrix(likeness))
     np.testing.assert_allclose(memory.weights.numpy(), naive(walks, settings, likeness), atol=1e-5)
-    assert memory.num_items == N and not memory.weights[0].any() and not memory.weights[:, 0].any()
+    assert len(memory.weights) - 1 == N and not memory.weights[0].any() and not memory.weights[:, 0].any()
 
 
 def test_scores_are_the_decayed_last_items_times_the_weights(walks):
@@ -96,10 +94,8 @@ def test_all_ways_to_score_agree(walks, entries):
     whole = FittedMemory.fit(Counts.of(sequences(walks), N, SETTINGS), SETTINGS)
     few = FittedMemory.fit(Counts.of(sequences(walks), N, SETTINGS), dataclasses.replace(SETTINGS, max_entries=entries))
     batch = padded([*walks, []])  # nobody's history too
-    item_ids = torch.randint(1, N + 1, (len(batch[0]), 4), generator=torch.Generator().manual_seed(0))
     for memory in (whole, few):
         scores = memory.scores(*batch)
-        torch.testing.assert_close(memory.score_of(*batch, item_ids), scores.gather(1, item_ids))
         best, order = memory.best(*batch, N + 3), scores[:, 1:].sort(dim=1, descending=True)
         positive = order.values > 0
         torch.testing.assert_close(best.scores[:, :N], order.values.masked_fill(~positive, -torch.inf))
@@ -118,17 +114,6 @@ def test_beyond_the_dense_limit_the_scores_stay_close_to_the_exact_ones(walks):
     assert torch.corrcoef(torch.stack([scores.flatten(), others.flatten()]))[0, 1] > 0.99
 
 
-def test_a_cross_fitted_memory_has_not_seen_its_fold(walks):
-    folds = np.arange(len(walks)) % 3
-    memories = cross_fitted(sequences(walks), folds, N, SETTINGS)
-    for fold, memory in enumerate(memories):
-        others = [walk for walk, own in zip(walks, folds, strict=True) if own != fold]
-        np.testing.assert_allclose(memory.weights.numpy(), naive(others, SETTINGS), atol=1e-5)
-    scores = scores_by_fold(memories, torch.from_numpy(folds), *padded(walks))
-    expected = [memories[fold].scores(*padded([walk]))[0] for walk, fold in zip(walks, folds, strict=True)]
-    torch.testing.assert_close(scores, torch.stack(expected))
-
-
 def test_bad_input_is_refused_by_name(walks):
     for key, value in [
         ("history_decay", 0),
@@ -142,6 +127,3 @@ def test_bad_input_is_refused_by_name(walks):
     settings = MemorySettings(content_weight=1.0)
     with pytest.raises(ValueError, match="content_weight"):
         FittedMemory.fit(Counts.of(sequences(walks), N, settings), settings)
-    for folds in (np.zeros(len(walks), dtype=int), np.arange(3)):
-        with pytest.raises(ValueError, match="fold_of_user"):
-            cross_fitted(sequences(walks), folds, N, SETTINGS)

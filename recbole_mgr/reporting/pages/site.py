@@ -23,7 +23,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from recbole_mgr.cleaners import for_terminal
-from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import replacing, write_text
 
 MARKER = "view.yaml"  # says that the folder is ours to write
@@ -135,12 +134,6 @@ def _style() -> str:
 
 def _script() -> str:
     return "\n".join((ASSETS / "scripts" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-
-
-def written_by_us(folder: Path) -> bool:
-    """Whether a folder was written by a `Site`."""
-    marker = folder / MARKER
-    return marker.is_file() and "written_by" in read_yaml(marker, remedy="remove it", may_be_empty=True)
 
 
 def as_json(value: Any) -> Markup:
