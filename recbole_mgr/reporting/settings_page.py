@@ -33,7 +33,7 @@ def sections() -> list[tuple[str, list[Row]]]:
     shared = default_settings("BPR")
     for title, group in (
         ("Every model: machine and files", Machine),
-        ("Every model that is trained (closed-form baselines read none of these)", Training),
+        ("Every model trained by gradient (closed-form baselines and RecBole's Pop, EASE, ... read none)", Training),
         ("Every model: evaluation", Evaluation),
         ("Every model: columns", Columns),
         ("Every model: filters", Filters),

@@ -357,6 +357,7 @@ class BaseRecommender(ABC):
 
 
 def known_items(catalogue: Catalogue, only: Iterable[str], unknown: str) -> Tensor:
+    """Ids of the items that ``only`` names, each once; unknown ones fail, or are left out with a warning."""
     only = list(dict.fromkeys(only))
     not_there = [token for token in only if token not in catalogue.id_of]
     if not_there:
