@@ -159,10 +159,12 @@ class ImageGenerationTask(EvaluatedTask):
             metrics=judge.metrics(generated, truth),
             baselines={
                 "random picture": judge.metrics(self._pixels(generator.choice(compared, len(cases))), truth),
+                "another of its category": judge.metrics(self._pixels(self._others_alike(targets, generator)), truth),
                 "retrieved by query": judge.metrics(self._pixels(self._most_popular_of_query(targets)), truth),
                 "target through the codec": judge.metrics(reconstructed, truth),
             },
             notes=[
+                "Another of its category: the picture of another item of the target's category, taken by chance.",
                 "Retrieved by query: the picture of the most popular item with the same words, for orientation.",
                 "Target through the codec: what a perfect drawing in these codes would reach.",
                 f"To look at: {self.name}/{SHEET_FILE} in the run directory.",
@@ -180,6 +182,15 @@ class ImageGenerationTask(EvaluatedTask):
         """The real pictures of items, uint8 [n, size, size, 3]."""
         distinct, rows = np.unique(item_ids, return_inverse=True)
         return read_pixels([self.pictures.paths[item] for item in distinct], self.pictures.codec.picture_size)[rows]
+
+    def _others_alike(self, targets: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """For each target, another item of its category with a picture, by chance; any item where there is no other."""
+        shown, categories = np.flatnonzero(self._has_picture), self.catalogue.category
+        others = []
+        for target in targets:
+            alike = shown[(categories[shown] == categories[target]) & (shown != target)]
+            others.append(generator.choice(alike if len(alike) else shown))
+        return np.array(others)
 
     def _most_popular_of_query(self, targets: np.ndarray) -> np.ndarray:
         """For each target, the item with a picture and the same query that training users took most often."""

@@ -125,6 +125,8 @@ def test_a_perfect_painter_is_as_good_as_the_codec(task, tmp_path):
     assert result.metrics["category"].value == 1
     assert result.baselines["random picture"]["similarity"].value < 0.9
     assert result.baselines["retrieved by query"]["category"].value == 1
+    assert result.baselines["another of its category"]["category"].value == 1
+    assert result.baselines["another of its category"]["similarity"].value < 0.9
     assert model.temperatures == {None}
     drawn = np.asarray(Image.open(tmp_path / "image_generation" / "01.png"))
     assert (drawn == task.pictures.codec.decode(task.pictures.codes[[cases[0].target]])[0]).all()
@@ -148,6 +150,15 @@ def test_retrieved_is_the_most_popular_of_the_query(task):
     retrieved = task._most_popular_of_query(np.array([1, 5, 8]))
     for item, group in zip(retrieved, ([1, 2, 3], [4, 5, 6], [7, 8]), strict=True):
         assert item in group and popularity[item] == popularity[group].max()
+
+
+def test_another_of_its_category_is_never_the_target(task, monkeypatch):
+    targets = np.array([1, 5, 8] * 20)
+    others = task._others_alike(targets, np.random.default_rng(0))
+    for target, group in ((1, {2, 3}), (5, {4, 6}), (8, {7})):  # 9 has no picture
+        assert set(others[targets == target].tolist()) == group
+    monkeypatch.setattr(task.catalogue, "category", np.arange(10))  # none is alike
+    assert set(task._others_alike(targets, np.random.default_rng(0)).tolist()) == set(range(1, 9))
 
 
 def test_data_without_pictures_are_refused(world, settings, monkeypatch):
