@@ -5,6 +5,7 @@ Shapes: B users, M given items, W prefixes of a digit, K codes of the digit.
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recbole_mgr.generation.beam_search import Step, slot_log_probs
 from recbole_mgr.generation.priors import WeightedPriors
@@ -60,6 +61,7 @@ def item_log_probs(
     trie: PrefixTrie,
     item_ids: Tensor,
     *,
+    at_least: Tensor | None = None,
     code_softmax: CodeSoftmax = "legal",
     priors: WeightedPriors | None = None,
 ) -> Tensor:
@@ -72,40 +74,52 @@ def item_log_probs(
         step: the model.
         trie: the catalogue.
         item_ids: int64 [B, M]; 0 = none.
+        at_least: float [B, M], which log-probabilities are of interest; None = all. An item is given up at the first
+            prefix that is less probable: no item is more probable than its prefixes.
         code_softmax: as in :meth:`PrefixTrie.log_prob`.
         priors: as in :func:`beam_search`.
 
     Returns:
-        float32 [B, M], -inf where there is no item.
+        float32 [B, M], -inf where there is no item, and where it was given up.
     """
-    leaves, order = trie.leaf(item_ids).sort(dim=1)  # [B, M], so that the items of a prefix stand together
+    found = torch.full(item_ids.shape, -torch.inf, device=item_ids.device)
+    leaves, order = trie.leaf(item_ids).sort(dim=1)  # so that the items of a prefix stand together
+    if not bool((leaves >= 0).any()):
+        return found
+    first = int((leaves < 0).sum(dim=1).min())
+    leaves, order = leaves[:, first:], order[:, first:]  # [B, M], no columns without an item
     is_item = leaves >= 0
-    known = trie.item_ids(leaves.clamp(min=0))
-    path, codes = trie.path(known), trie.codes_of(known)  # [B, M, D]
-    is_open = is_item.unsqueeze(-1).expand_as(path)  # whether an item's prefix has to be scored
+    path = trie.path_to_leaf(trie.item_ids(leaves.clamp(min=0))).movedim(-1, 0).contiguous()  # [D + 1, B, M]
     if code_softmax == "legal":
-        counts = [trie.num_leaves(depth, path[..., depth]) for depth in range(trie.num_digits)]
-        is_open = is_open & (torch.stack(counts, dim=-1) > 1)
-    before = torch.nn.functional.pad(path.masked_fill(~is_open, -1)[:, :-1], (0, 0, 1, 0), value=-1)
-    met = (is_open & (path != before)).cumsum(dim=1)  # [B, M, D], prefixes so far
-    beams = (met - 1).clamp(min=0)  # [B, M, D], of each item
-    widths = met[:, -1].amax(dim=0).tolist() if met.numel() else [0] * trie.num_digits
+        is_choice = torch.stack([trie.has_choice(depth, path[depth]) for depth in range(trie.num_digits)])
+        choices_left = is_choice.flip(0).cumsum(dim=0).flip(0)  # [D, B, M], none where the prefix leaves one item
+    least = None if at_least is None else at_least.gather(1, order)
 
-    total, state, chosen = torch.zeros(item_ids.shape, device=item_ids.device), None, (None, None)
-    for depth, width in enumerate(widths):
+    total = torch.zeros(leaves.shape, device=leaves.device)
+    state = codes = parents = beam = None
+    for depth in range(trie.num_digits):
+        if least is not None:
+            is_item = is_item & (total >= least)
+        is_open = is_item & (choices_left[depth] > 0) if code_softmax == "legal" else is_item
+        open_nodes = path[depth].masked_fill(~is_open, -1)
+        before = F.pad(open_nodes.cummax(dim=1).values[:, :-1], (1, 0), value=-1)
+        met = (open_nodes > before).cumsum(dim=1)  # [B, M], different prefixes so far
+        width = int(met[:, -1].max())
         if not width:
             break  # nor is a deeper prefix to be scored
-        numbers = torch.arange(1, width + 1, device=item_ids.device).repeat(len(item_ids), 1)
-        item = torch.searchsorted(met[..., depth].contiguous(), numbers)  # [B, W], the first item of each prefix
-        is_beam, item = item < item_ids.shape[1], item.clamp(max=item_ids.shape[1] - 1)
-        nodes = path[..., depth].gather(1, item)  # [B, W]
+        numbers = torch.arange(1, width + 1, device=met.device).repeat(len(met), 1)
+        item = torch.searchsorted(met, numbers)  # [B, W], the first item of each prefix
+        is_beam, item = item < met.shape[1], item.clamp(max=met.shape[1] - 1)
+        nodes = path[depth].gather(1, item)  # [B, W]
         if depth:
+            codes, parents = trie.last_code(depth, nodes), beam.gather(1, item)
             nodes = nodes.masked_fill(~is_beam, -1)
-            chosen = codes[..., depth - 1].gather(1, item), beams[..., depth - 1].gather(1, item)
-        logits, state = step(depth, nodes, *chosen, state)  # [B, W, K]
+        logits, state = step(depth, nodes, codes, parents, state)  # [B, W, K]
         nodes = nodes.clamp(min=0)
         log_probs = slot_log_probs(trie, depth, nodes, nodes.shape, logits, code_softmax, None, priors)  # [B, W, S]
-        children = trie.advance(depth, path[..., depth], codes[..., depth])
-        places = beams[..., depth] * trie.num_slots(depth) + trie.slots_of(depth, path[..., depth], children)
-        total = total + log_probs.flatten(1).gather(1, places).masked_fill(~is_open[..., depth], 0.0)
-    return torch.empty_like(total).scatter_(1, order, total.masked_fill(~is_item, -torch.inf))
+        beam = (met - 1).clamp(min=0)  # [B, M], of each item
+        places = beam * trie.num_slots(depth) + trie.slots_of(depth, path[depth], path[depth + 1])
+        total = total + log_probs.flatten(1).gather(1, places).masked_fill(~is_open, 0.0)
+    if least is not None:
+        is_item = is_item & (total >= least)
+    return found.scatter_(1, order, total.masked_fill(~is_item, -torch.inf))

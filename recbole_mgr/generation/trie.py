@@ -146,9 +146,13 @@ class PrefixTrie(nn.Module):
         """The codes of items of the catalogue, int64 [...] -> int64 [..., D]."""
         nodes, codes = self.leaf(item_ids), []
         for depth in range(self.num_digits, 0, -1):
-            codes.append(self.levels[depth - 1].child_codes[nodes].long())
+            codes.append(self.last_code(depth, nodes))
             nodes = self.parent(depth, nodes)
         return torch.stack(codes[::-1], dim=-1)
+
+    def last_code(self, depth: int, nodes: Tensor) -> Tensor:
+        """The last code of the prefixes ``nodes`` (int64 [...], no -1, at ``depth`` 1..D), int64 [...]."""
+        return self.levels[depth - 1].child_codes[nodes].long()
 
     def path(self, item_ids: Tensor) -> Tensor:
         """The nodes an item's codes are chosen at, for teacher forcing.

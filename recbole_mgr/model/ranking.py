@@ -15,6 +15,8 @@ from recbole_mgr.generation.priors import DensePrior, Prior, WeightedPriors, is_
 from recbole_mgr.generation.trie import AllowedItems, CodeSoftmax, PrefixTrie
 
 CODES = "codes"
+FAINTEST = -1e4  # the lowest log-probability that counts
+ROUNDING = 1e-3  # of sums of log-probabilities
 
 
 class Wanted(NamedTuple):
@@ -54,7 +56,9 @@ class Candidates(NamedTuple):
 
     def score(self, weights: Mapping[str, float]) -> Tensor:
         """[B, C]; -inf where there is no item."""
-        total = sum(weights[part] * values.clamp(min=-1e4) for part, values in self.log_probs.items() if weights[part])
+        total = sum(
+            weights[part] * values.clamp(min=FAINTEST) for part, values in self.log_probs.items() if weights[part]
+        )
         return total.masked_fill(self.item_ids == 0, -torch.inf)
 
 
@@ -92,9 +96,10 @@ class BeamRanker:
         """The best items, a list for each of the ``excludes``."""
         return beam_searches(*self._search, batch_size=self.batch_size, **wanted._asdict(), **self._options)
 
-    def scores(self, item_ids: Tensor) -> Tensor:
-        """What items are ranked by, exact: int64 [B, M] (0 = none) -> float32 [B, M]."""
-        return item_log_probs(*self._search, item_ids, **self._options)
+    def scores(self, item_ids: Tensor, at_least: Tensor | None = None) -> Tensor:
+        """What items are ranked by, exact: int64 [B, M] (0 = none) -> float32 [B, M]; -inf where it is less than
+        ``at_least`` [B, M]."""
+        return item_log_probs(*self._search, item_ids, at_least=at_least, **self._options)
 
     def scores_of_all(self) -> Tensor:
         """Those of every item by its id, float32 [B, N + 1], -inf at 0."""
@@ -132,11 +137,12 @@ class UnionRanker:
         ranker = UnionRanker(self.codes, priors, counted, self.prior_candidates)
         if priors and CODES not in counted and all(isinstance(prior, DensePrior) for prior in priors.values()):
             return ranker._best_of_all(wanted)
-        return [found.ranked(counted, wanted.k) for found in ranker.candidates(wanted)]
+        return [found.ranked(counted, wanted.k) for found in ranker.candidates(wanted, only_best=True)]
 
-    def candidates(self, wanted: Wanted) -> list[Candidates]:
+    def candidates(self, wanted: Wanted, *, only_best: bool = False) -> list[Candidates]:
         """For each of the ``excludes`` the items of the beams, where codes have a part, and the best of each prior;
-        each item is scored once, by all."""
+        each item is scored once, by all. With ``only_best`` those that cannot be among the best k may have -inf by
+        codes."""
         beams = self.codes.lists(wanted._replace(k=wanted.beam_width)) if CODES in self.weights else None
         count, lists = max(wanted.k, self.prior_candidates), []
         for number, exclude in enumerate(wanted.excludes):
@@ -147,7 +153,10 @@ class UnionRanker:
         together = union_of_items(lists) if len(lists) > 1 else lists[0]
         together = together.sort(dim=1, descending=True).values
         together = together[:, : max(1, int((together > 0).sum(dim=1).max()))]  # no columns without an item
-        log_probs = self._log_probs(together, lambda item_ids: self._by_codes(item_ids, beams))
+        log_probs = self._by_priors(together)
+        if beams is not None:
+            at_least = self._of_interest(together, log_probs, beams, wanted.k) if only_best else None
+            log_probs = {CODES: self._by_codes(together, beams, at_least)} | log_probs
         if len(lists) == 1:
             return [Candidates(together, log_probs)]
         own = [is_among(together.contiguous(), items.sort(dim=1).values) for items in lists]  # [B, C]
@@ -172,14 +181,35 @@ class UnionRanker:
     def _log_probs(self, item_ids: Tensor, of_codes: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """Log-probabilities [B, M] of items [B, M] by each part, those by codes from ``of_codes``."""
         log_probs = {CODES: of_codes(item_ids)} if CODES in self.weights else {}
-        return log_probs | {part: prior.log_probs(item_ids) for part, prior in self.priors.items()}
+        return log_probs | self._by_priors(item_ids)
 
-    def _by_codes(self, item_ids: Tensor, beams: Sequence[RankedList]) -> Tensor:
-        """Log-probabilities [B, C] of items [B, C] by codes; a search has scored those of its beams."""
+    def _by_priors(self, item_ids: Tensor) -> dict[str, Tensor]:
+        """Log-probabilities [B, M] of items [B, M] by each prior."""
+        return {part: prior.log_probs(item_ids) for part, prior in self.priors.items()}
+
+    def _of_interest(
+        self, item_ids: Tensor, by_priors: dict[str, Tensor], beams: Sequence[RankedList], k: int
+    ) -> Tensor | None:
+        """Log-probabilities by codes, [B, C], that items [B, C] need to come before the beams' k-th best item; None
+        where any will do."""
+        weight = self.weights[CODES]
+        if weight <= 0:
+            return None
+        of_beams = [
+            Candidates(found.item_ids, {CODES: found.scores} | self._by_priors(found.item_ids)) for found in beams
+        ]
+        lowest = torch.stack([found.ranked(self.weights, k).scores[:, -1:] for found in of_beams]).amin(dim=0)  # [B, 1]
+        without = Candidates(item_ids, {CODES: torch.zeros_like(item_ids)} | by_priors).score(self.weights)
+        needed = (lowest - without) / weight - ROUNDING
+        return needed.masked_fill(needed <= FAINTEST, -torch.inf)
+
+    def _by_codes(self, item_ids: Tensor, beams: Sequence[RankedList], at_least: Tensor | None) -> Tensor:
+        """Log-probabilities [B, C] of items [B, C] by codes, -inf for those below ``at_least`` that no beam found; a
+        search has scored those of its beams."""
         found, known = (torch.cat(part, dim=1).unsqueeze(1) for part in zip(*beams, strict=True))  # [B, 1, all W]
         is_beam = item_ids.unsqueeze(2) == found  # [B, C, all W]
         of_beams = known.masked_fill(~is_beam, -torch.inf).amax(dim=2)
-        return torch.maximum(of_beams, self.codes.scores(item_ids.masked_fill(is_beam.any(dim=2), 0)))
+        return torch.maximum(of_beams, self.codes.scores(item_ids.masked_fill(is_beam.any(dim=2), 0), at_least))
 
     def _best_of_all(self, wanted: Wanted) -> list[RankedList]:
         """As :meth:`lists`, of all items, by priors that know a score of each."""

@@ -34,3 +34,37 @@ def test_given_items_have_the_scores_of_the_exhaustive_search(world, code_softma
     found = item_log_probs(world.step(USERS), world.trie(), item_ids, code_softmax=code_softmax)
     everything = exhaustive_scores(world.step(USERS), world.trie(), batch_size=USERS, code_softmax=code_softmax)
     torch.testing.assert_close(found, everything.gather(1, item_ids))
+
+
+@SOFTMAXES
+@pytest.mark.parametrize("num_items", [1, 8, 40])
+def test_items_that_are_not_probable_enough_are_given_up_and_the_others_keep_their_scores(
+    world, code_softmax, num_items
+):
+    trie, generator = world.trie(), torch.Generator().manual_seed(num_items)
+    everything = torch.tensor([0, *world.item_ids])
+    item_ids = everything[torch.rand(USERS, len(everything), generator=generator).argsort(dim=1)[:, :num_items]]
+    prefixes = []
+
+    def step(depth, nodes, *others):
+        prefixes.append(int((nodes >= 0).sum()))
+        return world.step(USERS)(depth, nodes, *others)
+
+    scores = item_log_probs(step, trie, item_ids, code_softmax=code_softmax)
+    all_prefixes = sum(prefixes)
+    best = scores.amax(dim=1, keepdim=True).expand_as(scores)
+    for at_least, is_high in ((best, True), (best - 2, True), (scores, False), (scores + 0.1, False)):
+        prefixes.clear()
+        found = item_log_probs(step, trie, item_ids, at_least=at_least, code_softmax=code_softmax)
+        torch.testing.assert_close(found, scores.masked_fill(scores < at_least, -torch.inf))
+        assert sum(prefixes) <= all_prefixes - (is_high and num_items == 40)
+
+
+def test_nothing_asked_for_is_nothing_found(world):
+    def step(*_):
+        raise AssertionError("there is nothing to be scored")
+
+    unknown = max(world.item_ids) + 1
+    for shape in ((USERS, 0), (USERS, 4), (0, 4)):
+        found = item_log_probs(step, world.trie(), torch.randint(2, shape) * unknown)
+        assert found.shape == shape and found.isneginf().all()

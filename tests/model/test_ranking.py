@@ -9,6 +9,7 @@ from scipy import sparse
 import recbole_mgr.generation.priors as priors
 import recbole_mgr.model.backbone.item_softmax as item_softmax
 from recbole_mgr.model.joined_items import JoinedItems
+from recbole_mgr.model.ranking import Wanted
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,49 @@ def test_few_beams_and_candidates_are_ranked_exactly_and_fill_the_list(world, be
     ranked = world.model.generate(world.batch, 5, allowed_items=world.model.trie.allow(allowed))
     assert (ranked.item_ids[:, :3].sort(dim=1).values == allowed).all()
     assert (ranked.item_ids[:, 3:] == 0).all() and ranked.scores[:, 3:].isneginf().all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", range(6))
+def test_lists_are_those_of_all_candidates_scored_in_full(make_prior_world, seed):
+    """A list gives up items that cannot come into it; what is validated knows all parts of all of them."""
+    generator = torch.Generator().manual_seed(seed)
+    world = make_prior_world(**ALL, prior_candidates=int(torch.randint(1, 12, (), generator=generator)))
+    model, batch, given_up = world.model, world.batch, 0
+    for name, parameter in model.backbone.decoder.named_parameters():
+        if "heads" in name or "branches" in name:  # far from equal scores, and pairs of equal ones
+            parameter.copy_((4 * torch.randn(parameter.shape, generator=generator)).round() / 4)
+    allowed = model.trie.allow(torch.randperm(NUM_ITEMS, generator=generator)[:15] + 1)
+    history = batch["item_id_list"]
+    for codes, softmax, memory, popularity in [
+        (0.6, 0.4, 0.7, 0.2),
+        (1, 0, 0.1, -0.2),
+        (0.1, 1, 3, 0),
+        (1, 0, 0, 0),
+        (-1, 1, 0, 0),
+    ]:
+        weights = {"codes": codes, "item_softmax": softmax, "memory": memory, "popularity": popularity}
+        model.part_weights.set(weights)
+        for k, width, excludes, allowed_items in [
+            (1, 1, [None], None),
+            (3, 4, [history], None),
+            (4, 4, [None, history], None),
+            (3, 8, [None, history, history[:, :1]], allowed),
+            (20, 24, [history], allowed),
+        ]:
+            wanted = Wanted(k, width, excludes, allowed_items)
+            ranker = model.ranker(batch)
+            counted = {part: weight for part, weight in weights.items() if weight}
+            ranker.priors = {part: prior for part, prior in ranker.priors.items() if part in counted}
+            expected = [found.ranked(counted, k) for found in ranker.candidates(wanted)]
+            for found, full in zip(ranker.lists(wanted), expected, strict=True):
+                torch.testing.assert_close(found.scores, full.scores)
+                is_alone = (full.scores.unsqueeze(2) - full.scores.unsqueeze(1)).abs().lt(1e-4).sum(dim=2) == 1
+                is_alone[:, -1] = False  # the next may be equal
+                assert torch.equal(found.item_ids[is_alone], full.item_ids[is_alone])
+            few = ranker.candidates(wanted, only_best=True)[0]
+            given_up += int(few.log_probs["codes"].isneginf().sum() - (few.item_ids == 0).sum())
+    assert given_up > 100
 
 
 @torch.no_grad()
