@@ -67,7 +67,7 @@ def _command(folder: Path, name: str, modality: str) -> str:
     place = as_arguments(folder, name)
     if modality == "collaborative":
         return f"recbole-mgr collaborative {place} --method ppmi_svd"
-    reads = "" if modality in ("text", "image") else " --reads text, or image"
+    reads = "" if modality in ("text", "image") else " --reads text|image"
     return f"recbole-mgr encode {place} --modality {modality}{reads}"
 
 

@@ -119,9 +119,9 @@ def read_items(folder: Path, name: str, format: AtomicFormat = DEFAULT_FORMAT) -
             word in a column of numbers.
     """
     path = folder / f"{name}.item"
-    if not folder.is_dir():
-        raise ValueError(no_such_data(path))
     if not path.is_file():
+        if not path.with_suffix(".inter").is_file():  # no data set at all
+            raise ValueError(no_such_data(path))
         raise ValueError(f"{path} does not exist; it must hold {format.item}:token and what is known of each item")
     return _read(path, format)
 

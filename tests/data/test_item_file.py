@@ -50,7 +50,10 @@ def test_bad_item_files_are_named(tmp_path, text, message):
 def test_unknown_fields_and_missing_pictures_are_named(shop, tmp_path):
     with pytest.raises(ValueError, match="has no field 'colour'; choose --fields from item_id, title, brand, image"):
         read_texts(shop, "Shop", ["title", "colour"])
-    with pytest.raises(ValueError, match="does not exist"):
+    with pytest.raises(ValueError, match="Shop.item does not exist; --data_path must name the folder that holds"):
+        read_texts(tmp_path, "Shop", None)
+    (tmp_path / "Shop.inter").touch()  # a data set without its items
+    with pytest.raises(ValueError, match="Shop.item does not exist; it must hold item_id:token"):
         read_texts(tmp_path, "Shop", None)
     write_items(tmp_path, "item_id:token\ttitle:token_seq\na\tx\n")
     with pytest.raises(ValueError, match="has no column image:token"):
