@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from recbole_mgr.run.experiments.definition import read_experiment
 from recbole_mgr.unimp.mixture import TaskMixture
 from recbole_mgr.unimp.rows import Row, RowBatch
 from recbole_mgr.unimp.tasks import TASKS
@@ -98,6 +99,20 @@ def test_stages_add_a_task_and_replay_a_quarter():
     by_epoch = [counts(staged.epoch(epoch)) for epoch in range(6)]
     assert by_epoch == [[0, 40, 0]] * 2 + [[8, 10, 0]] * 2 + [[2, 10, 20]] * 2
     assert counts(staged.epoch(9)) == [2, 10, 20]
+
+
+def test_rows_of_the_experiment_that_are_compared_at_equal_steps_have_as_many():
+    experiment = read_experiment("unimp_tasks")
+    four = ("recommendation", "search", "preference", "explanation")
+    steps = {}
+    for row in experiment.rows:
+        settings = {"train_batch_size": 16, **experiment.settings, **row.settings}
+        names = (settings["tasks"],) if settings["tasks"] in four else four
+        epochs = mixture(*[9000] * len(names), names=names, **settings)
+        steps[row.label] = sum(len(epochs.epoch(epoch)) for epoch in range(settings["epochs"]))
+    assert steps["all tasks"] == 4 * steps["recommendation alone"] == 1000
+    for label in ("recommendation alone, as many steps", "staged", "all tasks, constant learning rate"):
+        assert steps[label] == pytest.approx(1000, rel=0.02), label
 
 
 def test_most_rows_of_a_task_are_drawn_anew_each_epoch():
