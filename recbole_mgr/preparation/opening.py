@@ -76,7 +76,7 @@ def open_text(path: Path, encoding: str | None = None, errors: str = "strict") -
 
     Args:
         path: the file, packed or not.
-        encoding: None: UTF-8, or the one that a byte order mark names. The mark is never part of the text.
+        encoding: None: UTF-8. A byte order mark knows better, and is never part of the text.
         errors: as of :func:`open`.
 
     Raises:
@@ -87,10 +87,10 @@ def open_text(path: Path, encoding: str | None = None, errors: str = "strict") -
     except LookupError as error:
         raise ValueError(f"encoding {encoding!r} is none that Python knows, such as utf-8 or cp1252") from error
     file = open_bytes(path)
-    if utf8:
-        with unpacking(path):
-            start = file.peek(4) if hasattr(file, "peek") else b""
-        encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8-sig")
+    with unpacking(path):
+        start = file.peek(4)
+    marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    encoding = marked or ("utf-8-sig" if utf8 else encoding)
     return io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
 
 

@@ -31,7 +31,8 @@ _WHOLE = (
     "%d/%b/%Y:%H:%M:%S %z",
 )
 _ISO = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M%:z", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-_COMPACT = r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
+_COMPACT = "%Y%m%d"
+_DAY = r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
 _SAMPLE = 1000  # distinct dates that tell the form
 
 
@@ -48,6 +49,7 @@ class TimeColumn:
 
     def __init__(self, path: Path, name: str, unit: str = "s", form: str | None = None) -> None:
         self._path, self._name, self._unit, self._form, self._given = path, name, unit, form, form
+        self._days: bool | None = None  # whether numbers are days such as 20240131; None: none has been met
         self._remarks: list[str] = []
         self._failed = 0
         self._first: tuple[int, str] | None = None  # line and value of the first failure
@@ -65,8 +67,11 @@ class TimeColumn:
         if times.dtype == pl.Date or isinstance(times.dtype, pl.Datetime):
             zone = getattr(times.dtype, "time_zone", None)
             return in_seconds(times.cast(pl.Datetime("us", zone)).dt.epoch("us"), UNITS["us"])
-        if times.dtype != pl.String:
-            return in_seconds(times, UNITS[self._unit])
+        if times.dtype.is_numeric():
+            if not self._given:
+                return self._counted(times.cast(pl.Float64))
+            times = times.cast(pl.Int64, strict=False)  # 20240131, perhaps as 20240131.0
+        times = times.cast(pl.String)
         seconds = self._seconds(times, lines)
         if seconds.null_count() > times.null_count():
             failed = seconds.is_null() & (times.str.strip_chars() != "").fill_null(False)
@@ -83,20 +88,38 @@ class TimeColumn:
             return _parsed(texts, self._given)
         numbers = texts.cast(pl.Float64, strict=False)
         dates = numbers.is_null() & texts.is_not_null()
+        counted = self._counted(numbers)
         if not dates.any():
-            if self._form == _COMPACT or (self._form is None and self._is_compact(texts)):
-                return _parsed(texts, "%Y%m%d")
-            self._form = self._form or "numbers"
-            return in_seconds(numbers, UNITS[self._unit])
+            return counted
         seconds = _parsed_iso(texts.filter(dates))
         rest = seconds.is_null()
         if rest.any():
             others = texts.filter(dates).filter(rest)
-            if self._form in (None, "numbers") or self._form == _COMPACT:
-                self._form = self._detected(others, lines.filter(dates).filter(rest))
+            self._form = self._form or self._detected(others, lines.filter(dates).filter(rest))
             if self._form:
                 seconds = seconds.scatter(rest.arg_true(), _parsed(_spaced(others), self._form))
-        return in_seconds(numbers, UNITS[self._unit]).scatter(dates.arg_true(), seconds)
+        return counted.scatter(dates.arg_true(), seconds)
+
+    def _counted(self, numbers: pl.Series) -> pl.Series:
+        """Seconds of numbers [n] (Float64, perhaps null): counts of the unit, or, where all of the first rows look like
+        20240131, which no count of seconds would, days."""
+        if self._days is None:
+            self._days = self._are_days(numbers.fill_nan(None).drop_nulls())
+        if self._days:
+            return _parsed(numbers.cast(pl.Int64, strict=False).cast(pl.String), _COMPACT)
+        return in_seconds(numbers, UNITS[self._unit])
+
+    def _are_days(self, numbers: pl.Series) -> bool | None:
+        """Whether the first numbers are days; None where there are none."""
+        if not len(numbers):
+            return None
+        texts = numbers.cast(pl.Int64, strict=False).cast(pl.String)
+        if self._unit != "s" or not (numbers % 1 == 0).all() or not texts.str.contains(_DAY).all():
+            return False
+        self._remarks.append(
+            f"{self._path}, column {self._name!r}: times such as {texts[0]!r} are read as days ({_COMPACT})"
+        )
+        return True
 
     @property
     def remarks(self) -> list[str]:
@@ -109,17 +132,6 @@ class TimeColumn:
             f"{self._path}, line {line}, column {self._name!r}: {self._failed:,} values are no times that can be read, "
             f"the first is {value!r}; --time-format says how they are written",
         ]
-
-    def _is_compact(self, texts: pl.Series) -> bool:
-        """Whether all numbers of the first rows are days such as 20240131, which no count of seconds would be."""
-        there = texts.drop_nulls()
-        if self._unit != "s" or not len(there) or not there.str.contains(_COMPACT).all():
-            return False
-        self._form = _COMPACT
-        self._remarks.append(
-            f"{self._path}, column {self._name!r}: times such as {there[0]!r} are read as days (%Y%m%d)"
-        )
-        return True
 
     def _detected(self, texts: pl.Series, lines: pl.Series) -> str | None:
         """The only form that dates can have; None if they have none that is known."""

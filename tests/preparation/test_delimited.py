@@ -180,6 +180,13 @@ def test_encodings_and_line_ends(tmp_path, encoding, ends):
     assert read(path, **named) == [("1", "café", 2), ("2", "Œuvre", 3)]
 
 
+@pytest.mark.parametrize("named", ["utf-16", "utf-16-le", "utf_16_be"])
+def test_a_mark_is_no_part_of_the_text_whatever_encoding_is_named(tmp_path, named):
+    path = tmp_path / "x.csv"
+    path.write_bytes("a,b\n1,café\n".encode("utf-16"))
+    assert read(path, encoding=named) == [("1", "café", 2)]
+
+
 def test_no_line_fills_the_memory(tmp_path, monkeypatch):
     for module in (opening, delimited):
         monkeypatch.setattr(module, "LONGEST_LINE", 100)

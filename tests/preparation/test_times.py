@@ -66,6 +66,35 @@ def test_the_form_of_the_first_rows_holds_for_all():
     assert "line 4, column 'when': 1 values are no times that can be read, the first is 'soon'" in column.remarks[1]
 
 
+DAYS_WITHOUT_MARKS = {
+    "beside a word": (["20231114", "20230102", "n/a"], ["2023-11-14", "2023-01-02", None]),
+    "beside other dates": (["20231114", "2023-01-02", "03/25/2023"], ["2023-11-14", "2023-01-02", "2023-03-25"]),
+    "of pandas": (["20231114.0", "NaN", None], ["2023-11-14", None, None]),
+    "numbers of Parquet": ([20231114, None], ["2023-11-14", None]),
+    "fractions of Parquet": ([20231114.0, None], ["2023-11-14", None]),
+}
+
+
+@pytest.mark.parametrize(("given", "times"), DAYS_WITHOUT_MARKS.values(), ids=DAYS_WITHOUT_MARKS)
+def test_days_without_marks_are_days_whatever_stands_beside_them(given, times):
+    read_at_once, column = read(given)
+    assert read_at_once == times
+    assert "times such as '20231114' are read as days (%Y%m%d)" in column.remarks[0]
+    assert read(["20230101"], given)[0] == ["2023-01-01", *times]
+    assert read([None], given)[0] == [None, *times]
+
+
+def test_numbers_that_are_no_days_stay_numbers():
+    assert read(["1700000000", "20231114"])[0] == ["2023-11-14 22:13:20", "1970-08-23 03:45:14"]
+    assert read([1700000000], [20231114])[0] == ["2023-11-14 22:13:20", "1970-08-23 03:45:14"]
+    assert read(["20231114000"], unit="ms")[0] == ["1970-08-23 03:45:14"]
+
+
+def test_a_form_holds_for_numbers_of_parquet_too():
+    assert read([20231114], form="%Y%m%d")[0] == ["2023-11-14"]
+    assert read([20231114.0, None], form="%Y%m%d")[0] == ["2023-11-14", None]
+
+
 TWO_MEANINGS = {
     "early days": (["01/02/2023"], "line 2.*'01/02/2023' may begin with day or month; say which"),
     "both": (["14/11/2023", "11/14/2023", "1/2/2023"], "line 4.*'1/2/2023' may begin with day or month; say which"),

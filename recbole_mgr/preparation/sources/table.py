@@ -90,7 +90,7 @@ class Table:
         for batch in self._batches(self._interactions):
             path, frame = batch.path, batch.frame
             lines = frame["line_number"]
-            times = self.conversions.times(path, frame[names.time], lines)
+            times = self.conversions.times(path, _plain(frame[names.time]), lines)
             columns = {
                 "user_id": frame[names.user],
                 "item_id": frame[names.item],
@@ -99,7 +99,7 @@ class Table:
                 "problem": _with_unreadable_times(frame["problem"], frame[names.time], times),
             }
             if "rating" in self._optional:
-                columns["rating"] = self.conversions.numbers(path, frame[names.rating], lines)
+                columns["rating"] = self.conversions.numbers(path, _plain(frame[names.rating]), lines)
             if "review" in self._optional:
                 columns["review"] = _text(frame[names.review])
             yield batch._replace(frame=pl.DataFrame(columns))
@@ -115,7 +115,7 @@ class Table:
                 if name not in ("line_number", "problem", names.item, names.image):
                     field = self._field(name)
                     if FIELD_TYPES.get(field) == "float":
-                        columns[field] = self.conversions.numbers(path, frame[name], frame["line_number"])
+                        columns[field] = self.conversions.numbers(path, _plain(frame[name]), frame["line_number"])
                     else:
                         columns[field] = _text(frame[name])
             if "image" in self._optional:
@@ -202,12 +202,19 @@ def _with_unreadable_times(problems: pl.Series, given: pl.Series, times: pl.Seri
     return problems.set(times.is_null() & (_text(given).str.strip_chars().fill_null("") != ""), UNREADABLE_TIME)
 
 
+def _plain(values: pl.Series) -> pl.Series:
+    """Values as numbers, dates and times, or else texts."""
+    kind = values.dtype
+    as_they_are = kind.is_numeric() or kind in (pl.Boolean, pl.Date) or isinstance(kind, pl.Datetime)
+    return values if as_they_are else _text(values)
+
+
 def _text(values: pl.Series) -> pl.Series:
     """Values as texts: lists, as Parquet has them, joined; records as JSON."""
     if isinstance(values.dtype, (pl.List, pl.Array)) and not values.dtype.inner.is_nested():
         return values.cast(pl.List(pl.String), strict=False).list.join(", ", ignore_nulls=True)
     if values.dtype == pl.Struct:
         return values.struct.json_encode()
-    if values.dtype.is_nested():
+    if values.dtype.is_nested() or values.dtype == pl.Duration:
         values = pl.Series(values.name, [None if value is None else str(value) for value in values.to_list()])
     return values.cast(pl.String, strict=False)

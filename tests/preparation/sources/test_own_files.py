@@ -119,6 +119,39 @@ def test_times(tmp_path, times, unit, seconds):
     assert batch.frame["timestamp"].to_list() == seconds
 
 
+def test_columns_of_any_type_are_texts_where_they_are_no_numbers(tmp_path):
+    category, duration = pl.Categorical, pl.Duration("us")
+    orders = {
+        "user_id": pl.Series(["u", "v"], dtype=category),
+        "item_id": pl.Series(["i", "j"], dtype=category),
+        "timestamp": pl.Series(["2023-11-14", "2023-11-15"], dtype=category),
+        "rating": pl.Series(["4.5", "1"], dtype=category),
+    }
+    goods = {
+        "item_id": ["i", "j"],
+        "price": pl.Series(["$3", "$1"], dtype=category),
+        "lasts": pl.Series([1, 2], dtype=duration),
+    }
+    pl.DataFrame(orders).write_parquet(tmp_path / "orders.parquet")
+    pl.DataFrame(goods).write_parquet(tmp_path / "goods.parquet")
+    source = Table(tmp_path / "orders.parquet", tmp_path / "goods.parquet", Columns())
+    folder = prepare(source, Settings(name="Out", output=tmp_path, user_core=0, item_core=0), lambda _: None)
+    first, _ = read(folder, "inter")
+    assert first == {"user_id": "u", "item_id": "i", "timestamp": "1699920000", "rating": "4.5"}
+    assert [(item["price"], item["lasts"]) for item in read(folder, "item")] == [
+        ("3.0", "0:00:00.000001"),
+        ("1.0", "0:00:00.000002"),
+    ]
+
+
+@pytest.mark.parametrize("odd", [[[1, 2], [2]], pl.Series([1, 2], dtype=pl.Duration("us"))], ids=["lists", "durations"])
+def test_times_of_a_type_that_tells_none_are_named(tmp_path, odd):
+    pl.DataFrame({"user_id": ["u", "v"], "item_id": ["i", "j"], "timestamp": odd}).write_parquet(tmp_path / "x.parquet")
+    settings = Settings(name="Out", output=tmp_path, user_core=0, item_core=0)
+    with pytest.raises(ValueError, match="of 2 rows are broken, the first in line 1: time that cannot be read"):
+        prepare(Table(tmp_path / "x.parquet", None, Columns()), settings, lambda _: None)
+
+
 def test_atomic_files_keep_what_they_hold(tmp_path, prepared, picture):
     source = tmp_path / "Shop"
     (source / "images").mkdir(parents=True)
