@@ -1,10 +1,13 @@
-"""Reading files of arrays that may come from anybody: no pickles, and no memory taken for sizes that are not there."""
+"""Arrays told by their content, and read from files that may come from anybody: no pickles, and no memory taken for
+sizes that are not there."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import struct
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -52,6 +55,15 @@ def read_array(path: Path, *, remedy: str) -> np.ndarray:
         return np.array(np.lib.format.open_memmap(path, mode="r"))  # whose map must fit the file
     except Exception as error:  # a parser may raise anything on damaged bytes
         raise ValueError(f"{path}: this file is damaged ({error}); {remedy}") from error
+
+
+def array_fingerprint(arrays: Mapping[str, np.ndarray]) -> str:
+    """First 16 hex digits of the SHA-256 of arrays, names and contents, whatever their order."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:

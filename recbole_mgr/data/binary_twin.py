@@ -1,6 +1,7 @@
 """The binary form of a readable file, which stands beside it so that it need not be parsed again.
 
-It is written with the file and knows its digest: a file that is edited, or replaced, is read itself from then on.
+It is written with the file and knows its digest: a file that is edited, or replaced, is read itself from then on, as
+is one whose binary form is damaged.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from recbole_mgr.data.arrays import array_fingerprint
 from recbole_mgr.files import remembered_digest, replacing
 
-_FORMAT = "1"
+_FORMAT = "2"
 _WORDS = "words:"
 
 
@@ -41,8 +43,9 @@ def write_twin(path: Path, words: Mapping[str, Sequence[str]], arrays: Mapping[s
     """
     tensors = {_WORDS + name: _bytes_of(values) for name, values in words.items()}
     tensors |= {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    about = {"format": _FORMAT, "of": remembered_digest(path), "content": array_fingerprint(tensors)}
     with replacing(twin_path(path)) as unfinished:
-        save_file(tensors, unfinished, metadata={"format": _FORMAT, "of": remembered_digest(path)})
+        save_file(tensors, unfinished, metadata=about)
 
 
 def read_twin(path: Path) -> Twin | None:
@@ -53,13 +56,15 @@ def read_twin(path: Path) -> Twin | None:
             if about.get("format") != _FORMAT or about.get("of") != remembered_digest(path):
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dictionary
-            words = {
-                name.removeprefix(_WORDS): tensor.tobytes().decode().split("\n")
-                for name, tensor in tensors.items()
-                if name.startswith(_WORDS)
-            }
-    except (SafetensorError, OSError, UnicodeDecodeError):
+    except (SafetensorError, OSError):
         return None
+    if array_fingerprint(tensors) != about.get("content"):
+        return None
+    words = {
+        name.removeprefix(_WORDS): tensor.tobytes().decode().split("\n")
+        for name, tensor in tensors.items()
+        if name.startswith(_WORDS)
+    }
     return Twin(words, {name: tensor for name, tensor in tensors.items() if not name.startswith(_WORDS)})
 
 

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from recbole_mgr.data.arrays import read_arrays
+from recbole_mgr.data.arrays import array_fingerprint, read_arrays
 from recbole_mgr.data.provenance import as_arguments
 from recbole_mgr.documents import read_yaml
-from recbole_mgr.encoding.encoder import Encoder, EncoderRequest, array_fingerprint, data_fingerprint
+from recbole_mgr.encoding.encoder import Encoder, EncoderRequest, data_fingerprint
 from recbole_mgr.encoding.registry import make_encoder
 from recbole_mgr.files import replacing, write_text
 from recbole_mgr.version import __version__

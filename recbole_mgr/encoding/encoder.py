@@ -108,15 +108,6 @@ def data_fingerprint(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def array_fingerprint(arrays: Mapping[str, np.ndarray]) -> str:
-    """First 16 hex digits of the SHA-256 of arrays, names and contents, whatever their order."""
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
-
-
 def weights_fingerprint(model: nn.Module) -> str:
     """First 16 hex digits of the SHA-256 of a model's weights, names and bytes, whatever file they came from."""
     digest = hashlib.sha256()

@@ -73,6 +73,15 @@ def test_a_damaged_one_is_not_used(path, damage):
     assert read_table_file(path).item_tokens == TOKENS
 
 
+def test_one_in_which_any_byte_has_changed_is_not_used(path):
+    whole = twin_path(path).read_bytes()
+    for place in range(8, len(whole)):
+        twin_path(path).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        content = read_table_file(path)
+        assert content.item_tokens in (TOKENS, ["p", "q", "r"])
+        assert_same(content._replace(item_tokens=TOKENS), TableFile(TOKENS, BLOCKS, DEDUP, None))
+
+
 def test_that_of_a_file_that_was_written_anew_is_its_own(path):
     write_table_file(path, TableFile(TOKENS[::-1], BLOCKS, DEDUP, None))
     assert read_table_file(path).item_tokens == TOKENS[::-1]
