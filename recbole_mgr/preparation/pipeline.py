@@ -109,12 +109,11 @@ def prepare(source: Source, settings: Settings, say: Callable[[str], None] = pri
 
 
 def _remove_unfinished(work: Path) -> None:
-    """Remove what a refused preparation has made, but for its downloads, which the next one need not get again."""
+    """Remove what a refused preparation has made, but for its downloads, which the next one need not get again, and
+    the list of pictures that no server gave."""
     for path in work.iterdir() if work.is_dir() else ():
         if path.is_dir() and path.name != "downloads":
             shutil.rmtree(path, ignore_errors=True)
-        elif path.is_file():
-            path.unlink()
     for folder in (work / "downloads", work):
         with suppress(OSError):  # it holds something
             folder.rmdir()

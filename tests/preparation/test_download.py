@@ -1,6 +1,5 @@
 """Downloads from a server with faults: nothing aborts but the network's absence, and nothing is fetched twice."""
 
-import socket
 import threading
 import time
 
@@ -19,14 +18,6 @@ def downloads(tmp_path):
         return PictureDownloads(tmp_path / "work" / "downloads", QUICK, **options)
 
     return make
-
-
-@pytest.fixture
-def silent_port():
-    """A local port that nothing listens on."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        yield unused.getsockname()[1]
 
 
 def test_every_fault_has_its_end(server, downloads, picture):

@@ -157,6 +157,17 @@ def test_errors_leave_no_data_set(tmp_path, settings, message):
     assert not (tmp_path / "data" / "Shop").exists()
 
 
+def test_the_list_of_pictures_to_get_is_there_after_the_error_that_names_it(tmp_path, silent_port):
+    urls = [f"http://127.0.0.1:{silent_port}/{n}.jpg" for n in range(3)]
+    source = shop(tmp_path, dense(), [(f"i{n}", url) for n, url in enumerate(urls)])
+    with pytest.raises(ValueError, match="no picture server answers") as error:
+        run(source, tmp_path)
+    listing = tmp_path / "data" / ".Shop.partial" / "picture_urls.txt"
+    assert str(listing) in str(error.value)
+    assert listing.read_text().split() == urls
+    assert [*listing.parent.iterdir()] == [listing]
+
+
 def test_a_finished_data_set_is_never_touched(tmp_path):
     source = shop(tmp_path, dense())
     before = content(run(source, tmp_path))

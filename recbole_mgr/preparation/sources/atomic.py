@@ -83,9 +83,10 @@ class AtomicFolder:
         keys = [USER, ITEM, "nth"]
         rows = rows.with_columns(pl.col(USER, ITEM).cast(pl.String)).with_columns(_nth())
         reviews = reviews.filter(pl.col(PROBLEM).is_null()).with_columns(_nth())
-        join = Join(f"reviews of {self._review.name} that belong to an interaction", 0, reviews.height)
-        join = join._replace(matched=reviews.join(rows, on=keys, how="semi").height)
-        ours, theirs = (frame.select(pl.format("{} {}", USER, ITEM)).to_series() for frame in (reviews, rows))
+        lone, other = reviews.join(rows, on=keys, how="anti"), rows.join(reviews, on=keys, how="anti")
+        what = f"reviews of {self._review.name} that belong to an interaction"
+        join = Join(what, reviews.height - lone.height, reviews.height)
+        ours, theirs = (frame.select(pl.format("{} {}", USER, ITEM)).to_series() for frame in (lone, other))
         remedy = "Give the reviews the ids of the interactions, or take the file away"
         self.joins = [join._replace(warning=judge(join, ours, theirs, remedy))]
         reviews = reviews.select(*keys, REVIEW)
