@@ -89,7 +89,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = None) -> dict[s
             "isolated environment: torch.load(..., weights_only=False), then save_checkpoint of "
             "recbole_mgr.integration.checkpoint."
         ) from error
-    except (RuntimeError, EOFError) as error:
+    except Exception as error:  # a parser may raise anything on damaged bytes
         raise ValueError(f"checkpoint {path} cannot be read; it may be cut short: {error}") from error
     return _from_plain(plain)
 
@@ -111,22 +111,21 @@ def _refuse_damaged(path: Path) -> None:
 
     torch packs nothing, so that a file whose parts claim more than it has is no checkpoint, and may be a bomb.
     """
-    if zipfile.is_zipfile(path):
-        try:
+    claimed, damaged = 0, None
+    try:
+        if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 claimed = sum(part.file_size for part in archive.infolist())
-                if claimed > path.stat().st_size:
-                    raise ValueError(
-                        f"checkpoint {path} is refused: it would unpack to {claimed:,} bytes; copy it again"
-                    )
-                damaged = archive.testzip()
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
-            damaged = str(error)
-        if damaged:
-            raise ValueError(
-                f"checkpoint {path} is damaged (checksum of {damaged}); copy it again, or remove it and run the same "
-                "command again, which trains from the start"
-            )
+                damaged = archive.testzip() if claimed <= path.stat().st_size else None
+    except Exception as error:  # a parser may raise anything on damaged bytes
+        damaged = str(error)
+    if claimed > path.stat().st_size:
+        raise ValueError(f"checkpoint {path} is refused: it would unpack to {claimed:,} bytes; copy it again")
+    if damaged:
+        raise ValueError(
+            f"checkpoint {path} is damaged (checksum of {damaged}); copy it again, or remove it and run the same "
+            "command again, which trains from the start"
+        )
 
 
 def plain_config(config: Config) -> dict[str, Any]:

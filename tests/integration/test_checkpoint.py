@@ -148,6 +148,29 @@ def test_a_file_of_another_kind_is_refused():
         load_checkpoint("notes.pth")
 
 
+@pytest.mark.parametrize("value", [0, 1, 0xFF])
+def test_whatever_byte_of_its_directory_is_damaged_the_file_is_named(value):
+    save_checkpoint({"weights": torch.zeros(3)}, "whole.pth")
+    whole = Path("whole.pth").read_bytes()
+    for place in range(whole.rindex(b"PK\1\2"), len(whole)):
+        Path("bad.pth").write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+        try:
+            assert load_checkpoint("bad.pth")["weights"].tolist() == [0, 0, 0]
+        except ValueError as error:
+            assert "checkpoint bad.pth" in str(error)
+
+
+def test_a_reader_that_fails_as_the_system_does_names_the_file(monkeypatch):
+    save_checkpoint({"weights": torch.zeros(3)}, "whole.pth")
+
+    def load(*_, **__):  # seen where the directory of a damaged file points before its beginning
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(ValueError, match="whole.pth cannot be read; .*Invalid argument"):
+        load_checkpoint("whole.pth")
+
+
 def test_a_missing_or_cut_file_is_named():
     with pytest.raises(FileNotFoundError, match="checkpoint absent.pth does not exist"):
         load_checkpoint("absent.pth")
