@@ -1,7 +1,8 @@
 """Numbers as people write them: ``1,299.00``, ``1.299,00 €``, ``9,99``, ``80 %``, ``4/5``.
 
 What a comma or a point means, the values of a column say together: where one value is clear, it is so for all. Where
-none is, or two disagree, the column is refused by name rather than read in a way that may be wrong.
+none is, or two disagree, the column is refused by name rather than read in a way that may be wrong. Only ``1.299``
+without unit has a point before decimals where nothing tells otherwise: so programs write numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _EVIDENCE = {
     r"|\d{1,3}([ '’]\d{3})+,\d+)$",
 }
 _WHOLE = r"^(\d+|\d{1,3}([ '’]\d{3})+)$"
-_EITHER = {",": r"^[1-9]\d{0,2},\d{3}$", ".": r"^[1-9]\d{0,2}\.\d{3}$"}
+_EITHER = r"^[1-9]\d{0,2}[.,]\d{3}$"
 
 
 class NumberForm(NamedTuple):
@@ -81,7 +82,7 @@ class NumberColumn:
         plain = numbers.is_finite().fill_null(False) & texts.str.contains(r"^[-+]?[\d.]").fill_null(False)
         self.given += len(values) - int(missing.sum())
         pointed = plain & texts.str.contains(".", literal=True).fill_null(False)
-        either = pointed & texts.str.contains(_EITHER["."])  # 1.299 is a thousand where decimals follow a comma
+        either = pointed & texts.str.contains(_EITHER)  # 1.299 is a thousand where decimals follow a comma
         self._note(_POINT, texts, lines, pointed & ~either)
         self._note(_PLAIN, texts, lines, plain)
         numbers = numbers.set(~plain, None)
@@ -141,7 +142,7 @@ class NumberColumn:
         two = (pl.col("before") != "") & (pl.col("after") != "")
         frame = frame.with_columns(number=pl.when(~two).then(number).otherwise(pl.lit("")), unit=unit)
         legal = pl.any_horizontal(
-            pl.col("number").str.contains(shape) for shape in (*_EVIDENCE.values(), _WHOLE, *_EITHER.values())
+            pl.col("number").str.contains(shape) for shape in (*_EVIDENCE.values(), _WHOLE, _EITHER)
         )
         frame = frame.with_columns(legal=legal & (pl.col("number") != ""))
         if self._form.unit is not None:
@@ -151,7 +152,7 @@ class NumberColumn:
             self._note(kind, frame["text"], frame["line"], good & frame["number"].str.contains(shape))
         self._note_units(frame.filter(good & (frame["unit"] != "")))
         decimal = self._decimal()
-        either = good & frame["number"].str.contains(_EITHER[","])
+        either = good & frame["number"].str.contains(_EITHER)
         if either.any() and not self._form.decimal and not {_POINT, _COMMA} & self._seen.keys():
             place = either.arg_max()
             raise ValueError(

@@ -29,6 +29,7 @@ CLEAR = {
     "blanks and apostrophes": (["1 299,00", "1\u202f299,50", "1'299,00", "1’299,10"], [1299, 1299.5, 1299, 1299.1]),
     "currency": (["$1,299.00", "$ 5.50", "7"], [1299, 5.5, 7]),
     "currency behind": (["9,99 EUR", "12 EUR", "1.299,00EUR"], [9.99, 12, 1299]),
+    "a point of three digits": (["1.299 kg", "0.5 kg"], [1.299, 0.5]),
     "euro sign": (["€ 9,99", "12,50\u00a0€"], [9.99, 12.5]),
     "rupees": (["Rs. 500", "Rs. 1,500.50"], [500, 1500.5]),
     "below zero": (["-$5", "($6.50)", "$-8", "−3"], [-5, -6.5, -8, -3]),
@@ -46,6 +47,7 @@ def test_clear_columns_are_read(texts, numbers):
 
 UNCLEAR = {
     "one comma": ([["1,299", "12"]], "line 2, column 'price': '1,299' may be a thousand or a fraction.*--decimal"),
+    "one point beside a unit": ([["1.299 €", "12 €"], ["9,99 €"]], "line 2.*'1.299 €' may be a thousand or a fraction"),
     "two forms": ([["1.50", "1,50"]], "line 3.*'1,50' and, in line 2, '1.50' are not written in one way.*--decimal"),
     "two forms, far apart": ([["1.50"], ["1,50"]], "line 3.*'1,50' and, in line 2, '1.50'"),
     "a point that was none": ([["1.299"], ["1.299,00"]], "line 3.*'1.299,00' and, in line 2, '1.299'"),
