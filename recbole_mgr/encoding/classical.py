@@ -13,12 +13,12 @@ and kept, so that items to come are seen as the catalogue was: `learned` and `lo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 from PIL import Image
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -119,7 +119,9 @@ class ClassicalText(Encoder):
         for row, text in enumerate(contents):
             if not text.strip():
                 raise ValueError(f"texts[{row}] is blank: leave the item out, so that it counts as missing")
-        cleaned = [" ".join(re.findall(r"\w+", text)) or text for text in contents]
+        # unlike that of Python's re, this \w has marks, as vowels of Hindi are
+        words = pl.Series(contents).str.extract_all(r"[\w\p{N}]+")
+        cleaned = [joined or text for joined, text in zip(words.list.join(" "), contents, strict=True)]
         if self._projection is None:
             terms = self._terms(cleaned, TfidfVectorizer.fit_transform)
             self._projection = Projection.of(terms, self._dim)

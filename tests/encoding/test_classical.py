@@ -50,6 +50,11 @@ def test_texts_without_anything_in_common_are_orthogonal_and_equal_texts_are_equ
     np.testing.assert_allclose(gram, [[1, 0, 1], [0, 1, 0], [1, 0, 1]], atol=1e-5)
 
 
+def test_words_that_differ_in_a_vowel_mark_alone_are_different():
+    vectors = encode_text(["राम की", "राम का", "राम की"], dim=3)
+    assert np.allclose(vectors[0], vectors[2]) and vectors[0] @ vectors[1] < 0.9
+
+
 def test_text_lost_to_the_reduction_is_zero_and_not_noise():
     vectors = encode_text(["kiwi", "kiwi", "kiwi", "plum"], dim=1)
     np.testing.assert_allclose(np.abs(vectors[:, 0]), [1, 1, 1, 0], atol=1e-5)

@@ -57,5 +57,7 @@ def test_variety_is_between_users_of_the_same_item():
     assert math.isnan(variety(["a", "b"], [1, 2]).value)
 
 
-def test_words_in_lower_case_without_marks():
+def test_words_in_lower_case_without_punctuation():
     assert words_of("Rosé, 30 ml!") == ["rosé", "30", "ml"]
+    assert words_of("हिन्दी की, ที่นี่") == ["हिन्दी", "की", "ที่นี่"]
+    assert words_of("Rose\u0301s") == ["rose\u0301s"]
