@@ -7,12 +7,13 @@ Source: pooling as in sentence-transformers (Reimers and Gurevych, 2019): the me
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_mgr.encoding.encoder import (
     POOLINGS,
@@ -49,18 +50,12 @@ class TransformersText(Encoder):
         if pooling not in POOLINGS:
             raise ValueError(f"--pooling {pooling}: expected one of {', '.join(POOLINGS)}")
         try:
-            # without an answer transformers would ask at the terminal whether code that lies there may run
-            self._tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-            model = AutoModel.from_pretrained(name, trust_remote_code=False)
-        except (OSError, ValueError, ImportError) as error:
+            self._tokenizer, model = load_encoder(name)
+        except ValueError as error:
             raise ValueError(
-                f"transformers:{name} cannot be loaded ({error}); give a folder made by save_pretrained, or the "
-                "name of a model on the hub (on a machine without network, download it elsewhere and copy its folder)"
+                f"transformers:{error}, or the name of a model on the hub (on a machine without network, download it "
+                "elsewhere and copy its folder)"
             ) from error
-        if model.config.is_encoder_decoder:
-            model = model.get_encoder()
-        if self._tokenizer.pad_token is None:  # decoders have none; what it is does not matter, it is masked
-            self._tokenizer.pad_token = self._tokenizer.eos_token
         self._max_tokens = self._checked_length(max_tokens, getattr(model.config, "max_position_embeddings", None))
         self._name = name
         self.identity = {
@@ -75,7 +70,7 @@ class TransformersText(Encoder):
             "normalize": normalize,
             "precision": precision,
         }
-        self._model = model.eval().to(device, PRECISIONS[precision])
+        self._model = model.to(device, PRECISIONS[precision])
         self._pooling, self._normalize, self._device = pooling, normalize, device
 
     @classmethod
@@ -111,6 +106,23 @@ class TransformersText(Encoder):
         if self._normalize:
             pooled = torch.nn.functional.normalize(pooled, dim=1)
         return pooled.cpu().numpy().astype(np.float16)
+
+
+def load_encoder(name: str | Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """The tokenizer of a saved model, and the model as far as it reads texts.
+
+    Raises:
+        ValueError: If they cannot be loaded.
+    """
+    try:
+        # without an answer transformers would ask at the terminal whether code that lies there may run
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        model = AutoModel.from_pretrained(name, trust_remote_code=False).eval()
+    except (OSError, ValueError, ImportError) as error:
+        raise ValueError(f"{name} cannot be loaded ({error}); give a folder made by save_pretrained") from error
+    if tokenizer.pad_token is None:  # decoders have none; what it is does not matter, it is masked
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer, model.get_encoder() if model.config.is_encoder_decoder else model
 
 
 def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:

@@ -48,14 +48,13 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
         TASKS[name].check_settings(settings)
     if settings["semantic_ids"] and settings["item_ids"] == "atomic":
         raise ValueError("semantic_ids: atomic item_ids would ignore the file; leave one of the two out")
-    if settings["query_words"] and "search" not in tasks:
-        raise ValueError(
-            f"query_words: it ranks what is searched for, and tasks: {', '.join(tasks)} has no search; leave it out"
-        )
-    if settings["rating_bias"] and "preference" not in tasks:
-        raise ValueError(
-            f"rating_bias: it starts ratings, and tasks: {', '.join(tasks)} has no preference; leave it out"
-        )
+    for key, task, use in (
+        ("query_words", "search", "ranks what is searched for"),
+        ("rating_bias", "preference", "starts ratings"),
+        ("bert_score", "explanation", "scores explanations"),
+    ):
+        if settings[key] and task not in tasks:
+            raise ValueError(f"{key}: it {use}, and tasks: {', '.join(tasks)} has no {task}; leave it out")
     prior = next((name for name in ("memory", "popularity") if settings[name]), None)
     if prior and "recommendation" not in tasks and not settings["query_words"]:
         raise ValueError(

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModel, AutoTokenizer
 
+from recbole_mgr.encoding.transformers_text import load_encoder
 from recbole_mgr.integration.task_results import Estimate, estimate
 
 _TEXTS_AT_ONCE = 64
@@ -32,12 +32,9 @@ class BertScore:
 
     def __init__(self, folder: Path) -> None:
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            self._model = AutoModel.from_pretrained(folder, trust_remote_code=False).eval()
-        except (OSError, ValueError, ImportError) as error:
-            raise ValueError(
-                f"bert_score: {folder} cannot be loaded ({error}); give a folder made by save_pretrained"
-            ) from error
+            self._tokenizer, self._model = load_encoder(folder)
+        except ValueError as error:
+            raise ValueError(f"bert_score: {error}") from error
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str], references: Sequence[str]) -> Estimate:

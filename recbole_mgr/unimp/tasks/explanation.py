@@ -41,7 +41,8 @@ class ExplanationTask(ItemQuestionTask):
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:
         folder = settings["bert_score"]
-        require(not folder or Path(folder).is_dir(), settings, "bert_score", "a folder that exists")
+        is_model = not folder or (Path(folder) / "config.json").is_file()
+        require(is_model, settings, "bert_score", "a folder made by save_pretrained, with a config.json")
 
     @classmethod
     def require_files(cls, settings: Mapping[str, Any]) -> None:

@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    GPT2Model,
+    T5ForConditionalGeneration,
+)
 
 from recbole_mgr.unimp.tasks.bert_score import BertScore
 from recbole_mgr.unimp.tokenizer import train_tokenizer
@@ -41,6 +48,21 @@ def test_equal_texts_have_1_and_others_less(encoder):
     score = BertScore(encoder)
     assert score(TEXTS[:2], TEXTS[:2]).value == pytest.approx(1, abs=1e-5)
     assert score(TEXTS[:2], REFERENCES[:2]).value < 1
+
+
+GPT2 = {"n_embd": 16, "n_layer": 1, "n_head": 2, "bos_token_id": None, "eos_token_id": None}
+T5 = {"d_model": 16, "d_ff": 16, "d_kv": 8, "num_layers": 1, "num_heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"), [(GPT2Model, GPT2), (T5ForConditionalGeneration, T5)], ids=["decoder", "both"]
+)
+def test_any_language_model_reads(encoder, tmp_path, model, shape):
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path)
+    model(model.config_class(vocab_size=len(tokenizer), **shape)).save_pretrained(tmp_path)
+    assert BertScore(tmp_path)(TEXTS[:2], TEXTS[:2]).value == pytest.approx(1, abs=1e-5)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
