@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +21,7 @@ from recbole_mgr.encoding.encoder import Encoder, EncoderRequest, data_fingerpri
 from recbole_mgr.encoding.registry import make_encoder
 from recbole_mgr.encoding.shard import EncodedShard, encode_shard
 from recbole_mgr.encoding.store import VectorStore
-from recbole_mgr.files import owned, replacing
+from recbole_mgr.files import replacing
 
 STORE_FOLDER = ".vectors"
 
@@ -93,7 +92,7 @@ def encode_modality(
     target = output / f"{name}.{modality}.npy"
     if batch_size < 1:
         raise ValueError(f"--batch_size {batch_size}: at least 1")
-    with owned(target) if processes.is_owner() else nullcontext():
+    with processes.owned(target):
         _refuse_foreign_file(output, name, modality, overwrite)
         contents = _contents(folder, name, request.reads, like.details["fields"] if like else fields, format)
         encoder = encoder_like(like, request) if like else make_encoder(request)

@@ -2,7 +2,7 @@
 
 A group of keys is a class derived from :class:`Keys`; a line of it is a key:
 
-    beam_size: int = key("Beams of the search", ge=1)
+    beam_size: Annotated[int, Ge(1)] = key("Beams of the search")
 
 The annotation is the type, in which ``Literal`` gives choices and a class derived from :class:`Keys` the keys inside a
 dictionary; :mod:`recbole_mgr.settings.values` has further types. From this line come the check, the comment in the
@@ -62,14 +62,13 @@ def _keys_of(group: type[Keys]) -> Mapping[str, Key]:
     return MappingProxyType({name: Key.of_field(name, field) for name, field in fields.items()})
 
 
-def key(meaning: str, **limits: float) -> Any:
+def key(meaning: str) -> Any:
     """Declare a key.
 
     Args:
         meaning: what it does, in one or two sentences without the last full stop; its range is added to it.
-        limits: of a number: ``ge``, ``gt``, ``le``, ``lt``.
     """
-    return Field(default=None, description=meaning, **limits)
+    return Field(default=None, description=meaning)
 
 
 class Key:

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from recbole_mgr.unimp.catalogue import ItemCatalogue
 
-_SHARPNESS = 100.0  # of the match beside the popularity, which so decides among equal matches
+_SHARPNESS = 100.0  # of the match beside the popularity, which so decides among nearly equal matches
 
 
 class QueryMatch:

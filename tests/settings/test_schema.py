@@ -8,7 +8,18 @@ import pytest
 from annotated_types import Ge, Lt
 
 from recbole_mgr.settings.schema import Key, Keys, check_values, key
-from recbole_mgr.settings.values import Count, Counts, DeviceIds, Encoding, Interval, Mode, Names, Number, Switch
+from recbole_mgr.settings.values import (
+    Count,
+    Counts,
+    DeviceIds,
+    Encoding,
+    Interval,
+    Mode,
+    Names,
+    Number,
+    Positive,
+    Switch,
+)
 
 
 class Paint(Keys):
@@ -19,8 +30,8 @@ class Paint(Keys):
 class House(Keys):
     """Keys of a made-up tool."""
 
-    rooms: int = key("Rooms", ge=1)
-    height: Number = key("Metres", gt=0)
+    rooms: Count = key("Rooms")
+    height: Positive = key("Metres")
     share: Annotated[Number, Ge(0), Lt(1)] | None = key("Of the ground")
     roof: Literal["flat", "steep"] = key("flat or steep")
     size: Annotated[int, Ge(2)] | Literal["auto"] = key("auto asks the neighbours")

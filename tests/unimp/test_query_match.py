@@ -32,7 +32,14 @@ def test_the_match_is_the_share_of_common_words_and_popularity_is_added():
     assert scores[1] == pytest.approx([0, 0, np.log(7), 0, np.log(2)])  # nobody has this word
 
 
-def test_a_better_match_comes_before_any_popularity():
+def test_a_clearly_better_match_comes_before_any_popularity():
     match = QueryMatch(catalogue_of([[1, 2, 3], [1, 2, 3, 4]]), vocabulary_size=5)
     (scores,) = match.scores([np.array([1, 2, 3])], np.array([0, 0, 1_000_000]))
     assert scores[1] > scores[2]
+
+
+def test_popularity_decides_between_nearly_equal_matches():
+    match = QueryMatch(catalogue_of([[1, 2, 3], [1, 2, 3, 4, 6, 7]]), vocabulary_size=9)
+    query = [np.array([1, 2, 3, 4, 5])]  # 3 of 5 words, and 4 of 7
+    for popularity, first in (([0, 9, 9], 1), ([0, 0, 99], 2)):
+        assert match.scores(query, np.array(popularity)).argmax() == first

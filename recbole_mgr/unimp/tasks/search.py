@@ -121,8 +121,8 @@ class SearchTask(RecommendationTask):
                 "popularity": _ranking_metrics(place[targets], topk),
             },
             notes=[
-                "Query words: items by the share of tokens that the query and their own one have in common, then by "
-                "popularity.",
+                "Query words: items by the share of tokens that the query and their own one have in common, nearly "
+                "equal shares by popularity.",
                 "All lists but the one that says so may hold items which the user has already.",
                 f"Above query words, case by case: {_differences(ranks, by_query, topk)}.",
             ],
