@@ -83,9 +83,10 @@ def open_text(path: Path, encoding: str | None = None, errors: str = "strict") -
         ValueError: as :func:`open_bytes`, and if there is no such encoding.
     """
     try:
-        utf8 = encoding is None or codecs.lookup(encoding).name == "utf-8"
+        "".encode(encoding or "utf-8")  # refuses those that are not of text, too, such as hex
     except LookupError as error:
         raise ValueError(f"encoding {encoding!r} is none that Python knows, such as utf-8 or cp1252") from error
+    utf8 = encoding is None or codecs.lookup(encoding).name == "utf-8"
     file = open_bytes(path)
     with unpacking(path):
         start = file.peek(4)

@@ -6,7 +6,6 @@ Each is an annotation for pydantic. ``Says`` gives the words for it; the other a
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
@@ -44,9 +43,10 @@ def _are_intervals(text: str) -> bool:
 
 def _is_encoding(name: str) -> bool:
     try:
-        return bool(codecs.lookup(name))
-    except LookupError:
+        "".encode(name)
+    except LookupError:  # Python has others that are not of text, such as hex
         return False
+    return True
 
 
 def _one_is_a_list(value: Any) -> Any:
