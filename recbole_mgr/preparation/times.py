@@ -20,7 +20,7 @@ _YEAR_FIRST = ("%y/%m/%d", "%y-%m-%d", "%y.%m.%d")
 _ORDERS = {"day": _DAY_FIRST, "month": _MONTH_FIRST, "year": _YEAR_FIRST}
 _CLEAR = (
     *("%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%d. %B %Y", "%b %d, %Y", "%B %d, %Y"),
-    *("%m %d, %Y", "%Y年%m月%d日"),
+    *("%m %d, %Y", "%Y年%m月%d日", "%Y-%m-%d"),
 )
 _CLOCKS = (
     *("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p", " %I:%M%p", ", %H:%M", ", %H:%M:%S"),
