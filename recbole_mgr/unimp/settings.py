@@ -52,6 +52,7 @@ def check_unimp_settings(settings: dict[str, Any]) -> None:
         ("query_words", "search", "ranks what is searched for"),
         ("rating_bias", "preference", "starts ratings"),
         ("bert_score", "explanation", "scores explanations"),
+        ("picture_codec", "image_generation", "draws pictures"),
     ):
         if settings[key] and task not in tasks:
             raise ValueError(f"{key}: it {use}, and tasks: {', '.join(tasks)} has no {task}; leave it out")

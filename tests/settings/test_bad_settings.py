@@ -41,6 +41,7 @@ BAD = [
     ("UniMP:query_words=True,tasks=rec", "query_words: .* tasks: recommendation has no search"),
     ("UniMP:rating_bias=True,tasks=rec", "rating_bias: .* tasks: recommendation has no preference"),
     ("UniMP --bert_score=nowhere", "bert_score: 'nowhere' must be a folder made by save_pretrained"),
+    ("UniMP:tasks=rec --picture_codec=properties", "picture_codec: .* tasks: recommendation has no image_generation"),
     ("UniMP:tasks=rec --bert_score=nowhere", "bert_score: .* tasks: recommendation has no explanation"),
     ("UniMP --initial_run=nowhere", "initial_run: 'nowhere' must be a run directory that exists"),
     ("MGRLF --initial_run=.", "initial_run"),

@@ -52,8 +52,9 @@ def test_a_run_is_told_by_the_content_of_what_it_reads(tmp_path, tiny_settings):
     folder = data / "tiny"
     items = {"tiny.item": folder / "tiny.item"}
     assert files == {**items, "picture_codec": codec, "language_model": lm, "images": folder / "images"}
-    config = make_config("UniMP", "tiny", [], {**settings, "tasks": "rec", "language_model": "some/name-of-a-hub"})
-    assert config.model_class.files_read(config.final_config_dict) == {**items, "picture_codec": codec}
+    changes = {"tasks": "rec", "picture_codec": None, "language_model": "some/name-of-a-hub"}
+    config = make_config("UniMP", "tiny", [], {**settings, **changes})
+    assert config.model_class.files_read(config.final_config_dict) == items
 
 
 def test_tasks_may_be_written_short_and_in_any_order(tmp_path, tiny_settings):
