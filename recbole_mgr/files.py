@@ -221,3 +221,12 @@ def add_content(digest: hashlib._Hash, path: Path) -> None:
     with path.open("rb") as file:
         while block := file.read(1 << 22):
             digest.update(block)
+
+
+def is_text_encoding(name: str) -> bool:
+    """Whether Python knows an encoding of that name; it has others that are not of text, such as hex."""
+    try:
+        "".encode(name)
+    except LookupError:
+        return False
+    return True

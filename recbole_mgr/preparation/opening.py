@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from recbole_mgr.files import is_text_encoding
+
 LONGEST_LINE = 1 << 24  # characters; without a limit a file without line ends would fill the memory
 
 _PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
@@ -82,10 +84,8 @@ def open_text(path: Path, encoding: str | None = None, errors: str = "strict") -
     Raises:
         ValueError: as :func:`open_bytes`, and if there is no such encoding.
     """
-    try:
-        "".encode(encoding or "utf-8")  # refuses those that are not of text, too, such as hex
-    except LookupError as error:
-        raise ValueError(f"encoding {encoding!r} is none that Python knows, such as utf-8 or cp1252") from error
+    if encoding is not None and not is_text_encoding(encoding):
+        raise ValueError(f"encoding {encoding!r} is none that Python knows, such as utf-8 or cp1252")
     utf8 = encoding is None or codecs.lookup(encoding).name == "utf-8"
     file = open_bytes(path)
     with unpacking(path):

@@ -212,7 +212,7 @@ def run_directory(config: Config, provenance: Provenance, identity: RunIdentity 
 def result_directory(run_dir: Path, identity: RunIdentity) -> Path:
     """Where the result of an evaluation stands: in the run directory that of the evaluation that it was trained with,
     below it the others."""
-    if is_trained(run_dir) and _evaluation_of(_read_about(run_dir)) != _canonical(identity.evaluation):
+    if is_trained(run_dir) and _evaluation_of(_stored_settings(run_dir)) != _canonical(identity.evaluation):
         return run_dir / EVALUATIONS / identity.evaluation_digest
     return run_dir
 
@@ -254,7 +254,7 @@ def learned_differences(about: Mapping[str, Any], identity: RunIdentity, config:
 
 def training_digest_of(run_dir: Path) -> str:
     """What a run learned from and how, as its folder says: equal for runs that differ in their seed alone."""
-    about = _read_about(run_dir)
+    about = _stored_settings(run_dir)
     files = about.get("files_read") or {}
     settings = {key: value for key, value in about.items() if key not in _NO_SETTINGS}
     return _digest([about.get("training_format"), _split(settings, files)[0], files])
@@ -309,12 +309,12 @@ def _runs_below(saved: Path, config: Config) -> Iterator[tuple[Path, dict[str, A
     """Trained runs of the model and seed, with what their ``settings.yaml`` says."""
     for run_dir in sorted(saved.glob(f"*/{config['model']}-*/seed-{config['seed']}")):
         if is_trained(run_dir):
-            about = _read_about(run_dir)
+            about = _stored_settings(run_dir)
             if about.get("model") == config["model"] and about.get("dataset") == config["dataset"]:
                 yield run_dir, about
 
 
-def _read_about(run_dir: Path) -> dict[str, Any]:
+def _stored_settings(run_dir: Path) -> dict[str, Any]:
     path = run_dir / SETTINGS_FILE
     return _read_settings(path, path.stat().st_mtime_ns)
 

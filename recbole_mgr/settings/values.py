@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from annotated_types import Ge, Gt, Lt
 from pydantic import AfterValidator, BeforeValidator, Strict
 
+from recbole_mgr.files import is_text_encoding
+
 
 class Says(NamedTuple):
     """The words for a type: what a value ``must be``, and its short name in comments and tables."""
@@ -39,14 +41,6 @@ def _where(legal: Callable[[str], bool]) -> AfterValidator:
 def _are_intervals(text: str) -> bool:
     ends = [_INTERVAL.fullmatch(part) for part in text.split(";")]
     return all(end and float(end[1]) <= float(end[2]) for end in ends)
-
-
-def _is_encoding(name: str) -> bool:
-    try:
-        "".encode(name)
-    except LookupError:  # Python has others that are not of text, such as hex
-        return False
-    return True
 
 
 def _one_is_a_list(value: Any) -> Any:
@@ -77,7 +71,7 @@ ColumnLists = Annotated[
 Interval = Annotated[
     str, _where(_are_intervals), Says("an interval such as [5,inf) or (0,10], or several parted by ;", "str")
 ]
-Encoding = Annotated[str, _where(_is_encoding), Says("an encoding that Python knows, such as utf-8", "str")]
+Encoding = Annotated[str, _where(is_text_encoding), Says("an encoding that Python knows, such as utf-8", "str")]
 Separator = Annotated[
     str,
     BeforeValidator(lambda value: "\t" if value == "\\t" else value),  # as a shell passes it on
