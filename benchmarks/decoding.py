@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--warm_up", type=int, default=100, help="training steps before, so that beams are not uniform")
     parser.add_argument("--profile", action="store_true", help="also show where the time of ten batches goes")
     arguments = arguments_with(parser)
-    workload = load(arguments.model, arguments)
+    workload = load(arguments.model, arguments, semantic_ids=arguments.semantic_ids)
     model, test = workload.model, workload.test
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     batches = (batch.to(model.device) for _, batch in zip(range(arguments.warm_up), workload.train))  # noqa: B905

@@ -24,7 +24,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="MGRLFpp", help="generating model")
     parser.add_argument("--modalities", nargs="+", default=["collaborative", "text", "image"])
-    parser.add_argument("--semantic_ids", help="user-supplied IDs")
     parser.add_argument("--steps", type=int, default=3, help="training steps a turn")
     parser.add_argument("--epochs", type=int, default=0, help="epochs that each model learns before")
     parser.add_argument("--turns", type=int, default=3, help="measured turns")

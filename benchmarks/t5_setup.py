@@ -65,7 +65,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def load_backbone(args: argparse.Namespace) -> World:
     logging.disable(logging.INFO)
-    workload = load("TIGER", args, seed=args.seed, backbone="t5", code_softmax="legal", **TIGER_SIZES)
+    settings = {"seed": args.seed, "backbone": "t5", "code_softmax": "legal", "semantic_ids": args.semantic_ids}
+    workload = load("TIGER", args, **settings, **TIGER_SIZES)
     torch.set_num_threads(args.threads)  # data preparation may have changed it
     parts = (part._dataset.inter_feat for part in (workload.train, workload.test))
     columns = ("item_id_list", "item_length", "item_id")

@@ -25,7 +25,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="TIGER", help="generating model")
     parser.add_argument("--baseline", default="SASRec", help="model of RecBole's, or none")
-    parser.add_argument("--semantic_ids", help="a file of them, where the data set has no features")
     parser.add_argument("--steps", type=int, default=8, help="training steps of the model per turn")
     parser.add_argument("--turns", type=int, default=5, help="measured turns")
     parser.add_argument("--profile", action="store_true", help="also show where the time of a turn goes")

@@ -32,6 +32,7 @@ def arguments_with(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.add_argument("--dataset", default="Beauty", help="name of the data set")
     parser.add_argument("--data_path", default="dataset_atomic", help="folder that holds it")
+    parser.add_argument("--semantic_ids", help="a file of them, where the data set has no features")
     parser.add_argument("--history", type=int, default=20, help="longest history in items")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
