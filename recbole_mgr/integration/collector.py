@@ -15,6 +15,7 @@ from recbole_mgr.integration.seen_items import SeenItems
 
 # What RecBole's collector gathers row by row, and forgets after an evaluation.
 _ROWS = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
+ROWS_SORTED_AT_A_TIME = 256  # of scores of all items
 NOTHING_NEW = (
     "mask_history: every target repeats an item of its user's history, so with seen items kept out nothing is left to "
     "find; leave mask_history at False"
@@ -41,6 +42,23 @@ class Ranking(NamedTuple):
         """[n] 1-based rank of each target, 0 where it is not in the list."""
         hit = self.item_ids == self.targets[:, None]
         return np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
+
+
+def best_scores(scores: torch.Tensor, k: int, dim: int = -1) -> tuple[torch.Tensor, torch.Tensor]:
+    """``torch.topk`` of scores [B, N] by their last dimension; on a GPU the lower place comes first of equal scores."""
+    if scores.device.type == "cpu":
+        return scores.topk(k, dim=dim)
+    return lower_places_first(scores, k)
+
+
+def lower_places_first(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k highest scores of each row of [B, N] and their places, [B, k] each, equal ones by their place."""
+    values, places = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    is_tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
+    for rows in is_tied.nonzero().squeeze(1).split(ROWS_SORTED_AT_A_TIME):
+        ordered = scores[rows].sort(dim=1, descending=True, stable=True)
+        values[rows], places[rows] = (part[:, : values.shape[1]] for part in ordered)
+    return values[:, :k], places[:, :k]
 
 
 class RankedListCollector(Collector):
@@ -101,8 +119,8 @@ class RankedListCollector(Collector):
         if isinstance(scores, RankedList):
             item_ids = scores.item_ids
         else:
-            best = scores.topk(max(self.topk), dim=-1)
-            item_ids = best.indices.masked_fill(best.values == -torch.inf, 0)
+            values, places = best_scores(scores, max(self.topk))
+            item_ids = places.masked_fill(values == -torch.inf, 0)
         rows = (users, positive_i, item_ids[positive_u], repeated)
         self._rows.append(Ranking(*(tensor.cpu().numpy() for tensor in rows)))
 

@@ -113,10 +113,11 @@ def install_property_hooks() -> None:
     if getattr(Config, "_reads_mgr_properties", False):
         return
     Config._reads_mgr_properties = True
-    load, merge, defaults = (
+    load, merge, defaults, choose_device = (
         Config._load_internal_config_dict,
         Config._get_final_config_dict,
         Config._set_default_parameters,
+        Config._init_device,
     )
 
     @functools.wraps(load)
@@ -162,9 +163,17 @@ def install_property_hooks() -> None:
         if _is_ours(self):
             validate(self)
 
+    @functools.wraps(choose_device)
+    def choose_device_and_batch(self):
+        choose_device(self)
+        if self.final_config_dict["eval_batch_size"] == "auto":
+            # a search of a batch is some hundred kernels, for whose start a GPU waits whatever the batch
+            self.final_config_dict["eval_batch_size"] = 256 if self.final_config_dict["device"].type == "cpu" else 1024
+
     Config._load_internal_config_dict = load_internal
     Config._get_final_config_dict = merge_and_check
     Config._set_default_parameters = set_defaults
+    Config._init_device = choose_device_and_batch
 
 
 def _joined(gpu_id: Any) -> str:

@@ -261,6 +261,30 @@ def _mend_pop() -> None:
     Pop.calculate_loss, Pop.full_sort_predict = count_interactions, lower_ids_first
 
 
+def ties_on_a_gpu() -> None:
+    """On a GPU ``topk`` gives equal scores in an order of the moment, so that a model with many of them (ItemKNN) is
+    worth something else at each evaluation. Here the lower id comes first there."""
+    from recbole.evaluator import collector
+
+    from recbole_mgr.integration.collector import best_scores
+
+    collector.torch = ModuleView(torch, topk=best_scores)
+
+
+def usage_of_a_gpu() -> None:
+    """RecBole asks a CPU for its GPU memory where a process that has used a GPU trains on the CPU next."""
+    from recbole.trainer import trainer
+    from recbole.utils import utils
+
+    original = utils.get_gpu_usage
+
+    @functools.wraps(original)
+    def usage(device=None):
+        return "0.00 G/0.00 G" if device is not None and torch.device(device).type == "cpu" else original(device)
+
+    utils.get_gpu_usage = trainer.get_gpu_usage = usage
+
+
 def loaders_fork() -> None:
     """A worker of a loader has the whole data set. Forked, it shares the memory; started otherwise, as is the custom
     from Python 3.14 on and in spawned processes, it would get a copy, which fails for what is mapped from a file."""
@@ -354,6 +378,8 @@ _patches = PatchSet(
     rows_without_ids,
     exact_time_order,
     popularity_of_interactions,
+    ties_on_a_gpu,
+    usage_of_a_gpu,
     loaders_fork,
     several_processes,
     anomaly_detection_off,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,9 @@ class ComparableTrainer(ParallelTrainer):
         with without_recboles_tensorboard():
             super().__init__(config, model)
         self.eval_collector = RankedListCollector(config)
+        in_float16 = self.enable_scaler or self.device.type != "cuda" or not torch.cuda.is_bf16_supported()
+        if self.enable_amp and not in_float16:  # torch's choice on a GPU, which loses small gradients without a scaler
+            torch.set_autocast_dtype("cuda", torch.bfloat16)
         self.mask_history = bool(config["mask_history"])
         self._seen_items = None
         self._steering_data = None
@@ -144,6 +148,17 @@ def comparable(trainer_class: type[Trainer]) -> type[Trainer]:
     return type(trainer_class.__name__, (ComparableTrainer, trainer_class), {})
 
 
+def compiled(loss: Callable[..., torch.Tensor], device: torch.device) -> Callable[..., torch.Tensor]:
+    """A backbone's loss as a program: on a GPU recorded as CUDA graphs, whose hundreds of kernels start as one.
+
+    There each shape of a batch is recorded once, the full one and the last one of an epoch; Triton is not asked to
+    write kernels, which takes a minute and gave wrong indices in one case (torch 2.11).
+    """
+    if device.type == "cuda":
+        return torch.compile(loss, dynamic=False, backend="cudagraphs")
+    return torch.compile(loss, dynamic=True)
+
+
 class GenerativeTrainer(ComparableTrainer, Trainer):
     """Trainer of generating models: ranked lists to RecBole's evaluator, a learning-rate schedule, and a model's
     alignment stage (``model.alignment``) before recommendation training."""
@@ -156,11 +171,11 @@ class GenerativeTrainer(ComparableTrainer, Trainer):
         self.alignment = getattr(model, "alignment", None)
         self._table_file = None
         if config["compile"]:
-            model.backbone.loss = torch.compile(model.backbone.loss, dynamic=True)
+            model.backbone.loss = compiled(model.backbone.loss, self.device)
 
     def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
         optimizer = super()._build_optimizer(**kwargs)
-        if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) and self.device.type == "cpu":
+        if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) and self.device.type in ("cpu", "cuda"):
             for group in optimizer.param_groups:
                 group["fused"] = True  # one pass over the parameters instead of a dozen
         return optimizer

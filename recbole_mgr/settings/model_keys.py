@@ -120,7 +120,7 @@ class GenerativeRecommender(Overall):
     # Training
     stopping_step: Whole = key("Evaluations without improvement before stopping")
     train_batch_size: Count = key("Rows per step: users (hierarchical) or prefixes (t5)")
-    eval_batch_size: Count = key("Users per batch of the beam search")
+    eval_batch_size: Count | Literal["auto"] = key("Users per batch of the beam search; auto = 256, on a GPU 1024")
     learner: Literal["adam", "adamw", "sgd", "adagrad", "rmsprop"] = key("RecBole's optimisers")
     learning_rate: Positive = key("Peak learning rate")
     weight_decay: Annotated[Number, Ge(0)] = key("Weight decay")
@@ -131,7 +131,9 @@ class GenerativeRecommender(Overall):
     window_stride: Count | None = key("Targets per training row of hierarchical; None = MAX_ITEM_LIST_LENGTH")
     loss_type: Literal["CE"] = key("CE; tells RecBole that no negatives are drawn")
     train_neg_sample_args: None = key("Generating models draw no negatives")
-    compile: Switch = key("torch.compile the training loss; pays on GPUs")
+    compile: Switch = key(
+        "torch.compile the training loss; on a GPU as CUDA graphs, which pay after some hundred steps"
+    )
 
     # Generation
     beam_size: Count = key("W, at least the largest topk; the number of items makes the search exact")

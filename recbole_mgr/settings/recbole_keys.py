@@ -119,7 +119,7 @@ class Training(Keys):
     eval_step: Whole = key("Epochs between two validations")
     stopping_step: Whole = key("Validations without improvement before stopping")
     loss_decimal_place: Whole = key("Decimals of the logged loss")
-    enable_amp: Switch = key("Mixed precision")
+    enable_amp: Switch = key("Mixed precision; in bfloat16, but float16 on GPUs without it and with enable_scaler")
     enable_scaler: Switch = key("Scale gradients in mixed precision")
     require_pow: Switch = key("Square the norms in RecBole's loss of embeddings")
     transform: Literal["mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq", "user_defined"] | None = (

@@ -9,7 +9,7 @@ import torch
 from recbole.evaluator import Collector, Evaluator
 
 from recbole_mgr.generation.beam_search import RankedList
-from recbole_mgr.integration.collector import RankedListCollector, Ranking
+from recbole_mgr.integration.collector import RankedListCollector, Ranking, lower_places_first
 from recbole_mgr.integration.config import make_config
 from recbole_mgr.integration.seen_items import SeenItems
 
@@ -79,6 +79,17 @@ def test_one_positive_per_user_as_in_leave_one_out(config, batches):
     assert result["recall@10"] == result["hit@3"] == pytest.approx(2 / 3, abs=1e-6)
     assert result["mrr@10"] == pytest.approx((1 + 1 / 3) / 3, abs=1e-6)
     assert result["ndcg@10"] == pytest.approx((1 + 1 / np.log2(4)) / 3, abs=1e-6)
+
+
+def test_the_lower_place_comes_first_of_equal_scores():
+    scores = torch.randint(0, 5, (300, 50), generator=torch.Generator().manual_seed(0)).float()
+    scores[:3, 7:] = -torch.inf
+    scores[5] = torch.rand(50)  # a row without equal scores
+    for k in (1, 10, 50):
+        values, places = lower_places_first(scores, k)
+        expected = np.argsort(-scores.numpy(), axis=1, kind="stable")[:, :k]
+        np.testing.assert_array_equal(places, expected)
+        np.testing.assert_array_equal(values, np.take_along_axis(scores.numpy(), expected, axis=1))
 
 
 def test_padding_never_hits(config, batches):

@@ -24,6 +24,7 @@ from recbole.evaluator import metrics as recbole_metrics  # noqa: E402
 from recbole.evaluator.collector import Collector  # noqa: E402
 from recbole.trainer import HyperTuning, Trainer  # noqa: E402
 from recbole.trainer import trainer as trainer_module  # noqa: E402
+from recbole.utils import utils as utils_module  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -258,6 +259,12 @@ def test_rows_without_ids_are_left_out_and_no_others(tmp_path, monkeypatch, capl
     unrepaired = Dataset._filter_nan_user_or_item.__wrapped__
     monkeypatch.setattr(Dataset, "_filter_nan_user_or_item", unrepaired)
     assert pairs() != complete
+
+
+def test_a_cpu_has_no_gpu_memory():
+    """RecBole asks for it where torch knows a GPU that the settings do not want."""
+    for module in (utils_module, trainer_module):
+        assert module.get_gpu_usage(torch.device("cpu")) == "0.00 G/0.00 G"
 
 
 def test_no_model_switches_anomaly_detection_on(monkeypatch):
