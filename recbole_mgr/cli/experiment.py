@@ -53,18 +53,13 @@ def main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = CommandParser(prog="recbole-mgr experiment", description=_DESCRIPTION + _titles())
-    parser.add_argument("experiment", help="name of an experiment, or path of a .yaml file; first")
+    parser.add_argument("experiment", help="name of an experiment, or path of a .yaml file")
     parser.add_argument("--dataset", help="another data set than the file names")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows: labels, or numbers from 1")
     parser.add_argument("--seeds", nargs="+", metavar="SEED", help="only these seeds, e.g. 1 2")
     parser.add_argument("--results", type=Path, default=Path("results"), help="where tables go (default: results)")
     parser.add_argument("--plan", action="store_true", help="list the chosen runs, done and not, and run nothing")
-    try:
-        asked, settings = parser.parse_known_args(arguments)
-    except ValueError as error:
-        if "required: experiment" in str(error):
-            raise ValueError(f"{error}; it stands before --rows and --seeds, which take all that follows") from None
-        raise
+    asked, settings = parser.parse_known_args(arguments)
     asked.settings = parse_settings(settings)
     asked.seeds = read_seeds(asked.seeds)
     return asked

@@ -20,7 +20,7 @@ arrays, and a runtime of a hundred lines beside them. Whoever gets the folder ne
 def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = CommandParser(prog="recbole-mgr export", description=_DESCRIPTION)
-    parser.add_argument("run_dir", type=Path, help="folder of a finished run of one of our models")
+    parser.add_run(" of one of our models")
     parser.add_argument("folder", type=Path, help="a new folder")
     parser.add_argument("--onnx", action="store_true", help="write ONNX files, too; needs the extra onnx")
     asked = parser.parse_args(arguments)

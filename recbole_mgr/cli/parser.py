@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+import os
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,7 +20,48 @@ class CommandParser(argparse.ArgumentParser):
     """argparse, with descriptions printed as written, and wrong arguments as a ValueError like any wrong input."""
 
     def __init__(self, **options: Any) -> None:
+        self._needed: list[argparse.Action] = []  # arguments without a name, such as a run's folder
+        self._takes_one_run = False
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
+        """As argparse does."""
+        action = super().add_argument(*names, **options)
+        if not action.option_strings and action.required:
+            self._needed.append(action)
+        return action
+
+    def add_run(self, of: str) -> None:
+        """Let the command take the folder of one run, as ``run_dir``."""
+        self._takes_one_run = True
+        self.add_argument("run_dir", type=Path, help=f"folder of a finished run{of}")
+
+    def parse_known_args(self, args: Sequence[str], namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse does, with the remedy where an option took what it was not meant to, or a run is one of several.
+
+        Raises:
+            ValueError: For wrong arguments.
+        """
+        if self._takes_one_run:
+            self._refuse_several_runs(args)
+        for action in self._needed:
+            action.required = not args  # with other arguments it may stand among them, which argparse does not say
+        asked, rest = super().parse_known_args(args, namespace)
+        if missing := [action.metavar or action.dest for action in self._needed if getattr(asked, action.dest) is None]:
+            self.error(f"required: {', '.join(missing)}, before the options, some of which take all that follows")
+        return asked, rest
+
+    def _refuse_several_runs(self, given: Sequence[str]) -> None:
+        """Refuse what a shell made of a pattern that fits several runs."""
+        # A run has this file from its start. Of words that no path is made of, pathlib raises, os.path says no.
+        places = [place for place, text in enumerate(given) if os.path.isfile(os.path.join(text, "settings.yaml"))]
+        if len(places) > 1:
+            for_first = [text for place, text in enumerate(given) if place not in places[1:]]
+            raise ValueError(
+                f"{self.prog} takes one run folder and was given {len(places)}: "
+                f"{', '.join(given[place] for place in places)}; for the first one type {self.prog} "
+                f"{shlex.join(for_first)}"
+            )
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message} (--help shows how it is written)")

@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = CommandParser(prog="recbole-mgr personalize", description=_DESCRIPTION)
-    parser.add_argument("run_dir", type=Path, help="folder of a finished run of UniMP")
+    parser.add_run(" of UniMP")
     parser.add_argument("--task", required=True, help="rec, search, preference, explanation, selection or image")
     whom = parser.add_mutually_exclusive_group(required=True)
     whom.add_argument("--user", help="a user of the training data, by id")

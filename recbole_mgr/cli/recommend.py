@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = CommandParser(prog="recbole-mgr recommend", description=_DESCRIPTION)
-    parser.add_argument("run_dir", type=Path, help="folder of a finished run, of any model")
+    parser.add_run(", of any model")
     whom = parser.add_mutually_exclusive_group(required=True)
     whom.add_argument("--users", nargs="+", metavar="USER", help="users of the training data, by id")
     whom.add_argument("--users-file", type=Path, metavar="FILE", help="user ids, one a line")

@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = CommandParser(prog="recbole-mgr share", description=_DESCRIPTION)
-    parser.add_argument("run_dir", type=Path, help="folder of a finished run of one of our models")
+    parser.add_run(" of one of our models")
     parser.add_argument("folder", type=Path, nargs="?", help="a new folder")
     parser.add_argument("--hub", metavar="OWNER/NAME", help="repository on the hub, made if need be")
     parser.add_argument("--public", action="store_true", help="of a repository that is made; private otherwise")

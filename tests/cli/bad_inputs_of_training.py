@@ -183,7 +183,7 @@ def plan(text: str) -> dict[str, Content]:
 
 EXPERIMENTING = [
     Bad("experiment", "required: experiment"),
-    Bad("experiment --seeds 1,2 instruments", "required: experiment & before --rows and --seeds"),
+    Bad("experiment --seeds 1,2 instruments", "required: experiment, before the options"),
     Bad("experiment gone", "gone & instruments"),
     Bad("experiment gone.yaml", "gone.yaml does not exist"),
     Bad("experiment ../x", "../x"),

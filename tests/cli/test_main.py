@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import runpy
+import shlex
 import subprocess
 import sys
 from dataclasses import fields
@@ -72,6 +73,32 @@ def command(*arguments: str) -> int:
 def test_a_mistyped_command_is_not_taken_for_an_option_of_run(word, said, capsys):
     assert main([word, "saved/run"]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "typed_for_one"),
+    [
+        ("recommend one two three --users u1", "recommend one --users u1"),
+        ("recommend --fields title --users u1 one two three", "recommend --fields title --users u1 one"),
+        ("personalize one two three --task search --user u1 --query 'hand cream'", None),
+        ("export one two three out", "export one out"),
+        ("share one two three --hub owner/name", "share one --hub owner/name"),
+    ],
+)
+def test_a_command_that_takes_one_run_names_the_several_and_what_to_type(
+    typed, typed_for_one, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two", "three"):
+        Path(name).mkdir()
+        Path(name, "settings.yaml").touch()
+    assert main(shlex.split(typed)) == 2
+    command = typed.split()[0]
+    typed_for_one = typed_for_one or typed.replace(" two three", "")
+    assert capsys.readouterr().err == (
+        f"error: recbole-mgr {command} takes one run folder and was given 3: one, two, three; for the first one type "
+        f"recbole-mgr {typed_for_one}\n"
+    )
 
 
 def test_settings_are_pairs():
