@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import polars as pl
 from PIL import Image
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -26,6 +25,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from recbole_mgr.data.feature_file import Rows
 from recbole_mgr.data.pictures import read_picture
+from recbole_mgr.data.words import words_of
 from recbole_mgr.encoding.encoder import Encoder, EncoderRequest
 
 PICTURE_SIDE = 64  # pixels; every picture is scaled to a square of this side
@@ -119,9 +119,7 @@ class ClassicalText(Encoder):
         for row, text in enumerate(contents):
             if not text.strip():
                 raise ValueError(f"texts[{row}] is blank: leave the item out, so that it counts as missing")
-        # unlike that of Python's re, this \w has marks, as vowels of Hindi are
-        words = pl.Series(contents).str.extract_all(r"[\w\p{N}]+")
-        cleaned = [joined or text for joined, text in zip(words.list.join(" "), contents, strict=True)]
+        cleaned = [" ".join(words_of(text)) or text for text in contents]
         if self._projection is None:
             terms = self._terms(cleaned, TfidfVectorizer.fit_transform)
             self._projection = Projection.of(terms, self._dim)

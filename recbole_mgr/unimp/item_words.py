@@ -16,6 +16,7 @@ import polars as pl
 
 from recbole_mgr.data.item_file import ITEM_FIELD, PICTURE_FIELD, TITLE_FIELD, read_items
 from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
+from recbole_mgr.data.words import words_of
 
 logger = logging.getLogger(__name__)
 
@@ -114,4 +115,4 @@ def _leaf_first(value: str) -> str:
 
 
 def _words_of(item_token: str) -> str:
-    return re.sub(r"[\W_]+", " ", item_token).strip() or item_token
+    return " ".join(words_of(item_token.replace("_", " "))) or item_token

@@ -34,6 +34,10 @@ def test_fields_in_the_order_of_the_data_set(read):
     assert words.queries == [UNKNOWN, "Soap", "Face masks", UNKNOWN]
 
 
+def test_the_title_of_an_id_in_any_writing(read):
+    assert read(("हिन्दी_2", "c")).titles == ["हिन्दी 2", "Mask"]
+
+
 def test_queries_with_words_of_the_title(tmp_path, read):
     words = read_item_words(
         tmp_path, "Shop", ["b-2", "a_1"], text_fields=["title"], category_field="categories", search_title_words=2

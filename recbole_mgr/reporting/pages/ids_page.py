@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.metrics import adjusted_mutual_info_score
 
 from recbole_mgr.reporting.pages.figures import Figure
-from recbole_mgr.reporting.pages.items import CHUNK, ShownItems, words_of
+from recbole_mgr.reporting.pages.items import CHUNK, ShownItems, plain_words
 from recbole_mgr.reporting.pages.neighbours import Nearest, nearest_by_codes
 from recbole_mgr.reporting.pages.site import Site
 from recbole_mgr.semantic_id.collisions import group_ids
@@ -143,7 +143,7 @@ def _describing_words(items: ShownItems, numbers: np.ndarray, codes: np.ndarray)
         words = {
             word
             for text in (items.titles[item], items.facts[item])
-            for word in words_of(text)
+            for word in plain_words(text)
             if len(word) > 2 and not word.isdigit() and word not in ENGLISH_STOP_WORDS
         }
         everywhere.update(words)

@@ -12,12 +12,17 @@ from typing import NamedTuple
 from recbole_mgr.cleaners import for_terminal
 from recbole_mgr.data.item_file import ITEM_FIELD, PICTURE_FIELD, TITLE_FIELD, ItemText, picture_file, read_items
 from recbole_mgr.data.table import DEFAULT_FORMAT, AtomicFormat
+from recbole_mgr.data.words import words_of
 from recbole_mgr.reporting.pages.site import Site
 from recbole_mgr.reporting.pages.thumbnails import make_thumbnails, shape_of
 
 CHUNK = 500  # items
 _LONGEST_TITLE, _LONGEST_FACT = 300, 60
-_WORD = re.compile(r"\w+")
+# What readers leave out or type in other ways: accents, points of Hebrew, vowels of Arabic, joiners. Marks of other
+# writings are letters of their words.
+_LEFT_OUT = re.compile(
+    "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670\u200c\u200d]"
+)
 _SHARD_LETTERS = 2  # words that begin alike stand in one part of the index
 
 
@@ -142,15 +147,14 @@ def search_index(items: ShownItems) -> dict[str, dict[str, list[int]]]:
     """
     shards: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for number, texts in enumerate(zip(items.tokens, items.titles, items.facts, strict=True)):
-        for word in {word for text in texts for word in words_of(text)}:
+        for word in {word for text in texts for word in plain_words(text)}:
             shards["-".join(f"{ord(letter):x}" for letter in word[:_SHARD_LETTERS])][word].append(number)
     return {shard: dict(words) for shard, words in shards.items()}
 
 
-def words_of(text: str) -> list[str]:
+def plain_words(text: str) -> list[str]:
     """Lower-case words without accents, as a search compares them; the pages' script does the same."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(c))
-    return _WORD.findall(plain)
+    return words_of(_LEFT_OUT.sub("", unicodedata.normalize("NFKD", text.lower())))
 
 
 def _facts(values: Sequence[str]) -> str:

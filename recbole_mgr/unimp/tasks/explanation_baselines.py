@@ -8,7 +8,7 @@ import numpy as np
 
 from recbole_mgr.unimp.personal_data import PersonalData
 from recbole_mgr.unimp.tasks.cases import Case
-from recbole_mgr.unimp.tasks.text_metrics import words_of
+from recbole_mgr.unimp.tasks.text_metrics import lower_words
 
 _MOST_ITEMS = 0.5  # share of items beyond which a word says nothing of one
 
@@ -54,7 +54,7 @@ class ExplanationBaselines:
 
     def features(self, case: Case, reference: str) -> set[str]:
         """The words of the true text that tell something of the item."""
-        return set(words_of(reference)) & self.features_of(case.target)
+        return set(lower_words(reference)) & self.features_of(case.target)
 
     def features_of(self, item_id: int) -> set[str]:
         """The words that tell something of an item: they stand in its attributes or in its training reviews, and in
@@ -63,4 +63,4 @@ class ExplanationBaselines:
 
     def _words_about(self, item_id: int) -> set[str]:
         attributes = self._data.tokenizer.decode(self._data.catalogue.text_token_ids(item_id))
-        return set(words_of(" ".join([attributes, *(text for _, text in self._of_item.get(item_id, []))])))
+        return set(lower_words(" ".join([attributes, *(text for _, text in self._of_item.get(item_id, []))])))

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from unicodedata import category
 
 import numpy as np
 
+from recbole_mgr.data.words import words_of
 from recbole_mgr.integration.task_results import Estimate, estimate
 
 _ORDERS = 4  # BLEU's n-grams: 1 to 4
 
 
-def words_of(text: str) -> list[str]:
-    """Its words in lower case, in any script."""
-    # marks belong to words, as vowels of Hindi do; the \w of Python's re ends there
-    return "".join(sign if sign.isalnum() or category(sign)[0] == "M" else " " for sign in text.lower()).split()
+def lower_words(text: str) -> list[str]:
+    """Its words in lower case, in any writing."""
+    return words_of(text.lower())
 
 
 def bleu(texts: Sequence[str], references: Sequence[str]) -> Estimate:
@@ -53,14 +52,14 @@ def distinct(texts: Sequence[str], order: int = 2) -> Estimate:
 
     There is no interval: a resample repeats texts, and so always has fewer different ones.
     """
-    grams = [gram for text in texts for gram in _grams(words_of(text), order)]
+    grams = [gram for text in texts for gram in _grams(lower_words(text), order)]
     return Estimate(len(set(grams)) / max(len(grams), 1), np.nan, np.nan)
 
 
 def feature_match(texts: Sequence[str], features: Sequence[set[str]]) -> Estimate:
     """Mean share (0 to 1) of the feature words that a text has; texts without features to match are left out."""
     shares = [
-        len(named & set(words_of(text))) / len(named) for text, named in zip(texts, features, strict=True) if named
+        len(named & set(lower_words(text))) / len(named) for text, named in zip(texts, features, strict=True) if named
     ]
     return estimate(shares) if shares else Estimate(np.nan, np.nan, np.nan)
 
@@ -74,7 +73,7 @@ def grounded(texts: Sequence[str], features: set[str], true: Sequence[set[str]])
         features: words that tell something of some item.
         true: of n items, those that tell something of it.
     """
-    named = [features & set(words_of(text)) for text in texts]
+    named = [features & set(lower_words(text)) for text in texts]
     shares = [len(words & own) / len(words) for words, own in zip(named, true, strict=True) if words]
     return estimate(shares) if shares else Estimate(np.nan, np.nan, np.nan)
 
@@ -89,7 +88,7 @@ def variety(texts: Sequence[str], items: Sequence[int]) -> Estimate:
     """
     of_item: dict[int, list[set[str]]] = {}
     for text, item in zip(texts, items, strict=True):
-        of_item.setdefault(item, []).append(set(words_of(text)))
+        of_item.setdefault(item, []).append(set(lower_words(text)))
     pairs = [pair for words in of_item.values() for pair in itertools.combinations(words, 2)]
     differences = [len(one ^ other) / max(1, len(one | other)) for one, other in pairs]
     return estimate(differences) if differences else Estimate(np.nan, np.nan, np.nan)
@@ -103,4 +102,4 @@ class _Words:
     """rouge_score's own tokenizer drops all letters but a to z."""
 
     def tokenize(self, text: str) -> list[str]:
-        return words_of(text)
+        return lower_words(text)

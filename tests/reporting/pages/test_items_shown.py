@@ -1,9 +1,14 @@
+import json
+import shutil
+import subprocess
+from importlib.resources import files
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from recbole_mgr.data.item_file import ItemText
-from recbole_mgr.reporting.pages.items import ShownItems, items_of_data, items_of_run, search_index, words_of
+from recbole_mgr.reporting.pages.items import ShownItems, items_of_data, items_of_run, plain_words, search_index
 from recbole_mgr.reporting.pages.thumbnails import make_thumbnails, shape_of
 
 
@@ -31,7 +36,37 @@ def test_the_index_finds_words_of_any_writing():
     assert index["63-72"] == {"creme": [0]}
     assert index["61-63"] == {"acme": [0]}
     assert [words for words in index.values() if "口紅" in words] == [{"口紅": [1]}]
-    assert words_of("L'Été, 2×") == ["l", "ete", "2"]
+    assert plain_words("L'Été, 2×") == ["l", "ete", "2"]
+
+
+SEARCHED = {
+    "L'Été, 2× item_12": ["l", "ete", "2", "item_12"],
+    "हिन्दी की, ที่นี่": ["हिन्दी", "की", "ที่นี่"],  # their vowels are marks
+    "שָׁלוֹם، كِتَاب می\u200cخواهم": ["שלום", "كتاب", "میخواهم"],
+    "❤\ufe0flove": ["love"],
+}
+
+
+@pytest.mark.parametrize("text", SEARCHED)
+def test_words_of_a_search_are_whole_and_without_accents(text):
+    assert plain_words(text) == SEARCHED[text]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_script_cuts_a_query_as_the_index_is_cut():
+    texts = [
+        *SEARCHED,
+        "İstanbul ΣΊΣΥΦΟΣ",
+        "が行 ｶﾞｰﾄﾞ 한국어 ①Ⅳ ½ ﬁne",
+        "Việt Nam Ёлка й",
+        "தமிழ் বাংলা မြန်မာ ខ្មែរ",
+        "a‿b #x-y.",
+    ]
+    script = (files("recbole_mgr.reporting.pages") / "assets" / "scripts" / "state.js").read_text(encoding="utf-8")
+    lines = [line for line in script.split("\n") if line.startswith(("const LEFT_OUT", "const plain", "const wordsOf"))]
+    program = "\n".join([*lines, f"console.log(JSON.stringify({json.dumps(texts)}.map(wordsOf)))"])
+    done = subprocess.run(["node", "-e", program], capture_output=True, check=True)
+    assert json.loads(done.stdout) == list(map(plain_words, texts))
 
 
 def test_thumbnails_are_made_once(tmp_path):

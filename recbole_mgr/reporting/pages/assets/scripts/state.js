@@ -120,8 +120,10 @@ async function strip(numbers, options) {
 
 // --- search
 
-const plain = (text) => text.toLowerCase().normalize("NFKD").replace(/\p{M}/gu, "");
-const wordsOf = (text) => plain(text).match(/[\p{L}\p{N}_]+/gu) || [];
+// as plain_words of items.py and words_of of words.py, which make the index
+const LEFT_OUT = /[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670\u200c\u200d]/gu;
+const plain = (text) => text.toLowerCase().normalize("NFKD").replace(LEFT_OUT, "");
+const wordsOf = (text) => plain(text).match(/[\p{L}\p{N}_][\p{L}\p{M}\p{N}_]*/gu) || [];
 
 async function search(query) {
   // the items that have, for every word of the query, a word that begins with it; null: no query
