@@ -56,7 +56,7 @@ class TransformersText(Encoder):
                 f"transformers:{error}, or the name of a model on the hub (on a machine without network, download it "
                 "elsewhere and copy its folder)"
             ) from error
-        self._max_tokens = self._checked_length(max_tokens, getattr(model.config, "max_position_embeddings", None))
+        self._max_tokens = self._checked_length(max_tokens, positions_of(model))
         self._name = name
         self.identity = {
             "family": "transformers",
@@ -123,6 +123,14 @@ def load_encoder(name: str | Path) -> tuple[PreTrainedTokenizerBase, PreTrainedM
     if tokenizer.pad_token is None:  # decoders have none; what it is does not matter, it is masked
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer, model.get_encoder() if model.config.is_encoder_decoder else model
+
+
+def positions_of(model: PreTrainedModel) -> int | None:
+    """The most tokens of one text that a model has positions for; None where it knows no limit."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return module.num_embeddings - module.padding_idx - 1  # RoBERTa's family begins after the padding's row
+    return getattr(model.config, "max_position_embeddings", None)
 
 
 def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, RobertaConfig, RobertaModel
 
 from recbole_mgr.encoding.encoder import EncoderRequest
 from recbole_mgr.encoding.registry import make_encoder
@@ -49,6 +49,17 @@ def test_long_texts_are_cut(bert):
     encoder = make(bert, max_tokens=2)
     np.testing.assert_array_equal(encoder.encode(["clay mask for oily skin"]), encoder.encode(["clay mask"]))
     assert make(bert).encode(["soap " * 400]).shape == (1, 8)  # longer than the model's 16 positions
+
+
+def test_a_model_whose_positions_begin_after_the_padding_reads_as_many_fewer(bert, tmp_path):
+    shutil.copytree(bert, tmp_path, dirs_exist_ok=True)
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = RobertaConfig(vocab_size=40, max_position_embeddings=18, pad_token_id=1, **shape)
+    RobertaModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="--max_tokens 17: the model reads 1 to 16 tokens"):
+        make(tmp_path, max_tokens=17)
+    for encoder in (make(tmp_path, max_tokens=16), make(tmp_path)):
+        assert encoder.encode(["soap " * 400]).shape == (1, 8)
 
 
 def test_identity_is_that_of_the_content_and_not_of_the_place(bert, copy_of_bert):
