@@ -125,7 +125,8 @@ class ExplanationTask(ItemQuestionTask):
                 "Feature match: the share of the true review's feature words that the text has; feature words stand in "
                 "the item's attributes or training reviews, and in those of at most half the items.",
                 "Grounded: the share of the text's feature words that are its item's; the others are made up. Variety: "
-                "how many words the texts for two users of an item do not share, of all that they have.",
+                "how many words the texts for two users of an item do not share, of all that they have, with "
+                "intervals over items.",
                 "Another user's review: of the same item, else of its category; drawn from the training part.",
                 *(f"Example: {text!r} where the user wrote {reference!r}." for text, reference in examples),
             ],

@@ -82,6 +82,8 @@ def variety(texts: Sequence[str], items: Sequence[int]) -> Estimate:
     """How different the texts for different users of the same item are: the mean over pairs of 1 - the share of words
     that both have (Jaccard); 0 where all users are told the same. Items with one text are left out.
 
+    The interval is over items, since the pairs of an item share texts; there is none for a single item.
+
     Args:
         texts: n texts.
         items: n item ids, what they are about.
@@ -89,9 +91,14 @@ def variety(texts: Sequence[str], items: Sequence[int]) -> Estimate:
     of_item: dict[int, list[set[str]]] = {}
     for text, item in zip(texts, items, strict=True):
         of_item.setdefault(item, []).append(set(lower_words(text)))
-    pairs = [pair for words in of_item.values() for pair in itertools.combinations(words, 2)]
-    differences = [len(one ^ other) / max(1, len(one | other)) for one, other in pairs]
-    return estimate(differences) if differences else Estimate(np.nan, np.nan, np.nan)
+    statistics = []  # of each item: the sum over its pairs, and how many they are
+    for words in of_item.values():
+        pairs = list(itertools.combinations(words, 2))
+        if pairs:
+            statistics.append((sum(len(one ^ other) / max(1, len(one | other)) for one, other in pairs), len(pairs)))
+    if len(statistics) > 1:
+        return estimate(statistics, lambda mean: mean[0] / mean[1])
+    return Estimate(statistics[0][0] / statistics[0][1] if statistics else np.nan, np.nan, np.nan)
 
 
 def _grams(words: list[str], order: int) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import sacrebleu
 
@@ -55,6 +56,26 @@ def test_variety_is_between_users_of_the_same_item():
     assert variety(["a b", "b c", "b a", "else"], [1, 1, 1, 2]).value == pytest.approx((2 / 3 + 0 + 2 / 3) / 3)
     assert variety(["", ""], [1, 1]).value == 0
     assert math.isnan(variety(["a", "b"], [1, 2]).value)
+
+
+def test_the_interval_of_variety_is_over_items():
+    same, different = ["a"] * 6, list("abcdef")  # 15 pairs each, of 0 and of 1
+    estimate = variety([*same, *different], [1] * 6 + [2] * 6)
+    assert (estimate.value, estimate.low, estimate.high) == (0.5, 0, 1)  # a quarter of the resamples have one item only
+    alone = variety(different, [1] * 6)
+    assert alone.value == 1 and math.isnan(alone.low) and math.isnan(alone.high)
+
+
+def test_the_interval_of_variety_is_as_wide_as_its_spread_over_worlds():
+    generator = np.random.default_rng(0)
+    widths, values = [], []
+    for _ in range(100):  # worlds of 40 items, each with its own chance that a user is told something else
+        chances = generator.random(40)
+        texts = [f"word{n if generator.random() < chance else 0}" for chance in chances for n in range(8)]
+        estimate = variety(texts, np.repeat(np.arange(40), 8).tolist())
+        values.append(estimate.value)
+        widths.append(estimate.high - estimate.low)
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(values), rel=0.2)
 
 
 def test_words_in_lower_case_without_punctuation():
