@@ -210,7 +210,7 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
             k: items per user.
             excludes: [B, X] item ids (0 = padding) a user must not get, e.g. their history, masked, not renormalised;
                 or None. Each has a list of its own: all are made in one pass.
-            beam_size: width of the search, at least k; None is the setting of that name, or k where that is more.
+            beam_size: width of the search, at least k; None is that of :meth:`beam_width`.
             allowed_items: from ``self.trie.allow(item_ids)``: only these items may be returned.
             trace: sees the beams after each digit.
             joined: items that count as new; None are those of :meth:`let_in`.
@@ -219,8 +219,12 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
             For each of ``excludes`` item ids [B, k] and log-probabilities [B, k], with priors in ``ranking: union``
             their weighted sums, descending; padded with item 0 and -inf only where fewer than k items are allowed.
         """
-        width = max(self.beam_size, k) if beam_size is None else beam_size
+        width = self.beam_width(k, beam_size)
         return self.ranker(interaction, joined).lists(Wanted(k, width, excludes, allowed_items, trace))
+
+    def beam_width(self, k: int, asked: int | None = None) -> int:
+        """Width of a search for k items: the one asked for, else the setting ``beam_size``, or k where that is more."""
+        return max(self.beam_size, k) if asked is None else asked
 
     @property
     def ranking_weights(self) -> PartWeights | None:

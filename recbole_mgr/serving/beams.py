@@ -89,7 +89,7 @@ def beams_of(
     device = network.trie.device
     excluded = torch.tensor([list(exclude)], device=device) if exclude else None
     ranker = network.ranker(history_of(network, [history]))
-    (ranked,) = ranker.lists(Wanted(k, max(network.beam_size, k), [excluded], allowed_items, trace))
+    (ranked,) = ranker.lists(Wanted(k, network.beam_width(k), [excluded], allowed_items, trace))
     priors = ranker.pushed
     item_ids = [item_id for item_id in ranked.item_ids[0].tolist() if item_id]
     trie = network.trie

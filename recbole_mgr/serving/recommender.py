@@ -158,7 +158,7 @@ class Recommender(BaseRecommender):
         """
         catalogue = self._catalogue
         allowed_items = None if only is None else self._allowed(catalogue, tuple(only), "fail")
-        asked = Asked(catalogue, k, mask_history, allowed_items, max(self.beam_size, k), "fail")
+        asked = Asked(catalogue, k, mask_history, allowed_items, self._beam_size(None, k), "fail")
         item_ids = self._history_ids(Request("1", history), asked, {}).tolist()
         exclude = item_ids if mask_history else ()
         return beams_of(
@@ -260,7 +260,7 @@ class Recommender(BaseRecommender):
         return NewItems(added, left_out, moved)
 
     def _beam_size(self, asked: int | None, k: int) -> int:
-        beam_size = max(self._settings["beam_size"], k) if asked is None else asked
+        beam_size = self._run.network.beam_width(k, asked)
         if beam_size < k:
             raise ValueError(f"beam_size: {beam_size} is below k: {k}; widen the search or ask for fewer items")
         return beam_size
