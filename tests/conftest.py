@@ -1,7 +1,6 @@
 """A tiny data set in the file contract of ``dataset_atomic/README.md``, and settings that train on it in a second."""
 
 import logging
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -118,16 +117,6 @@ def tiny_settings():
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)  # networks this small lose time to more
-
-
-@pytest.fixture(autouse=True)
-def _gpus_of_a_new_process():
-    """RecBole hides the GPUs from the whole process where a test asks for the CPU."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    yield
-    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    if visible is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ from recbole.utils import init_seed
 from test_device_placement import GENERATIVE_KEYS, STILL, VARIANTS, lists_of, trained
 
 from recbole_mgr.integration.collector import best_scores
-from recbole_mgr.integration.config import make_config
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 GPU = torch.device("cuda", 0)
@@ -68,9 +67,3 @@ def test_equal_scores_are_ranked_the_same_each_time():
     expected = np.argsort(-scores.cpu().numpy(), axis=1, kind="stable")[:, :10]
     for _ in range(3):
         np.testing.assert_array_equal(best_scores(scores, 10)[1].cpu().numpy(), expected)
-
-
-def test_a_search_takes_more_users_at_once(settings_of):
-    assert make_config("TIGER", "tiny", [], settings_of("TIGER", gpu_id="0"))["eval_batch_size"] == 1024
-    assert make_config("TIGER", "tiny", [], settings_of("TIGER", gpu_id=""))["eval_batch_size"] == 256
-    assert make_config("TIGER", "tiny", [], settings_of("TIGER", gpu_id="0", eval_batch_size=7))["eval_batch_size"] == 7

@@ -11,11 +11,13 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from recbole.config import Config
 from recbole.utils import ModelType
@@ -165,7 +167,12 @@ def install_property_hooks() -> None:
 
     @functools.wraps(choose_device)
     def choose_device_and_batch(self):
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         choose_device(self)
+        if self.final_config_dict["device"].type == "cpu" and torch.cuda.is_available():
+            # RecBole hides the GPUs of a process that has found them already: torch would only miscount them later
+            os.environ.pop("CUDA_VISIBLE_DEVICES")
+            os.environ.update({"CUDA_VISIBLE_DEVICES": visible} if visible is not None else {})
         if self.final_config_dict["eval_batch_size"] == "auto":
             # a search of a batch is some hundred kernels, for whose start a GPU waits whatever the batch
             self.final_config_dict["eval_batch_size"] = 256 if self.final_config_dict["device"].type == "cpu" else 1024

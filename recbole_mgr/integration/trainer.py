@@ -45,9 +45,8 @@ class ComparableTrainer(ParallelTrainer):
         with without_recboles_tensorboard():
             super().__init__(config, model)
         self.eval_collector = RankedListCollector(config)
-        in_float16 = self.enable_scaler or self.device.type != "cuda" or not torch.cuda.is_bf16_supported()
-        if self.enable_amp and not in_float16:  # torch's choice on a GPU, which loses small gradients without a scaler
-            torch.set_autocast_dtype("cuda", torch.bfloat16)
+        if self.enable_amp and not self.enable_scaler:
+            _prefer_bfloat16(self.device)
         self.mask_history = bool(config["mask_history"])
         self._seen_items = None
         self._steering_data = None
@@ -139,6 +138,12 @@ class ComparableTrainer(ParallelTrainer):
 
     def _users(self, interaction) -> torch.Tensor:
         return interaction[self.config["USER_ID_FIELD"]]
+
+
+def _prefer_bfloat16(device: torch.device) -> None:
+    """Mixed precision on a GPU is float16 by torch's choice, which loses small gradients without a scaler."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        torch.set_autocast_dtype("cuda", torch.bfloat16)
 
 
 def comparable(trainer_class: type[Trainer]) -> type[Trainer]:

@@ -1,5 +1,6 @@
 """Settings: precedence, unknown keys, contradictions, literals, and the protocol that baselines share."""
 
+import os
 import re
 import shutil
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import recbole
+import torch
 import yaml
 from recbole.config import Config
 from recbole.utils import InputType
@@ -329,6 +331,25 @@ def test_plain_settings_are_yaml_able():
     assert yaml.safe_load(yaml.safe_dump(settings)) == settings
     assert settings["device"] == "cpu"
     assert settings["MODEL_TYPE"] == "ModelType.GENERAL"
+
+
+def test_a_search_takes_more_users_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for settings, users in (({}, 1024), ({"gpu_id": ""}, 256), ({"eval_batch_size": 7}, 7)):
+        assert make_config("TIGER", "tiny", [], settings)["eval_batch_size"] == users
+
+
+@pytest.mark.parametrize("visible", ["0,1", None])
+def test_gpus_that_a_process_has_found_are_not_hidden(visible, monkeypatch):
+    """torch's count of them would be 0 from then on; where none was found yet, RecBole hides them."""
+    before = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    for has_found, expected in ((True, visible), (False, "")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda has_found=has_found: has_found)
+        monkeypatch.setattr(os, "environ", {**os.environ, **before})
+        if visible is None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        assert make_config("BPR", "tiny", [], {"gpu_id": ""})["device"].type == "cpu"
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == expected
 
 
 # -- property files -----------------------------------------------------------------------------------------------

@@ -27,8 +27,9 @@ from recbole_mgr.semantic_id.vocabulary import CodeVocabulary
 START = CodeVocabulary.PAD  # T5's convention: the decoder starts with the padding token
 
 # Histories of similar length attend together, each group padded to its own longest: most are far shorter than
-# the longest of the batch, and attention grows with the square. More groups cost more than they save.
-ATTENTION_GROUPS = 4
+# the longest of the batch, and attention grows with the square. More groups cost more than they save, on a GPU, which
+# waits for the start of each operation, more than one.
+ATTENTION_GROUPS = {"cpu": 4, "cuda": 1}
 
 
 class DecodingState(NamedTuple):
@@ -263,7 +264,8 @@ class T5Backbone(nn.Module):
         order = lengths.argsort(descending=True, stable=True)
         is_item = torch.arange(history.shape[1], device=history.device) < lengths[order].unsqueeze(1)  # [B, L]
         is_token = is_item.repeat_interleave(self.num_digits, dim=1)  # [B, L * D]
-        num_users, group_size = len(order), -(-len(order) // ATTENTION_GROUPS)
+        num_users, groups = len(order), ATTENTION_GROUPS.get(order.device.type, 1)
+        group_size = -(-num_users // groups)
         sizes = [min(group_size, num_users - first) for first in range(0, num_users, group_size)]
         token_ids = self.token_ids[history[order][is_item]].flatten()  # [M]
         return order, PackedTokens(token_ids, pack_rows(is_token, sizes))
