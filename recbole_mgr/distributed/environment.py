@@ -35,6 +35,15 @@ def place_on_machine() -> tuple[int, int]:
     return local, int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", 1)))
 
 
+def visible_gpus() -> list[str]:
+    """The GPUs that this command was given, as ``gpu_id`` names them; to be asked before RecBole chooses among them."""
+    import torch
+
+    if _VISIBLE_GPUS is not None:
+        return [number.strip() for number in _VISIBLE_GPUS.split(",") if number.strip()]
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
 def gpu_of_process(gpu_id: str, *, chosen: bool) -> str:
     """The one GPU of this process, of those that a machine's processes share.
 

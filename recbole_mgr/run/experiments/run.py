@@ -7,17 +7,21 @@ from pathlib import Path
 
 from recbole_mgr.cleaners import print_line
 from recbole_mgr.distributed import processes
+from recbole_mgr.run.experiments.jobs import Jobs, run_side_by_side
 from recbole_mgr.run.experiments.plan import Plan, PlannedRun
 from recbole_mgr.run.experiments.report import write_report
 
 
-def run_experiment(plan: Plan, results: Path, *, labels: Collection[str], seeds: Collection[int]) -> Path:
+def run_experiment(
+    plan: Plan, results: Path, *, labels: Collection[str], seeds: Collection[int], jobs: Jobs | None = None
+) -> Path:
     """Run or resume the runs of some rows and seeds that are not done, and the table's floors.
 
     Args:
         plan: the experiment.
         results: folder of tables.
         labels, seeds: which rows and seeds; the table shows whatever is done of the others too.
+        jobs: how several runs are made at once; None makes one after the other, in this process.
 
     Returns:
         The table's folder below ``results``; it is up to date after each finished run.
@@ -29,13 +33,20 @@ def run_experiment(plan: Plan, results: Path, *, labels: Collection[str], seeds:
     folder = results / plan.folder_name
     processes.on_owner(lambda: write_report(plan, folder))
     trackers = []
-    for run in [*plan.floors, *chosen]:
-        if processes.on_owner(lambda run=run: run.done):
-            continue
-        if run in chosen:
-            print_line(f"{plan.experiment.name}: {run.title}")
-        trackers.append(run.run(plan.provenance))
-        processes.on_owner(lambda: write_report(plan, folder))
+
+    def make(runs: Collection[PlannedRun]) -> None:
+        for run in runs:
+            if processes.on_owner(lambda run=run: run.done):
+                continue
+            if run in chosen:
+                print_line(f"{plan.experiment.name}: {run.title}")
+            trackers.append(run.run(plan.provenance))
+            processes.on_owner(lambda: write_report(plan, folder))
+
+    make(plan.floors)  # each command of a job would make them too
+    if jobs is not None:
+        run_side_by_side(chosen, jobs, folder / "logs", after_each=lambda: write_report(plan, folder))
+    make(chosen)
     table = processes.on_owner(lambda: (folder / "table.md").read_text(encoding="utf-8"))
     for tracker in trackers:
         if tracker.has_begun:
