@@ -57,6 +57,40 @@ def read_array(path: Path, *, remedy: str) -> np.ndarray:
         raise ValueError(f"{path}: this file is damaged ({error}); {remedy}") from error
 
 
+def numbers(arrays: Mapping[str, np.ndarray], name: str, *shape: int | None) -> np.ndarray:
+    """One of the arrays of a file: numbers of a shape, whose None stands for any length above 0.
+
+    Raises:
+        ValueError: It is not there, or is something else.
+    """
+    array = arrays.get(name)
+    if array is None:
+        raise ValueError(f"{name!r} is missing")
+    fits = array.ndim == len(shape) and all(
+        length == wanted or (wanted is None and length > 0) for length, wanted in zip(array.shape, shape, strict=True)
+    )
+    if not fits or array.dtype.kind not in "iuf":
+        lengths = ", ".join("n" if length is None else str(length) for length in shape)
+        raise ValueError(f"{name!r} is {array.dtype} {list(array.shape)}, expected numbers [{lengths}]")
+    return array
+
+
+def finite(arrays: Mapping[str, np.ndarray], name: str, *shape: int | None) -> np.ndarray:
+    """As `numbers`, all of them finite."""
+    array = numbers(arrays, name, *shape)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name!r} has numbers that are not finite")
+    return array
+
+
+def whole(arrays: Mapping[str, np.ndarray], name: str, *shape: int | None, least: int, below: int) -> np.ndarray:
+    """As `numbers`, all of them whole and in ``least``..``below - 1``."""
+    array = numbers(arrays, name, *shape)
+    if array.dtype.kind == "f" or (array.size and not least <= int(array.min()) <= int(array.max()) < below):
+        raise ValueError(f"{name!r} is {array.dtype}, expected whole numbers in {least}..{below - 1}")
+    return array
+
+
 def array_fingerprint(arrays: Mapping[str, np.ndarray]) -> str:
     """First 16 hex digits of the SHA-256 of arrays, names and contents, whatever their order."""
     digest = hashlib.sha256()

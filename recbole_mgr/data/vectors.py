@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from recbole_mgr.data.arrays import finite
 
 CHUNK_VALUES = 2**21  # float32 values held at once by a chunked pass: 8 MiB, which malloc reuses
 
@@ -99,6 +101,11 @@ class Standardization(NamedTuple):
         squares = sum((sample[rows] - mean).square().sum(0).double() for rows in chunk_slices(*sample.shape))  # [dim]
         scale = (squares.sum() / sample.numel()).sqrt().float()
         return cls(mean, torch.where(scale > 1e-6 * mean.abs().max(), scale, 1.0))
+
+    @classmethod
+    def load(cls, state: Mapping[str, np.ndarray]) -> Standardization:
+        """The one whose parts stand in arrays under their names; raises ValueError where they do not."""
+        return cls(to_float32(finite(state, "mean", None)), to_float32(finite(state, "scale")))
 
     def apply_(self, vectors: Tensor) -> Tensor:
         """Standardise float32 [n, dim] in place."""

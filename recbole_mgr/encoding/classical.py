@@ -23,6 +23,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils.extmath import randomized_svd
 
+from recbole_mgr.data.arrays import finite
 from recbole_mgr.data.feature_file import Rows
 from recbole_mgr.data.pictures import read_picture
 from recbole_mgr.data.words import words_of
@@ -141,7 +142,7 @@ class ClassicalText(Encoder):
             for name, vectorizer in (("words", self._words), ("characters", self._characters)):
                 terms = learned[name].tobytes().decode().split("\n")
                 vectorizer.vocabulary = {term: number for number, term in enumerate(terms)}
-                vectorizer.idf_ = learned[f"{name} idf"]
+                vectorizer.idf_ = finite(learned, f"{name} idf", len(terms))
             rows = len(self._words.vocabulary) + len(self._characters.vocabulary)
             self._projection = Projection.loaded(learned, rows=rows, dim=self._dim)
         except (KeyError, ValueError) as error:
@@ -196,9 +197,7 @@ class ClassicalPictures(Encoder):
 
     def load(self, learned: Mapping[str, np.ndarray]) -> None:
         try:
-            self._means, self._scales = learned["means"], learned["scales"]
-            if (self._means.shape, self._scales.shape) != ((sum(BLOCKS),), (len(BLOCKS),)):
-                raise ValueError(f"means {self._means.shape}, scales {self._scales.shape}")
+            self._means, self._scales = finite(learned, "means", sum(BLOCKS)), finite(learned, "scales", len(BLOCKS))
             self._projection = Projection.loaded(learned, rows=sum(BLOCKS), dim=self._dim)
         except (KeyError, ValueError) as error:
             raise ValueError(f"they are not what an encoder of pictures learned ({error})") from error
@@ -230,11 +229,11 @@ class Projection(NamedTuple):
 
     @classmethod
     def loaded(cls, learned: Mapping[str, np.ndarray], *, rows: int, dim: int) -> Projection:
-        """Of `learned` arrays, checked; raises KeyError or ValueError."""
-        projection = cls(*(learned[name] for name in cls._fields))
-        shape = projection.directions.shape
-        if len(shape) != 2 or shape[0] != rows or shape[1] > dim or int(projection.width) != dim:
-            raise ValueError(f"directions of shape {shape} for {rows} features and {dim} values")
+        """Of `learned` arrays, checked; raises ValueError."""
+        projection = cls(finite(learned, "directions", rows, None), finite(learned, "floor"), finite(learned, "width"))
+        rank = projection.directions.shape[1]
+        if rank > dim or projection.width != dim:
+            raise ValueError(f"{rank} directions and {projection.width} values for {dim} values")
         return projection
 
     def apply(self, features: np.ndarray | sparse.csr_matrix) -> np.ndarray:

@@ -118,7 +118,7 @@ def _load(name: str) -> tuple[str, torch.nn.Module, Any, Any]:
                 architecture, pretrained=None if weights in ("", RANDOM) else weights
             )
         return architecture, model, transform, open_clip.get_tokenizer(architecture)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # a parser may raise anything on damaged bytes
         raise ValueError(
             f"open_clip:{name} cannot be loaded ({error}); on a machine without network, download the weights "
             "elsewhere and give their file: open_clip:<model>@<file>"

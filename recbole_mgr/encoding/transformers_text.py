@@ -118,7 +118,7 @@ def load_encoder(name: str | Path) -> tuple[PreTrainedTokenizerBase, PreTrainedM
         # without an answer transformers would ask at the terminal whether code that lies there may run
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         model = AutoModel.from_pretrained(name, trust_remote_code=False).eval()
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # a parser may raise anything on damaged bytes
         raise ValueError(f"{name} cannot be loaded ({error}); give a folder made by save_pretrained") from error
     if tokenizer.pad_token is None:  # decoders have none; what it is does not matter, it is masked
         tokenizer.pad_token = tokenizer.eos_token

@@ -40,6 +40,7 @@ _WRITES_NOTHING = {
 }
 _NUMPY = "numpy array"
 _SCIPY = "scipy matrix"
+_LONGEST_REASON = 300  # characters of an error that may list every weight
 
 
 def save_checkpoint(state: dict[str, Any], path: str | os.PathLike) -> None:
@@ -104,6 +105,24 @@ def take_weights(network: nn.Module, checkpoint: Mapping[str, Any]) -> None:
     """
     network.load_state_dict(checkpoint["state_dict"])
     network.load_other_parameter(checkpoint.get("other_parameter"))
+
+
+def load_weights(network: nn.Module, path: str | os.PathLike, map_location: Any = None) -> None:
+    """Give a RecBole model the weights that stand in a checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: As :func:`load_checkpoint`, or naming a file with the weights of another network.
+    """
+    checkpoint = load_checkpoint(path, map_location)
+    try:
+        take_weights(network, checkpoint)
+    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:_LONGEST_REASON]
+        raise ValueError(
+            f"checkpoint {path}: not the weights of this {type(network).__name__} ({why}); restore the file, or train "
+            "the model again"
+        ) from error
 
 
 def _refuse_damaged(path: Path) -> None:

@@ -24,7 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from recbole_mgr.distributed import processes
-from recbole_mgr.integration.checkpoint import load_checkpoint, take_weights
+from recbole_mgr.integration.checkpoint import load_weights
 from recbole_mgr.integration.resume import ResumableTrainer
 from recbole_mgr.integration.sharded import Call, ShardedModel
 
@@ -290,7 +290,7 @@ class ParallelTrainer(ResumableTrainer):
 
     def load_weights(self, file: str) -> None:
         """Take the weights of a checkpoint."""
-        take_weights(self.model, load_checkpoint(file, map_location=self.loads_to))
+        load_weights(self.model, file, self.loads_to)
 
     @property
     def loads_to(self) -> torch.device:

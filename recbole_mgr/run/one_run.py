@@ -31,7 +31,7 @@ from recbole_mgr.distributed.environment import place_on_machine
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.encoding.description import keep_encoders
 from recbole_mgr.files import sweep, write_text
-from recbole_mgr.integration.checkpoint import load_checkpoint, take_weights
+from recbole_mgr.integration.checkpoint import load_weights
 from recbole_mgr.integration.collector import Ranking
 from recbole_mgr.integration.config import plain_settings
 from recbole_mgr.integration.dataset import read_dataset, tokens_of
@@ -275,11 +275,10 @@ class _Work:
 
     def _export(self, trained: dict[str, Any]) -> None:
         """Complete the run directory with the weights that validated best."""
-        best = load_checkpoint(self.run_dir / CHECKPOINT_FILE, map_location=self.trainer.loads_to)
         network = self.model
         if self.trainer.shares_parameters:  # of which the owner has a part
             network = self.config.model_class(self.config, self.train_data._dataset)
-        take_weights(network, best)
+        load_weights(network, self.run_dir / CHECKPOINT_FILE, self.trainer.loads_to)
         network.eval()
         tokenizer = getattr(self.dataset, "item_tokenizer", None)
         if tokenizer is not None:  # so that items to come can be encoded as these were

@@ -44,7 +44,7 @@ class Quantizer(Protocol):
         """Everything learned, as plain arrays (``np.savez`` takes them)."""
 
     def load(self, state: Mapping[str, np.ndarray]) -> Quantizer:
-        """Take over what `state` gave, in place of fitting."""
+        """Take over what `state` gave, in place of fitting; raises ValueError where it is something else."""
 
 
 def quantizer_class(name: str) -> type[Quantizer]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_mgr.data.arrays import finite
 from recbole_mgr.data.vectors import Rows, Standardization, chunk_slices, sample_rows, to_float32
 from recbole_mgr.semantic_id.kmeans import kmeans, nearest
 from recbole_mgr.semantic_id.quantizer import require_positive, require_shape
@@ -101,8 +102,9 @@ class ResidualKMeans:
         expected = {"mean", "scale", *(f"codebook.{level}" for level in range(self.levels))}
         if set(state) != expected:
             raise ValueError(f"state has the arrays {sorted(state)}, but levels={self.levels} needs {sorted(expected)}")
-        self._standardization = Standardization(to_float32(state["mean"]), to_float32(state["scale"]))
-        self._codebooks = [to_float32(state[f"codebook.{level}"]) for level in range(self.levels)]
+        self._standardization = Standardization.load(state)
+        dim = len(self._standardization.mean)
+        self._codebooks = [to_float32(finite(state, f"codebook.{level}", None, dim)) for level in range(self.levels)]
         if any(len(codebook) > self.codebook_size for codebook in self._codebooks):
             raise ValueError(f"state has more than codebook_size={self.codebook_size} codes on a level")
         return self

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from recbole_mgr.data.arrays import finite
 from recbole_mgr.data.vectors import Rows, Standardization, chunk_slices, sample_rows, to_float32
 from recbole_mgr.semantic_id.kmeans import kmeans, nearest
 from recbole_mgr.semantic_id.quantizer import require_positive, require_shape
@@ -198,16 +199,15 @@ class RQVAE:
         return {name: tensor.numpy().copy() for name, tensor in tensors.items()}
 
     def load(self, state: Mapping[str, np.ndarray]) -> RQVAE:
-        tensors = {name: to_float32(values) for name, values in state.items()}
-        expected = (self.levels, self.codebook_size, self._latent_size)
-        if "centers" not in tensors or tuple(tensors["centers"].shape) != expected:
-            raise ValueError(f"state has no 'centers' of the shape {expected} that these settings ask for")
-        self._build_networks(len(tensors["mean"]), torch.Generator())
-        for part, network in (("encoder.", self._encoder), ("decoder.", self._decoder)):
-            weights = {n.removeprefix(part): tensor for n, tensor in tensors.items() if n.startswith(part)}
+        standardization = Standardization.load(state)
+        centers = finite(state, "centers", self.levels, self.codebook_size, self._latent_size)
+        self._build_networks(len(standardization.mean), torch.Generator())
+        for part, network in (("encoder", self._encoder), ("decoder", self._decoder)):
+            shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+            weights = {name: to_float32(finite(state, f"{part}.{name}", *shape)) for name, shape in shapes.items()}
             network.load_state_dict(weights)
-        self._codebooks = ResidualCodebooks(tensors["centers"], decay=self._decay)
-        self._standardization = Standardization(tensors["mean"], tensors["scale"])
+        self._codebooks = ResidualCodebooks(to_float32(centers), decay=self._decay)
+        self._standardization = standardization
         return self
 
     def _train(self, sample: Tensor, generator: torch.Generator) -> None:

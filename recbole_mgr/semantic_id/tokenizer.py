@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from recbole_mgr.data.arrays import finite
 from recbole_mgr.semantic_id.build import FUSED, SemanticIdSettings
 from recbole_mgr.semantic_id.fusion import early_fusion
 from recbole_mgr.semantic_id.quantizer import Quantizer
@@ -112,9 +113,16 @@ class ItemTokenizer:
             sized = dataclasses.replace(settings, codebook_size=size)
             quantizers[modality] = sized.make_quantizer(modality=modality, num_items=1).load(state)
         fill_vectors = {
-            name.removeprefix("stand_in/"): array for name, array in arrays.items() if name.startswith("stand_in/")
+            name.removeprefix("stand_in/"): finite(arrays, name, None)
+            for name in arrays
+            if name.startswith("stand_in/")
         }
-        return cls(settings=settings, quantizers=quantizers, fill_vectors=fill_vectors)
+        tokenizer = cls(settings=settings, quantizers=quantizers, fill_vectors=fill_vectors)
+        # an item without vectors of its own has codes only where all parts fit each other
+        empty_item = {modality: vector[None] for modality, vector in fill_vectors.items()}
+        if set(tokenizer.encode(tokenizer.complete(empty_item))) != set(quantizers):
+            raise ValueError(f"fill vectors of {sorted(fill_vectors)}, but quantisers of {sorted(quantizers)}")
+        return tokenizer
 
 
 def missing_rows(vectors: np.ndarray) -> np.ndarray:

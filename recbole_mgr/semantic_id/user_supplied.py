@@ -112,12 +112,12 @@ def _read_cache(cached: Path, item_tokens: Sequence[str]) -> tuple[SemanticIdTab
             item_tokens=list(item_tokens),
             are_distinct=True,
         )
+        vars(table)["fingerprint"] = about["fingerprint"]
+        return table, about["report"]
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{cached}: this cache file is damaged ({error}); remove it, and it will be made again"
         ) from error
-    vars(table)["fingerprint"] = about["fingerprint"]
-    return table, about["report"]
 
 
 def complete_table(

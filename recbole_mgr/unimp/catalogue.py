@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from recbole_mgr.data.arrays import read_arrays
+from recbole_mgr.data.arrays import read_arrays, whole
 from recbole_mgr.files import replacing
 from recbole_mgr.unimp.item_words import ItemWords
 from recbole_mgr.unimp.visual_features import VisualFeatures
@@ -34,6 +34,15 @@ class RaggedTokenIds:
     def of(cls, texts: Sequence[Sequence[int]]) -> RaggedTokenIds:
         starts = np.cumsum([0, *map(len, texts)])
         return cls(np.fromiter((token_id for text in texts for token_id in text), np.int32, starts[-1]), starts)
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, np.ndarray], name: str, *, count: int, num_tokens: int) -> RaggedTokenIds:
+        """Those of ``count`` texts, in ``arrays`` under a name and ``<name>_starts``; raises ValueError where they are
+        not, or an id is not below ``num_tokens``."""
+        starts = whole(arrays, f"{name}_starts", count + 1, least=0, below=2**62)
+        if starts[0] != 0 or (np.diff(starts) < 0).any():
+            raise ValueError(f"{name}_starts do not ascend from 0")
+        return cls(whole(arrays, name, int(starts[-1]), least=0, below=num_tokens), starts)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """int64 [tokens of this text]."""
@@ -180,20 +189,30 @@ class ItemCatalogue:
             )
 
     @classmethod
-    def load(cls, folder: Path) -> ItemCatalogue:
-        """Read what `save` wrote; raises ValueError naming the file where it is missing or damaged."""
+    def load(cls, folder: Path, *, num_items: int, num_tokens: int) -> ItemCatalogue:
+        """Read what `save` wrote of N items, token ids below ``num_tokens``.
+
+        Raises:
+            ValueError: Naming the file: it is missing, damaged, or of other items.
+        """
         path = Path(folder) / FILE
         arrays = read_arrays(path, remedy="copy the run directory whole")
+        count = num_items + 1
         try:
+            lines = {name: _strings_of(arrays[name]) for name in ("titles", "pictures", "queries")}
+            if any(len(each) != count for each in lines.values()):
+                raise ValueError(f"not of {num_items} items")
+            category_names = _strings_of(arrays["category_names"])
+            vectors = arrays["visual"]
+            if vectors.dtype.kind != "f" or vectors.ndim != 3:
+                raise ValueError(f"pictures have vectors {vectors.dtype} {list(vectors.shape)}")
             return cls(
-                text=RaggedTokenIds(arrays["text"], arrays["text_starts"]),
-                query=RaggedTokenIds(arrays["query"], arrays["query_starts"]),
-                visual=VisualFeatures(arrays["visual"], arrays["visual_rows"]),
-                category=arrays["category"],
-                category_names=_strings_of(arrays["category_names"]),
-                titles=_strings_of(arrays["titles"]),
-                pictures=_strings_of(arrays["pictures"]),
-                queries=_strings_of(arrays["queries"]),
+                text=RaggedTokenIds.load(arrays, "text", count=count, num_tokens=num_tokens),
+                query=RaggedTokenIds.load(arrays, "query", count=count, num_tokens=num_tokens),
+                visual=VisualFeatures(vectors, whole(arrays, "visual_rows", count, least=-1, below=len(vectors))),
+                category=whole(arrays, "category", count, least=0, below=len(category_names)),
+                category_names=category_names,
+                **lines,
             )
         except (ValueError, KeyError) as error:
             raise ValueError(f"{path}: not a readable catalogue ({error}); copy the run directory whole") from error

@@ -274,8 +274,11 @@ def _small_gpt2(settings: LanguageModelSettings, vocabulary_size: int, pad_token
 def _named_errors(settings: LanguageModelSettings) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
-        raise ValueError(f"language_model: {settings.language_model} could not be read ({error})") from error
+    except Exception as error:  # a parser may raise anything on damaged bytes
+        raise ValueError(
+            f"language_model: {settings.language_model} could not be read ({error}); give a folder with a whole causal "
+            "language model"
+        ) from error
 
 
 def _load_pretrained(settings: LanguageModelSettings, vocabulary_size: int) -> PreTrainedModel:

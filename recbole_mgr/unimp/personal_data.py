@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from transformers import PreTrainedTokenizerFast
 
-from recbole_mgr.data.arrays import read_arrays
+from recbole_mgr.data.arrays import read_arrays, whole
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import replacing, write_text
 from recbole_mgr.semantic_id.table import SemanticIdTable
@@ -181,9 +181,10 @@ class PersonalData:
             from recbole_mgr.unimp.pictures.item_pictures import ItemPictures  # imports diffusers, seconds
 
             pictures = ItemPictures.load(folder / _PICTURES)
-        ratings, review_token_ids = _load_ratings_and_reviews(folder, rating_values)
+        num_tokens = vocabulary.base_size
+        ratings, review_token_ids = _load_ratings_and_reviews(folder, rating_values, num_tokens)
         return cls(
-            catalogue=ItemCatalogue.load(folder),
+            catalogue=ItemCatalogue.load(folder, num_items=table.num_items, num_tokens=num_tokens),
             vocabulary=vocabulary,
             tokenizer=load_tokenizer(folder / _TOKENIZER),
             table=table,
@@ -196,7 +197,9 @@ class PersonalData:
         )
 
 
-def _load_ratings_and_reviews(folder: Path, rating_values: np.ndarray) -> tuple[np.ndarray, RaggedTokenIds]:
+def _load_ratings_and_reviews(
+    folder: Path, rating_values: np.ndarray, num_tokens: int
+) -> tuple[np.ndarray, RaggedTokenIds]:
     """Ratings float64 [m], nan where there is none, and m reviews; m = 0 where the run keeps none.
 
     Raises:
@@ -207,12 +210,8 @@ def _load_ratings_and_reviews(folder: Path, rating_values: np.ndarray) -> tuple[
         return np.empty(0), RaggedTokenIds.of([])
     arrays = read_arrays(path, remedy="copy the run directory whole")
     try:
-        rating_index = arrays["rating_index"]
-        review_token_ids = RaggedTokenIds(arrays["review"], arrays["review_starts"])
-        if len(review_token_ids.starts) != len(rating_index) + 1:
-            raise ValueError("not as many ratings as reviews")
-        if not ((rating_index >= -1) & (rating_index < len(rating_values))).all():
-            raise ValueError("ratings beyond the run's scale")
-        return np.append(rating_values, np.nan)[rating_index], review_token_ids  # -1 finds nan
-    except (ValueError, KeyError, IndexError) as error:
+        rating_index = whole(arrays, "rating_index", None, least=-1, below=len(rating_values))
+        reviews = RaggedTokenIds.load(arrays, "review", count=len(rating_index), num_tokens=num_tokens)
+        return np.append(rating_values, np.nan)[rating_index], reviews  # -1 finds nan
+    except ValueError as error:
         raise ValueError(f"{path}: not readable ratings and reviews ({error}); copy the run directory whole") from error

@@ -67,8 +67,11 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(**pretrained_source(path))
-    except (OSError, ValueError, ImportError) as error:
-        raise ValueError(f"language_model: no tokenizer could be read from {path} ({error})") from error
+    except Exception as error:  # a parser may raise anything on damaged bytes
+        raise ValueError(
+            f"language_model: no tokenizer could be read from {path} ({error}); give a folder with a whole causal "
+            "language model"
+        ) from error
     if tokenizer.eos_token is None:
         raise ValueError(f"language_model: the tokenizer of {path} has no end token; choose a causal language model")
     if tokenizer.pad_token is None:

@@ -139,6 +139,8 @@ RECOMMENDING = [
             (filled("histories.npz", packed("users.npy", npy(np.arange(3)))), "histories.npz"),
             (cut("quantizers.npz"), "quantizers.npz"),
             (filled("quantizers.npz", packed("x.npy", npy(np.arange(3)))), "quantizers.npz"),
+            (arrays("quantizers.npz", **{"quantizer/text/mean": np.array(1.0)}), "quantizers.npz"),
+            (arrays("quantizers.npz", **{"stand_in/text": np.zeros(2)}), "quantizers.npz"),
             (said("settings.yaml", "hidden_size: 16", "hidden_size: 200000"), "settings.yaml & hidden_size: 200000"),
             (said("settings.yaml", "hidden_size: 16", "hidden_size: -1"), "hidden_size: -1"),
             (said("settings.yaml", "hidden_size: 16", "hidden_size: wide"), "hidden_size: 'wide'"),

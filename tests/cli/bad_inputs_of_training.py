@@ -13,6 +13,7 @@ from bad_files import (
     Bad,
     Content,
     arrays,
+    checkpoint,
     cut,
     damaged,
     filled,
@@ -172,6 +173,10 @@ EVALUATING = [
             (filled("settings.yaml", "model: TIGER\ndataset: ../x\ndata_path: /y\n"), "../x"),
             (said("settings.yaml", "dataset: tiny", "dataset: [tiny]"), "dataset"),
         ]
+    ),
+    *(
+        Bad("evaluate copy", "best.pth", damaged("run", checkpoint(content), digests=False))
+        for content in ([1, 2], {}, {"state_dict": {}}, {"state_dict": [1], "config": {}})
     ),
 ]
 

@@ -95,6 +95,8 @@ def test_what_was_learned_survives_its_file(tmp_path):
         ClassicalPictures(dim=3).load(encoder.learned())
     with pytest.raises(ValueError, match="not what an encoder of texts learned"):
         ClassicalText(dim=2).load(encoder.learned())
+    with pytest.raises(ValueError, match="not what an encoder of texts learned"):
+        ClassicalText(dim=3).load({**encoder.learned(), "width": np.array([3, 3])})
 
 
 def test_items_of_which_nothing_is_known_are_listed_as_absent(catalogue, news, capsys):

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from recbole_mgr.data.arrays import read_array, read_arrays
+from recbole_mgr.data.arrays import finite, read_array, read_arrays, whole
 
 
 def npy(array) -> bytes:
@@ -85,3 +85,22 @@ def test_an_array_larger_than_its_file_is_refused(tmp_path):
         (tmp_path / "x.npy").write_bytes(content)
         with pytest.raises(ValueError, match="damaged"):
             read_array(tmp_path / "x.npy", remedy="")
+
+
+def test_arrays_of_a_file_are_what_they_are_expected_to_be():
+    arrays = {"a": np.ones((2, 3)), "ids": np.array([0, 4]), "none": np.empty((0, 3)), "x": np.array([np.inf, 1])}
+    assert finite(arrays, "a", 2, 3) is finite(arrays, "a", None, 3) is arrays["a"]
+    assert finite(arrays, "none", 0, 3).size == 0
+    assert whole(arrays, "ids", 2, least=0, below=5) is arrays["ids"]
+    for name, shape, message in (
+        ("b", (2,), "'b' is missing"),
+        ("a", (3, 2), r"'a' is float64 \[2, 3\], expected numbers \[3, 2\]"),
+        ("a", (2,), r"'a' is float64 \[2, 3\], expected numbers \[2\]"),
+        ("none", (None, 3), r"'none' is float64 \[0, 3\], expected numbers \[n, 3\]"),
+        ("x", (2,), "'x' has numbers that are not finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            finite(arrays, name, *shape)
+    for name, below in (("ids", 4), ("x", 5)):
+        with pytest.raises(ValueError, match=rf"'{name}' is .*expected whole numbers in 0..{below - 1}"):
+            whole(arrays, name, 2, least=0, below=below)

@@ -92,6 +92,11 @@ def test_what_cannot_be_loaded_is_said(bert, tmp_path):
         make(tmp_path / "absent")
     with pytest.raises(ValueError, match="--max_tokens 17: the model reads 1 to 16 tokens"):
         make(bert, max_tokens=17)
+    for file, size in (("tokenizer.json", 100), ("config.json", 10), ("model.safetensors", 500)):  # not all came over
+        part = shutil.copytree(bert, tmp_path / file)
+        (part / file).write_bytes((part / file).read_bytes()[:size])
+        with pytest.raises(ValueError, match=rf"transformers:.*{file} cannot be loaded .*give a folder made by"):
+            make(part)
     with pytest.raises(ValueError, match="reads texts, not pictures"):
         make_encoder(EncoderRequest(f"transformers:{bert}", "image"))
     with pytest.raises(ValueError, match="--encoder clip: expected classical"):

@@ -97,10 +97,31 @@ def test_state_through_a_file_gives_the_same_quantizer(name, tmp_path):
 
 def test_state_of_other_sizes_is_refused(name):
     state = make(name, levels=3).fit(VECTORS).state()
-    with pytest.raises(ValueError, match="state has"):
+    with pytest.raises(ValueError, match="state has the arrays|'centers' is float32"):
         make(name, levels=2).load(state)
-    with pytest.raises(ValueError, match="state has"):
+    with pytest.raises(ValueError, match="state has more than|'centers' is float32"):
         make(name, levels=3, codebook_size=4).load(state)
+
+
+@pytest.mark.parametrize("change", ["missing", "one number", "cut", "deeper", "words", "not finite"])
+def test_a_damaged_state_is_refused_whatever_part_it_is(name, change):
+    state = make(name, epochs=1).fit(VECTORS).state() if name == "rqvae" else make(name).fit(VECTORS).state()
+    for part, array in state.items():
+        if change == "cut" and (not array.ndim or part.startswith("codebook")):  # which may have fewer codes than K
+            continue
+        if change == "one number" and not array.ndim:
+            continue
+        damaged = {
+            "missing": {},
+            "one number": {part: array.reshape(-1)[0]},
+            "cut": {part: array[:-1] if array.ndim else array},
+            "deeper": {part: array[None]},
+            "words": {part: array.astype(str)},
+            "not finite": {part: np.full_like(array, np.nan)},
+        }[change]
+        others = {other: values for other, values in state.items() if other != part}
+        with pytest.raises(ValueError, match="is missing|expected numbers|not finite|state has the arrays"):
+            make(name).load({**others, **damaged})
 
 
 def test_one_vector_and_equal_vectors_work(name):

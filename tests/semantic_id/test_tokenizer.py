@@ -78,3 +78,16 @@ def test_arrays_of_another_quantiser_are_refused():
     sizes = {"text": 16, "image": 16}
     with pytest.raises(ValueError, match="levels=3 needs"):
         ItemTokenizer.from_arrays(tokenizer.arrays(), SemanticIdSettings(codebook_levels=3), sizes=sizes)
+
+
+@pytest.mark.parametrize("fill_vector", [None, np.zeros(5), np.array(2.0), np.full(6, np.nan), np.array(["a"] * 6)])
+def test_fill_vectors_that_do_not_fit_are_refused(fill_vector):
+    vectors = features(np.float32)
+    settings = SemanticIdSettings(codebook_levels=2)
+    _, tokenizer = fitted(vectors, settings)
+    sizes = {name: quantizer.codebook_size for name, quantizer in tokenizer.quantizers.items()}
+    arrays = {name: array for name, array in tokenizer.arrays().items() if name != "stand_in/text"}
+    if fill_vector is not None:
+        arrays["stand_in/text"] = fill_vector
+    with pytest.raises(ValueError, match="text|vectors"):
+        ItemTokenizer.from_arrays(arrays, settings, sizes=sizes)

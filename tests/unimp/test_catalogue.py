@@ -16,6 +16,7 @@ WORDS = ItemWords(
     categories=["Soap", ""],
     queries=["Soap", "unknown"],
 )
+SIZES = {"num_items": 2, "num_tokens": 400}
 VECTORS = np.arange(6, dtype=np.float16).reshape(1, 2, 3)
 
 
@@ -104,7 +105,7 @@ def test_categories(make):
 def test_saved_and_read_back(tmp_path, make, categories):
     before = make(WORDS._replace(categories=categories))
     before.save(tmp_path)
-    after = ItemCatalogue.load(tmp_path)
+    after = ItemCatalogue.load(tmp_path, **SIZES)
     for item in range(3):
         assert np.array_equal(after.text_token_ids(item), before.text_token_ids(item))
         assert np.array_equal(after.query_token_ids(item), before.query_token_ids(item))
@@ -119,9 +120,33 @@ def test_saved_and_read_back(tmp_path, make, categories):
 
 def test_a_damaged_file(tmp_path, make):
     with pytest.raises(ValueError, match=rf"{FILE}: this file is damaged"):
-        ItemCatalogue.load(tmp_path)
+        ItemCatalogue.load(tmp_path, **SIZES)
     make().save(tmp_path)
     whole = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=rf"{FILE}: this file is damaged"):
-        ItemCatalogue.load(tmp_path)
+        ItemCatalogue.load(tmp_path, **SIZES)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("text_starts", np.array([0, 2, 1, 2])),
+        ("text_starts", np.array([0.5, 1, 2, 3])),
+        ("text_starts", np.array([0, 0, 10**12, 10**12])),
+        ("text", np.array(3)),
+        ("query", np.full(4, 400)),
+        ("visual", np.zeros(3)),
+        ("visual_rows", np.array([-1, -1, 1])),
+        ("visual_rows", np.array([-1, -1])),
+        ("category", np.array([0, 9, 0])),
+        ("titles", np.frombuffer(b"one", dtype=np.uint8)),
+    ],
+)
+def test_a_file_whose_parts_do_not_fit(tmp_path, make, name, array):
+    make().save(tmp_path)
+    with np.load(tmp_path / FILE) as arrays:
+        changed = {**arrays, name: array}
+    np.savez(tmp_path / FILE, **changed)
+    with pytest.raises(ValueError, match=rf"{FILE}: not a readable catalogue .*copy the run directory whole"):
+        ItemCatalogue.load(tmp_path, **SIZES)

@@ -55,6 +55,15 @@ def test_the_small_language_model_has_the_sizes_of_the_settings():
     assert lm.generation_config.pad_token_id == 1
 
 
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_folder_of_which_a_part_is_missing_is_named(folder, file):
+    (folder / file).write_bytes((folder / file).read_bytes()[:-100])
+    settings = pretrained(language_model=str(folder), max_tokens=40)
+    with pytest.raises(ValueError, match=r"language_model: .*a folder with a whole causal language model"):
+        size = base_vocabulary_size(settings, load_base_tokenizer(settings))
+        make_language_model(settings, vocabulary_size=size, pad_token_id=0)
+
+
 def test_a_pretrained_folder_loads_in_float32_without_its_generation_settings(folder):
     settings = pretrained(language_model=str(folder), max_tokens=40)
     tokenizer = load_base_tokenizer(settings)

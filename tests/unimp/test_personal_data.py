@@ -119,8 +119,10 @@ def test_where_nobody_can_say_anything_no_file_is_kept(tmp_path, make):
         lambda path: np.savez(path, rating_index=np.zeros(2, np.int8), review=np.zeros(0), review_starts=np.zeros(2)),
         lambda path: np.savez(path, rating_index=np.full(1, 3), review=np.zeros(0), review_starts=np.zeros(2)),
         lambda path: np.savez(path, rating_index=np.array([print], dtype=object)),
+        lambda path: np.savez(path, rating_index=np.array(1), review=np.zeros(0, int), review_starts=np.zeros(2, int)),
+        lambda path: np.savez(path, rating_index=np.ones(1, int), review=[10**6], review_starts=[0, 1]),
     ],
-    ids=["cut short", "no reviews", "more ratings", "another scale", "code"],
+    ids=["cut short", "no reviews", "more ratings", "another scale", "code", "one number", "words beyond all"],
 )
 def test_damaged_ratings_and_reviews_are_named(tmp_path, make, damage):
     make(ratings=np.array([1, 3, 5.0])).save(tmp_path, np.array([0, 1, 2]))

@@ -119,7 +119,7 @@ class PictureCodec:
             raise ValueError(f"{folder / CONFIG_FILE}: not the configuration of a VQModel; name a folder with one")
         try:
             network = _vq_model().from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # a parser may raise anything on damaged bytes
             raise ValueError(
                 f"{folder}: the weights of this VQModel cannot be read ({error}); copy it again"
             ) from error
