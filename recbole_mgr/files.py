@@ -11,6 +11,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ _PACKAGE = Path(__file__).resolve().parent
 # Installed, the property files ship inside the package; in a checkout they stand beside it.
 PROPERTIES = next(p for p in (_PACKAGE / "properties", _PACKAGE.parent / "properties") if p.is_dir())
 _PAUSE = 0.1  # seconds between two looks at a lock
+_SYNCS = 16  # at a time; a disk takes many in the time of one
 _LEFTOVER = re.compile(r"\..+-[0-9a-f]{12}(\.[^.]*)?")
 
 
@@ -174,6 +176,20 @@ def to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def publish(made: Path, target: Path) -> None:
+    """Give a file or folder that is complete its name, once all of it is on the disk.
+
+    Without that a crash of the machine could leave the name with empty files behind it.
+    """
+    # what cannot be written was not written now: a picture of the user's, linked
+    paths = [path for path in (made, *made.rglob("*")) if os.access(path, os.W_OK)]
+    with ThreadPoolExecutor(_SYNCS) as pool:
+        for _ in pool.map(to_disk, paths):
+            pass
+    os.replace(made, target)
+    to_disk(target.parent)
 
 
 def sweep(folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from recbole_mgr.files import content_digest, owned, replacing, require_folder, sweep, write_text
+from recbole_mgr.files import content_digest, owned, publish, replacing, require_folder, sweep, write_text
 
 
 def test_the_file_appears_only_when_the_block_has_ended(tmp_path):
@@ -141,6 +141,21 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
     with replacing(tmp_path / "x") as unfinished:
         unfinished.write_text("whole")
     assert steps == [str(unfinished), f"{unfinished} -> {tmp_path / 'x'}", str(tmp_path)]
+
+
+def test_a_folder_is_on_the_disk_with_all_that_it_holds_before_it_takes_its_name(tmp_path, monkeypatch):
+    made, target = tmp_path / "made", tmp_path / "target"
+    (made / "below").mkdir(parents=True)
+    for name in ("x", "below/y"):
+        (made / name).write_text("whole")
+    steps, rename = [], os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: steps.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    monkeypatch.setattr(os, "replace", lambda source, target: (steps.append("renamed"), rename(source, target)))
+    publish(made, target)
+    names = ("", "/below", "/below/y", "/x")
+    assert sorted(steps[:4]) == [f"{made}{name}" for name in names]
+    assert steps[4:] == ["renamed", str(tmp_path)]
+    assert (target / "below" / "y").read_text() == "whole"
 
 
 def test_what_cannot_be_made_is_named_and_leaves_no_folder(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 import time
@@ -15,7 +14,7 @@ from typing import NamedTuple
 import requests
 import urllib3
 
-from recbole_mgr.files import owned
+from recbole_mgr.files import owned, publish
 
 _CHUNK = 1 << 13  # bytes; what a broken connection loses at most
 _LONGEST = 20  # an attempt at a picture may take this many timeouts as a whole
@@ -256,4 +255,4 @@ def download_file(url: str, target: Path, limits: DownloadLimits) -> None:
                 f"{url} cannot be downloaded ({error}). Get the file by other means, put it there: {target}, and run "
                 "the command again; what has come so far is kept and continued"
             ) from error
-        os.replace(part, target)
+        publish(part, target)

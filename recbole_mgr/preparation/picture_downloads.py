@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from tqdm import tqdm
 
+from recbole_mgr.files import to_disk
 from recbole_mgr.preparation.download import DownloadLimits, Failed, Unreachable, fetch, new_session
 from recbole_mgr.preparation.joins import Join, judge
 from recbole_mgr.preparation.pictures import PictureFolder, picture_suffix, url_name
@@ -121,6 +122,7 @@ class PictureDownloads:
         if isinstance(had, str):
             part.unlink()
             return had
+        to_disk(part)
         os.replace(part, target)
         return target, had[1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from recbole_mgr.cleaners import print_line
-from recbole_mgr.files import owned, to_disk
+from recbole_mgr.files import owned, publish
 from recbole_mgr.preparation import filtering
 from recbole_mgr.preparation.accounting import Steps, account, judge_items
 from recbole_mgr.preparation.batches import FIELD_TYPES, Source
@@ -103,7 +102,7 @@ def prepare(source: Source, settings: Settings, say: Callable[[str], None] = pri
         except Exception:
             _remove_unfinished(work)
             raise
-        _publish(work / settings.name, target)
+        publish(work / settings.name, target)
         shutil.rmtree(work)
     return target
 
@@ -117,15 +116,6 @@ def _remove_unfinished(work: Path) -> None:
     for folder in (work / "downloads", work):
         with suppress(OSError):  # it holds something
             folder.rmdir()
-
-
-def _publish(staging: Path, target: Path) -> None:
-    """Rename a folder that is complete and on the disk."""
-    for path in staging.iterdir():
-        to_disk(path)
-    to_disk(staging)
-    os.rename(staging, target)
-    to_disk(target.parent)
 
 
 class _Raw(NamedTuple):

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_mgr.files import write_text
+from recbole_mgr.files import publish, write_text
 from recbole_mgr.generation.priors import DENSE_ITEMS
 from recbole_mgr.generation.trie import PrefixTrie
 from recbole_mgr.model.generative import GenerativeRecommender
@@ -99,7 +99,7 @@ def export_run_programs(run_dir: str | Path, folder: str | Path, *, onnx: bool =
             _require_equal_lists(recommender, exported_runtime.ExportedRun(written, **options))
         if folder.is_dir():
             folder.rmdir()
-        written.rename(folder)
+        publish(written, folder)
     return folder
 
 

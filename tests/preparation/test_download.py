@@ -1,5 +1,6 @@
 """Downloads from a server with faults: nothing aborts but the network's absence, and nothing is fetched twice."""
 
+import os
 import threading
 import time
 
@@ -185,6 +186,19 @@ def test_a_download_without_its_content_is_fetched_anew(server, downloads, pictu
     path.write_bytes(b"")
     assert downloads()([url])[url] == (path, ".jpg")
     assert path.read_bytes() == server.files["a.jpg"]
+
+
+def test_a_download_is_on_the_disk_before_it_counts_as_whole(server, downloads, picture, tmp_path, monkeypatch):
+    server.files["a.jpg"] = picture()
+    steps, rename = [], os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: steps.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    monkeypatch.setattr(os, "replace", lambda source, target: (steps.append(str(target)), rename(source, target)))
+    path, _ = downloads()([f"{server.url}/ok/a.jpg"])[f"{server.url}/ok/a.jpg"]
+    assert steps == [f"{path}.part", str(path)]
+    steps.clear()
+    target = tmp_path / "raw" / "a.jpg"
+    download_file(f"{server.url}/ok/a.jpg", target, QUICK)
+    assert steps == [f"{target}.part", str(target), str(target.parent)]
 
 
 def test_too_large_is_no_picture(server, downloads, picture, monkeypatch):

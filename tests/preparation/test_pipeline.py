@@ -135,6 +135,24 @@ def test_pictures_are_not_reencoded_and_cost_no_space(tmp_path, picture):
     assert not (folder / "missing_pictures.tsv").read_text().count("i0\t")
 
 
+@pytest.mark.parametrize("linked", [True, False])
+def test_pictures_are_on_the_disk_before_the_data_set_has_its_name(tmp_path, monkeypatch, picture, linked):
+    """Else a crash of the machine could leave a data set that is complete by its name, with empty pictures."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "i0.jpg").write_bytes(picture())
+    if not linked:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("another file system")))
+    steps, rename = [], os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: steps.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    monkeypatch.setattr(os, "replace", lambda source, target: (steps.append(str(target)), rename(source, target)))
+    folder = run(shop(tmp_path, dense()), tmp_path, picture_folder=tmp_path / "photos")
+    before = steps[: steps.index(str(folder))]
+    staging = folder.with_name(".Shop.partial") / "Shop"
+    written = [staging, *(staging / path.relative_to(folder) for path in folder.rglob("*"))]
+    assert staging / "images" / "i0.jpg" in written
+    assert set(map(str, written)) <= set(before)
+
+
 def test_no_images_neither_looks_nor_asks(tmp_path, server):
     source = shop(tmp_path, dense(), [("i0", f"{server.url}/ok/a.jpg")])
     folder = run(source, tmp_path, images="none")
@@ -240,7 +258,7 @@ def test_two_at_once_never_mix(tmp_path, server, picture):
     assert os.listdir(tmp_path / "data") == ["Shop"]
 
 
-@pytest.mark.parametrize("point", ["write_provenance", "_publish", "rmtree"])
+@pytest.mark.parametrize("point", ["write_provenance", "publish", "rmtree"])
 def test_killed_near_the_end_and_run_again(tmp_path, monkeypatch, point):
     """No data set, or a whole one and nothing beside it after the next command."""
     source = shop(tmp_path, dense())

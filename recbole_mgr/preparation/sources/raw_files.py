@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from recbole_mgr.files import owned
+from recbole_mgr.files import owned, publish
 from recbole_mgr.preparation.download import DownloadLimits, download_file
 
 _LARGEST_UNPACKED = 1 << 30  # bytes; MovieLens 1M has 25 million
@@ -71,7 +71,7 @@ class RawFolder(NamedTuple):
                     content.extractall(partial)
                 if not (partial / name / inner).is_file():
                     raise ValueError(f"{archive}: holds no {name}/{inner}; it is not the archive of {url}")
-                (partial / name).rename(self.folder / name)
+                publish(partial / name, self.folder / name)
             except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
                 raise ValueError(f"{archive}: cannot be unpacked ({error}); remove it and get it again") from error
             finally:
