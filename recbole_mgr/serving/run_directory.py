@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 
@@ -210,7 +211,7 @@ def make_network(settings: dict[str, Any], table: SemanticIdTable, extra_state: 
         extra_state: what the model's class loads with ``load_extra_state``.
     """
     catalogue = _Catalogue(table, {}, extra_state)
-    return model_class(settings["model"])({**settings, "device": "cpu"}, catalogue).eval()
+    return model_class(settings["model"])({**settings, "device": torch.device("cpu")}, catalogue).eval()
 
 
 def _read_table(path: Path, about: dict[str, Any], item_tokens: list[str], *, transitions: bool) -> SemanticIdTable:
