@@ -104,7 +104,7 @@ class GenerativeRecommender(ReadsFeatures, SequentialRecommender):
 
     def __init__(self, config, dataset: GenerativeDataset) -> None:
         super().__init__(config, dataset)
-        if torch.device(config["device"]).type == "cuda":
+        if config["device"].type == "cuda":
             # cuDNN plans attention anew for each length of a batch, which took most of a step (H100, torch 2.11)
             torch.backends.cuda.enable_cudnn_sdp(False)
         self.semantic_ids = dataset.semantic_ids
