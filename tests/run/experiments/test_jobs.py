@@ -1,5 +1,6 @@
 """Runs of an experiment side by side, by commands of their own."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -32,35 +33,29 @@ def experiment(tmp_path, monkeypatch, write_dataset, tiny_settings):
     return experiment
 
 
-def table_of(results):
+def rows_of(results):
+    """The first table's rows, without their seconds."""
     (file,) = results.glob("*/table.csv")
-    return file.read_text(encoding="utf-8")
+    with file.open(encoding="utf-8", newline="") as lines:
+        return [row[:-2] for row in csv.reader(lines)]
 
 
-def without_seconds(table):
-    return [line.rsplit(",", 3)[0] for line in table.splitlines()]
-
-
-def test_the_table_is_that_of_one_after_the_other(experiment, tmp_path, capsys):
-    assert experiment("--jobs", "2", "--results", "jobs", "--checkpoint_dir=saved_jobs", "--num_threads=1") == 0
-    assert "TIGER, text, seed 1: finished, see jobs/" in capsys.readouterr().out
-    (logs,) = tmp_path.glob("jobs/*/logs")
-    assert sorted(log.name for log in logs.iterdir()) == ["LF-seed-1.log", "TIGER-text-seed-1.log"]
-    assert experiment("--results", "alone", "--checkpoint_dir=saved_alone", "--num_threads=1") == 0
-    assert without_seconds(table_of(tmp_path / "jobs")) == without_seconds(table_of(tmp_path / "alone"))
-    for log in logs.iterdir():
-        log.unlink()
-    assert experiment("--jobs", "2", "--results", "jobs", "--checkpoint_dir=saved_jobs", "--num_threads=1") == 0
-    assert not list(logs.iterdir())  # all was done
-
-
-def test_a_row_that_fails_is_named_and_the_others_are_made(experiment, tmp_path, capsys):
+def test_the_rows_are_those_of_one_after_the_other_and_one_that_fails_is_named(experiment, tmp_path, capsys):
     lost = {"label": "lost", "model": "MGRLF", "settings": {"learning_rate": 1e30, "train_batch_size": 4}}
-    status = experiment("--jobs", "2", "--results", "jobs", "--num_threads=1", rows=[lost, TEXT])
+    rows = [lost, *ROWS]
+    jobs = ("--jobs", "2", "--results", "jobs", "--checkpoint_dir=saved_jobs", "--num_threads=1")
+    assert experiment(*jobs, rows=rows) == 2
     told = capsys.readouterr()
-    assert status == 2
-    assert "1 of 2 runs failed (logs in jobs/" in told.err and "lost, seed 1: " in told.err and "nan" in told.err
-    assert "TIGER, text, seed 1: finished" in told.out
+    assert "1 of 3 runs failed (logs in jobs/" in told.err and "lost, seed 1: " in told.err and "nan" in told.err
+    assert "TIGER, text, seed 1: finished, see jobs/" in told.out and "LF, seed 1: finished" in told.out
+    (logs,) = tmp_path.glob("jobs/*/logs")
+    assert sorted(log.name for log in logs.iterdir()) == ["LF-seed-1.log", "TIGER-text-seed-1.log", "lost-seed-1.log"]
+    alone = ("--rows", "2", "3", "--results", "alone", "--checkpoint_dir=saved_alone", "--num_threads=1")
+    assert experiment(*alone, rows=rows) == 0
+    assert len(rows_of(tmp_path / "alone")) == 3  # with the header
+    assert rows_of(tmp_path / "jobs") == rows_of(tmp_path / "alone")
+    assert experiment(*jobs, "--rows", "2", "3", rows=rows) == 0
+    assert "finished, see jobs" not in capsys.readouterr().out  # nothing was done again
 
 
 def test_jobs_share_the_cores_and_take_gpus_by_turns(tmp_path, monkeypatch):
