@@ -106,8 +106,9 @@ def _distributions_of_modules() -> dict[str, set[str]]:
     """Which distributions install a module; Python 3.10 itself misses those without top_level.txt."""
     found: dict[str, set[str]] = {}
     for distribution in distributions():
+        name = distribution.name  # which is read from its file each time
         for file in distribution.files or ():
-            found.setdefault(file.parts[0].removesuffix(".py"), set()).add(distribution.name)
+            found.setdefault(file.parts[0].removesuffix(".py"), set()).add(name)
     return found
 
 
