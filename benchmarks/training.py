@@ -13,12 +13,11 @@ import argparse
 import functools
 import itertools
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from workload import Workload, arguments_with, load, machine, seconds, train_steps
+from workload import Workload, arguments_with, load, machine, now, seconds, train_steps
 
 from recbole_mgr.integration.trainer import compiled
 
@@ -104,11 +103,9 @@ def _peak(device: str, size: int = 1024, products: int = 10) -> float:
 
 def _seconds(work: Callable[[], object], device: str) -> float:
     """Seconds of a call: of the device, or of the CPU, so that other processes count less."""
-    if device != "cpu":
-        return seconds(work, device)
-    started = time.process_time()
+    started = now(device)
     work()
-    return time.process_time() - started
+    return now(device) - started
 
 
 if __name__ == "__main__":

@@ -11,12 +11,11 @@ import ast
 import itertools
 import resource
 import tempfile
-import time
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from workload import arguments_with, load, machine, synchronize
+from workload import arguments_with, load, machine, now
 
 from recbole_mgr.unimp.rows import RowBatch
 from recbole_mgr.unimp.trainer import UniMPTrainer
@@ -30,57 +29,48 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="measured training steps; 3 more warm up")
     parser.add_argument("--cases", type=int, default=100, help="cases of each task that are answered")
     arguments = arguments_with(parser)
-    clock = Clock(arguments.device)
-    started = clock.now()
+    device = arguments.device
+    started = now(device)
     workload = load("UniMP", arguments, task_cases=arguments.cases, **arguments.settings)
     trainer = UniMPTrainer(workload.config, workload.model)
-    print(f"{machine(arguments)}\n\n{clock.now() - started:.1f} {clock.unit} to the first step\n")
-    _report_step(trainer, arguments.steps, clock)
-    _report_answers(trainer, workload.test, arguments.cases, clock)
+    print(f"{machine(arguments)}\n\n{now(device) - started:.1f} {_unit(device)} to the first step\n")
+    _report_step(trainer, arguments.steps, device)
+    _report_answers(trainer, workload.test, arguments.cases, device)
     print(f"\nhighest memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MB")
 
 
-class Clock:
-    """Seconds of the CPU, or of a GPU that has done what it was given."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self.unit = "CPU s" if device == "cpu" else "s"
-
-    def now(self) -> float:
-        if self.device == "cpu":
-            return time.process_time()
-        synchronize(self.device)
-        return time.perf_counter()
+def _unit(device: str) -> str:
+    """Of what `now` gives."""
+    return "CPU s" if device == "cpu" else "s"
 
 
-def _report_step(trainer: UniMPTrainer, steps: int, clock: Clock) -> None:
+def _report_step(trainer: UniMPTrainer, steps: int, device: str) -> None:
     model, parts = trainer.model.train(), dict.fromkeys(("laying out", "forward", "backward", "optimiser"), 0.0)
     trainer._schedule(steps)
     batches = iter(trainer.mixture.epoch(0))
-    tokens, flops, began = 0, 0, clock.now()
+    tokens, flops, began = 0, 0, now(device)
     for number, interaction in enumerate(itertools.islice(batches, steps + 3)):
         batch = RowBatch.from_interaction(interaction).to(model.device)
-        times = [began, clock.now()]
+        times = [began, now(device)]
         trainer.optimizer.zero_grad()
         with torch.autocast(model.device.type, enabled=trainer.enable_amp):
             loss = model.loss(batch)
-        times.append(clock.now())
+        times.append(now(device))
         loss.backward()
-        times.append(clock.now())
+        times.append(now(device))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         trainer.optimizer.step()
-        times.append(clock.now())
+        times.append(now(device))
         if number >= 3:
             tokens += int(batch.attention_mask.sum())
             for part, (begin, end) in zip(parts, itertools.pairwise(times), strict=True):
                 parts[part] += (end - begin) / steps
             flops += _flops(model, batch) / steps
-        began = clock.now()
-    step, peak = sum(parts.values()), _peak(clock)
+        began = now(device)
+    step, peak = sum(parts.values()), _peak(device)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     print(f"{trained:,} trained parameters; {tokens / steps:.0f} tokens a step\n")
-    print(f"| part of a step | {clock.unit} | share |\n|---|---:|---:|")
+    print(f"| part of a step | {_unit(device)} | share |\n|---|---:|---:|")
     for part, seconds in [*parts.items(), ("all", step)]:
         print(f"| {part} | {seconds:.4f} | {seconds / step:.0%} |")
     print(f"\n{flops / 1e9:.2f} GFLOP a step, {flops / step / 1e9:.1f} GFLOP/s, {flops / step / peak:.0%} of the peak")
@@ -94,22 +84,22 @@ def _flops(model: torch.nn.Module, batch: RowBatch) -> int:
     return counter.get_total_flops()
 
 
-def _peak(clock: Clock) -> float:
+def _peak(device: str) -> float:
     """Floating-point operations a second of a product of large matrices in float32."""
-    matrix = torch.randn(_SIDE, _SIDE, device=clock.device)
+    matrix = torch.randn(_SIDE, _SIDE, device=device)
     times = []
     for _ in range(20):
-        started = clock.now()
+        started = now(device)
         matrix @ matrix
-        times.append(clock.now() - started)
+        times.append(now(device) - started)
     return 2 * _SIDE**3 / sorted(times)[len(times) // 2]
 
 
-def _report_answers(trainer: UniMPTrainer, test: torch.utils.data.DataLoader, wanted: int, clock: Clock) -> None:
+def _report_answers(trainer: UniMPTrainer, test: torch.utils.data.DataLoader, wanted: int, device: str) -> None:
     model = trainer.model.eval()
-    print(f"| task | cases | {clock.unit} | of 1,000 cases |\n|---|---:|---:|---:|")
+    print(f"| task | cases | {_unit(device)} | of 1,000 cases |\n|---|---:|---:|---:|")
     for task, cases in zip(trainer.tasks, trainer._test_cases, strict=True):
-        started = clock.now()
+        started = now(device)
         if task.tested_as == "answers":
             number = len(cases)
             task.evaluate(model, cases, Path(tempfile.mkdtemp(prefix="benchmark-")))
@@ -117,7 +107,7 @@ def _report_answers(trainer: UniMPTrainer, test: torch.utils.data.DataLoader, wa
             users, number = next(iter(test))[0], wanted
             asked = users[torch.arange(min(wanted, len(users)))].to(model.device)
             model.ranking_by(task).generate(asked, 20)
-        seconds = clock.now() - started
+        seconds = now(device) - started
         print(f"| {task.name} | {number} | {seconds:.1f} | {1000 * seconds / number:.0f} |")
 
 

@@ -67,6 +67,14 @@ def train_steps(workload: Workload, batches: Iterable, optimizer: torch.optim.Op
         optimizer.step()
 
 
+def now(device: str) -> float:
+    """Seconds of the CPU; or of the wall, when a GPU has done what it was given."""
+    if device == "cpu":
+        return time.process_time()
+    synchronize(device)
+    return time.perf_counter()
+
+
 def seconds(work: Callable[[], Any], device: str) -> float:
     """Wall seconds of a call; waits for the device."""
     synchronize(device)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_mgr.cleaners import print_line
-from recbole_mgr.cli.parser import CommandParser, read_seeds
+from recbole_mgr.cli.parser import CommandParser, read_seeds, whole
 from recbole_mgr.cli.run import parse_settings
 from recbole_mgr.documents import read_yaml
 from recbole_mgr.files import PROPERTIES, require_folder
@@ -67,18 +67,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows: labels, or numbers from 1")
     parser.add_argument("--seeds", nargs="+", metavar="SEED", help="only these seeds, e.g. 1 2")
     parser.add_argument("--results", type=Path, default=Path("results"), help="where tables go (default: results)")
-    parser.add_argument("--jobs", type=_count, default=1, help="runs at once, a command each (default: 1)")
+    parser.add_argument("--jobs", type=whole(1), default=1, help="runs at once, a command each (default: 1)")
     parser.add_argument("--plan", action="store_true", help="list the chosen runs, done and not, and run nothing")
     asked, settings = parser.parse_known_args(arguments)
     asked.settings, asked.given = parse_settings(settings), settings
     asked.seeds = read_seeds(asked.seeds)
     return asked
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= 1")
-    return int(text)
 
 
 def _jobs(asked: argparse.Namespace) -> Jobs | None:

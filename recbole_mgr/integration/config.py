@@ -171,8 +171,10 @@ def install_property_hooks() -> None:
         choose_device(self)
         if self.final_config_dict["device"].type == "cpu" and torch.cuda.is_available():
             # RecBole hides the GPUs of a process that has found them already: torch would only miscount them later
-            os.environ.pop("CUDA_VISIBLE_DEVICES")
-            os.environ.update({"CUDA_VISIBLE_DEVICES": visible} if visible is not None else {})
+            if visible is None:
+                del os.environ["CUDA_VISIBLE_DEVICES"]
+            else:
+                os.environ["CUDA_VISIBLE_DEVICES"] = visible
         if self.final_config_dict["eval_batch_size"] == "auto":
             # a search of a batch is some hundred kernels, for whose start a GPU waits whatever the batch
             self.final_config_dict["eval_batch_size"] = 256 if self.final_config_dict["device"].type == "cpu" else 1024

@@ -85,8 +85,9 @@ def _commands(count: int) -> Iterator[Callable[[list[str], Path], Future[int]]]:
     running: set[subprocess.Popen] = set()
     places = [place for place in sys.path if place]  # so that a command runs the code that this process runs
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    is_main = threading.current_thread() is threading.main_thread()  # to which alone signals come
+    if is_main:
+        before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
     def run(command: list[str], log: Path) -> int:
         with log.open("w", encoding="utf-8") as output:
@@ -107,6 +108,9 @@ def _commands(count: int) -> Iterator[Callable[[list[str], Path], Future[int]]]:
             for process in list(running):
                 process.terminate()
             raise
+        finally:
+            if is_main:
+                signal.signal(signal.SIGTERM, before)
 
 
 def _last_line(log: Path) -> str:
